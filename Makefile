@@ -1,0 +1,43 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo serve test check format clean
+
+help:
+	@echo "make demo   five clients train one model, live in this terminal"
+	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
+	@echo "make test   the tests"
+	@echo "make check  format, lint, types, import direction, missing migrations, tests"
+	@echo "make format rewrites the code in the project's format"
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python manage.py demo $(ARGS)
+
+serve: $(VENV)/installed
+	$(BIN)/python manage.py serve $(ARGS)
+
+test: $(VENV)/installed
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+	$(BIN)/pytest $(ARGS)
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,15 @@
+"""The app that holds the commands and the checks of the whole."""
+
+from django.apps import AppConfig
+from django.core.checks import register
+
+
+class ServerConfig(AppConfig):
+    """Registers the checks on the settings."""
+
+    name = "fl_server"
+
+    def ready(self) -> None:  # noqa: D102
+        from fl_server.checks import check_environment
+
+        register(check_environment)

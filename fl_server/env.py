@@ -1,0 +1,95 @@
+"""Typed reading of environment variables.
+
+A value that can't be used never raises here: it is noted in `problems`, its default
+takes its place so that the settings load, and the system check `fl_server.E001` stops the
+start with the sentence.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from django.core.management.utils import get_random_secret_key
+
+T = TypeVar("T")
+
+problems: list[str] = []
+
+
+def text(name: str, default: str = "") -> str:
+    """Return the variable without surrounding white space; an empty one counts as unset."""
+    return os.environ.get(name, "").strip() or default
+
+
+def secret(name: str, default: str = "") -> str:
+    """Return the variable, or the content of the file that `<name>_FILE` names."""
+    value, path = text(name), text(f"{name}_FILE")
+    if value and path:
+        problems.append(f"Set {name} or {name}_FILE, not both.")
+    if value or not path:
+        return value or default
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{name}_FILE can't be read: {error}.")
+        return default
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret kept in this file; the first caller makes it.
+
+    The file appears with its content or not at all: several processes may start at once.
+    """
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # mode 0600
+            file.write(get_random_secret_key())
+            file.flush()
+            try:
+                os.link(file.name, path)
+            except FileExistsError:
+                pass
+    return path.read_text()
+
+
+def integer(name: str, default: int, *, minimum: int = 0) -> int:
+    """Return the variable as an integer of at least `minimum`."""
+
+    def parse(value: str) -> int:
+        number = int(value)
+        if number < minimum:
+            raise ValueError(value)
+        return number
+
+    return _parsed(name, default, parse, f"an integer of at least {minimum}")
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    """Return the variable as a truth value: true/1/yes/on or false/0/no/off."""
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False}
+    return _parsed(name, default, lambda value: words[value.lower()], "true or false")
+
+
+def choice(name: str, default: str, options: tuple[str, ...]) -> str:
+    """Return the variable, which must be one of `options`."""
+    return _parsed(
+        name, default, lambda value: options[options.index(value)], "one of " + ", ".join(options)
+    )
+
+
+def items(name: str) -> list[str]:
+    """Return the parts of a list whose separators are newlines or commas."""
+    return [part.strip() for part in text(name).replace(",", "\n").splitlines() if part.strip()]
+
+
+def _parsed(name: str, default: T, parse: Callable[[str], T], wanted: str) -> T:
+    value = text(name)
+    if not value:
+        return default
+    try:
+        return parse(value)
+    except (ValueError, KeyError):
+        problems.append(f"{name} must be {wanted}, not {value!r}.")
+        return default

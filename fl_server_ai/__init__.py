@@ -1,0 +1,1 @@
+"""What happens: trainer, aggregation, notification, Celery tasks."""
