@@ -1,0 +1,110 @@
+"""The classes and functions that a model's pickle may name, and how it may call them."""
+
+from collections.abc import Collection, Iterable
+from functools import cache
+from pathlib import Path
+
+from fl_server_core.archive.errors import Refused
+
+Pair = tuple[str, str]
+"""A module and a name in it, both as the pickle spells them."""
+
+SAVE_AS_SCRIPT = "Save the model with torch.jit.script instead, or ask for FL_MODEL_CLASSES."
+
+ARGUMENTS: dict[Pair, frozenset[int]] = {
+    ("__builtin__", "complex"): frozenset({2}),
+    ("__builtin__", "frozenset"): frozenset({1}),
+    ("__builtin__", "set"): frozenset({1}),
+    ("__builtin__", "slice"): frozenset({3}),
+    ("torch", "Size"): frozenset({1}),
+    ("torch", "device"): frozenset({1, 2}),
+    ("torch._tensor", "_rebuild_from_type_v2"): frozenset({4}),
+    ("torch._utils", "_rebuild_parameter"): frozenset({3}),
+    ("torch._utils", "_rebuild_parameter_with_state"): frozenset({4}),
+    ("torch._utils", "_rebuild_tensor_v2"): frozenset({6, 7}),
+    ("torch._utils", "_rebuild_tensor_v3"): frozenset({7, 8}),
+    ("torch.serialization", "_get_layout"): frozenset({1}),
+}
+"""How many arguments torch passes; everything else is called with none.
+
+A class of torch.nn is pickled as an empty object and its attributes: arguments would run its
+`__init__`, which allocates whatever it is told to.
+"""
+
+SCRIPT_GLOBALS: frozenset[Pair] = frozenset(
+    {
+        ("collections", "OrderedDict"),
+        ("torch", "device"),
+        ("torch._utils", "_rebuild_tensor_v2"),
+        *(
+            ("torch.jit._pickle", f"{name}")
+            for name in (
+                "build_intlist",
+                "build_tensorlist",
+                "build_doublelist",
+                "build_boollist",
+                "build_tensor_from_id",
+                "restore_type_tag",
+            )
+        ),
+    }
+)
+
+
+@cache
+def admitted() -> frozenset[Pair]:
+    """The checked-in pairs, one `module name` a line."""
+    lines = Path(__file__).with_name("globals.txt").read_text("ascii").splitlines()
+    return frozenset((module, name) for module, name in map(str.split, lines))
+
+
+def check_globals(pairs: Iterable[Pair], *, extra: Collection[Pair] = ()) -> None:
+    """Refuse the first of an eager module's globals that is neither in the list nor in `extra`."""
+    for pair in pairs:
+        if pair not in admitted() and pair not in extra:
+            raise Refused(f"The file names {shown(pair)}, which is not admitted. {SAVE_AS_SCRIPT}")
+
+
+def check_calls(calls: Iterable[tuple[Pair, int]], *, extra: Collection[Pair] = ()) -> None:
+    """Refuse calls with another number of arguments than torch passes.
+
+    What the operator added as `extra` may be called with any: enums and named tuples need it.
+    """
+    for pair, count in calls:
+        check_globals([pair], extra=extra)
+        if pair not in extra and count not in ARGUMENTS.get(pair, {0}):
+            raise Refused(f"The file calls {shown(pair)} with {count} arguments. {SAVE_AS_SCRIPT}")
+
+
+def check_state(keys: Iterable[str]) -> None:
+    """Refuse attributes that would replace what Python itself calls on an object."""
+    for key in keys:
+        if key.startswith("__") and key.endswith("__"):
+            raise Refused(f"The file sets the attribute {key[:80]!r} on an object; remove it.")
+
+
+def check_script_globals(pairs: Iterable[Pair]) -> None:
+    """Refuse what a TorchScript archive's pickles name beyond the classes in its own code."""
+    for module, name in pairs:
+        own = module == "__torch__" or module.startswith("__torch__.")
+        bound = module == "__torch__.torch.classes" or module.startswith("__torch__.torch.classes.")
+        if (own and not bound) or (module, name) in SCRIPT_GLOBALS:
+            continue
+        raise Refused(f"The file names {shown((module, name))}, which is not admitted.")
+
+
+def parse_extra(items: Iterable[str]) -> frozenset[Pair]:
+    """Pairs from the entries of FL_MODEL_CLASSES, "module:ClassName"; ValueError with a sentence."""
+    return frozenset(map(_parse, items))
+
+
+def _parse(item: str) -> Pair:
+    module, colon, name = item.partition(":")
+    if colon and name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+        return module, name
+    raise ValueError(f"FL_MODEL_CLASSES takes module:ClassName, not {item!r}.")
+
+
+def shown(pair: Pair) -> str:
+    """The pair for a message, short and without control characters."""
+    return ascii(".".join(pair)[:120])
