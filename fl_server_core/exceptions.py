@@ -1,0 +1,25 @@
+"""What a caller can do wrong; the API turns each class into one status and shape.
+
+    FLError
+    ├── InvalidRequest    400, a list: it doesn't fit the state that things are in
+    ├── PermissionDenied  403, a detail
+    └── NotFound          404, a detail
+
+Model files have a tree of their own, `archive.errors.ArchiveError`.
+"""
+
+
+class FLError(Exception):
+    """A request that can't be carried out; the message is meant for the caller."""
+
+
+class InvalidRequest(FLError):
+    """The request doesn't fit the state of the training or the model."""
+
+
+class PermissionDenied(FLError):
+    """The caller may not do this."""
+
+
+class NotFound(FLError):
+    """There is nothing of this kind here."""

@@ -1,0 +1,107 @@
+"""Model files on their way into the storage and back.
+
+A file is written under SCRATCH_DIR, then moved into the storage under a fresh name; it
+never changes there. Nothing is deleted in a request: `remove_orphans` does it later.
+"""
+
+import hashlib
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db.models.fields.files import FieldFile
+from django.utils import timezone
+
+from fl_server_core.models import Model
+
+ORPHAN_AGE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in the storage; `size` in bytes."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class _Movable(File):  # type: ignore[type-arg]  # generic only in the stubs
+    """A file that Django's storage on disk takes over by renaming."""
+
+    def temporary_file_path(self) -> str:
+        return str(self.name)
+
+
+@contextmanager
+def scratch_path() -> Iterator[Path]:
+    """Yield the path of an empty file on the storage's disk; it is gone afterwards."""
+    descriptor, name = tempfile.mkstemp(dir=settings.SCRATCH_DIR)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def store(path: Path) -> StoredFile:
+    """Move a finished file into the storage."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
+        file.seek(0)
+        name = default_storage.save(str(uuid.uuid4()), _Movable(file, name=str(path)))
+    return StoredFile(name, sha256, size)
+
+
+@contextmanager
+def local_path(field: FieldFile) -> Iterator[Path]:
+    """Yield a path under which a stored file can be mapped; a copy where it is remote.
+
+    Raises FileNotFoundError when the storage has lost the file.
+    """
+    try:
+        path = Path(field.path)
+    except NotImplementedError:  # the storage is no folder
+        with scratch_path() as copy, field.open("rb") as source:
+            with copy.open("wb") as target:
+                for chunk in source.chunks():
+                    target.write(chunk)
+            yield copy
+    else:
+        yield path
+
+
+def remove_orphans() -> int:
+    """Delete stored and scratch files older than an hour that no row names; return how many.
+
+    The hour is for files whose row is about to be committed.
+    """
+    limit = timezone.now() - ORPHAN_AGE
+    names = default_storage.listdir("")[1]
+    orphans = {name for name in names if default_storage.get_modified_time(name) < limit}
+    for field in ("file", "preprocessing_file"):
+        orphans -= set(Model.objects.exclude(**{field: ""}).values_list(field, flat=True))
+    for name in orphans:
+        default_storage.delete(name)
+    return len(orphans) + _remove_old_scratch(limit.timestamp())
+
+
+def _remove_old_scratch(limit: float) -> int:
+    removed = 0
+    for path in Path(settings.SCRATCH_DIR).iterdir():
+        with suppress(FileNotFoundError):  # whoever works on it may be done with it
+            if path.stat().st_mtime < limit:
+                path.unlink()
+                removed += 1
+    return removed

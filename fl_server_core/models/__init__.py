@@ -1,0 +1,19 @@
+"""The rows: users, models, trainings, metrics, notifications."""
+
+from fl_server_core.models.metric import Metric
+from fl_server_core.models.model import GlobalModel, LocalModel, MeanModel, Model, SWAGModel
+from fl_server_core.models.notification import Notification
+from fl_server_core.models.training import Training
+from fl_server_core.models.user import User
+
+__all__ = [
+    "GlobalModel",
+    "LocalModel",
+    "MeanModel",
+    "Metric",
+    "Model",
+    "Notification",
+    "SWAGModel",
+    "Training",
+    "User",
+]

@@ -1,0 +1,36 @@
+"""Metrics that participants and owners report on models."""
+
+from django.db import models
+from django.db.models import Q
+
+from fl_server_core.models.model import Model
+from fl_server_core.models.user import User
+
+
+class Metric(models.Model):
+    """One value under one name; a finite number, or else the bytes that were sent."""
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="metrics")
+    identifier = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 (null by contract)
+    key = models.CharField(max_length=255)
+    value_float = models.FloatField(null=True, blank=True)
+    value_binary = models.BinaryField(null=True, blank=True)
+    step = models.PositiveIntegerField(help_text="The model's round when this was reported.")
+    attempt = models.PositiveIntegerField(default=0)
+    reporter = models.ForeignKey(User, on_delete=models.CASCADE, related_name="metrics")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "step", "attempt", "reporter", "key"],
+                name="one_value_per_round_reporter_and_key",
+            ),
+            models.CheckConstraint(
+                condition=Q(value_float=None) ^ Q(value_binary=None), name="one_kind_of_value"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.model_id} at {self.step}"

@@ -1,0 +1,125 @@
+"""Trainings: which round they are in and what they wait for."""
+
+import uuid
+from typing import Self
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from fl_server_core.models.user import User
+
+
+class TrainingState(models.TextChoices):
+    """The contract's letters."""
+
+    INITIAL = "I", "initial"
+    ONGOING = "O", "ongoing"
+    SWAG_ROUND = "S", "SWAG round"
+    COMPLETED = "C", "completed"
+    ERROR = "E", "error"
+
+
+class Phase(models.TextChoices):
+    """What a running training waits for from its participants."""
+
+    NONE = "", "nothing"
+    UPDATE = "update", "updates of the model"
+    TEST = "test", "metrics of the model"
+
+
+class AggregationMethod(models.TextChoices):
+    """How a round's updates become the next global model."""
+
+    FEDAVG = "FedAvg", "FedAvg"
+    FEDDC = "FedDC", "FedDC"
+    FEDPROX = "FedProx", "FedProx"
+
+
+class UncertaintyMethod(models.TextChoices):
+    """How a prediction's uncertainty is found."""
+
+    NONE = "NONE", "none"
+    ENSEMBLE = "ENSEMBLE", "ensemble"
+    MC_DROPOUT = "MC_DROPOUT", "Monte Carlo dropout"
+    SWAG = "SWAG", "SWAG"
+
+
+class TrainingQuerySet(models.QuerySet["Training"]):
+    """Which trainings somebody sees, and which are under way."""
+
+    def involving(self, user: User) -> Self:
+        """Keep those where the user is actor or participant."""
+        mine = Training.participants.through.objects.filter(user=user).values("training")
+        return self.filter(Q(actor=user) | Q(pk__in=mine))
+
+    def running(self) -> Self:
+        """Keep those that wait for their participants."""
+        return self.filter(state__in=(TrainingState.ONGOING, TrainingState.SWAG_ROUND))
+
+
+class Training(models.Model):
+    """A model being trained by its participants, round after round.
+
+    A round is (training, `model.round`, `attempt`): what was asked and answered under
+    another number or attempt never counts for it. While a worker merges the round's
+    updates, `claim` names that worker's turn and `claimed_until` is the database's time at
+    which the turn may be taken over.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    model = models.OneToOneField(
+        "fl_server_core.Model", on_delete=models.CASCADE, related_name="training"
+    )
+    actor = models.ForeignKey(User, on_delete=models.CASCADE, related_name="actor_trainings")
+    participants = models.ManyToManyField(User, blank=True, related_name="trainings")
+
+    state = models.CharField(max_length=1, choices=TrainingState, default=TrainingState.INITIAL)
+    state_reason = models.TextField(blank=True, help_text="Why it ended in an error.")
+    phase = models.CharField(max_length=6, choices=Phase, default=Phase.NONE, blank=True)
+    attempt = models.PositiveIntegerField(default=0)
+    target_num_updates = models.PositiveIntegerField(validators=[MinValueValidator(1)])
+
+    aggregation_method = models.CharField(max_length=32, choices=AggregationMethod)
+    uncertainty_method = models.CharField(
+        max_length=32, choices=UncertaintyMethod, default=UncertaintyMethod.NONE
+    )
+    metric_names = models.JSONField(default=list, blank=True)
+    options = models.JSONField(default=dict, blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_update = models.DateTimeField(default=timezone.now)
+
+    claim = models.UUIDField(null=True, blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    claims = models.PositiveSmallIntegerField(
+        default=0, help_text="How often this round's merge was begun."
+    )
+
+    objects = TrainingQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["created_at"]
+
+    def __str__(self) -> str:
+        return f"training {self.id}"
+
+    @property
+    def round(self) -> int:
+        """The number of the round that is waited for: the model's."""
+        return self.model.round
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the training waits for its participants."""
+        return self.state in (TrainingState.ONGOING, TrainingState.SWAG_ROUND)
+
+    @property
+    def locked(self) -> bool:
+        """Whether a merge is under way."""
+        return self.claimed_until is not None and self.claimed_until > timezone.now()
+
+    def is_participant(self, user: User) -> bool:
+        """Tell whether the user takes part."""
+        return self.participants.filter(pk=user.pk).exists()
