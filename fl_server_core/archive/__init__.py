@@ -1,0 +1,1 @@
+"""Reading and writing model files without torch: tensors, pickles, zip members."""

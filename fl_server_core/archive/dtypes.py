@@ -1,0 +1,112 @@
+"""The element types of tensors, by the names that safetensors gives them.
+
+Types that safetensors has no name for get one of the same kind: complex ones, and torch's
+packed ones, which take whole bytes in a file.
+"""
+
+import numpy as np
+
+from fl_server_core.archive.files import Bytes
+
+DTYPES: dict[str, int] = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U64": 8,
+    "U32": 4,
+    "U16": 2,
+    "U8": 1,
+    "BOOL": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "F8_E4M3FNUZ": 1,
+    "F8_E5M2FNUZ": 1,
+    "F8_E8M0": 1,
+    "C32": 4,
+    "C64": 8,
+    "C128": 16,
+    "F4_X2": 1,
+    "BITS8": 1,
+    "BITS16": 2,
+    "BITS1X8": 1,
+    "BITS2X4": 1,
+    "BITS4X2": 1,
+}
+"""Bytes per element."""
+
+FLOATING = frozenset(name for name in DTYPES if name.startswith(("F", "BF1", "C")))
+"""Types with a fractional part, complex ones included: those that a training can move."""
+
+STORAGES: dict[str, str] = {
+    "DoubleStorage": "F64",
+    "FloatStorage": "F32",
+    "HalfStorage": "F16",
+    "BFloat16Storage": "BF16",
+    "LongStorage": "I64",
+    "IntStorage": "I32",
+    "ShortStorage": "I16",
+    "CharStorage": "I8",
+    "ByteStorage": "U8",
+    "BoolStorage": "BOOL",
+    "ComplexDoubleStorage": "C128",
+    "ComplexFloatStorage": "C64",
+    "UntypedStorage": "U8",
+}
+"""Names in `torch` that a pickle gives a storage's class. The untyped one counts in bytes."""
+
+TORCH: dict[str, str] = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint64": "U64",
+    "uint32": "U32",
+    "uint16": "U16",
+    "uint8": "U8",
+    "bool": "BOOL",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "float8_e8m0fnu": "F8_E8M0",
+    "float8_e4m3fnuz": "F8_E4M3FNUZ",
+    "float8_e5m2fnuz": "F8_E5M2FNUZ",
+    "complex32": "C32",
+    "complex64": "C64",
+    "complex128": "C128",
+    "float4_e2m1fn_x2": "F4_X2",
+    **{name: name.upper() for name in ("bits8", "bits16", "bits1x8", "bits2x4", "bits4x2")},
+}
+"""Names in `torch` of the dtypes themselves, as `_rebuild_tensor_v3` gets them."""
+
+NUMPY_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "C32": "<f2", "C64": "<f4", "C128": "<f8"}
+
+# (unsigned type, mask, pattern): a value is not finite where its masked bits are the pattern.
+NOT_FINITE_BITS = {
+    "BF16": ("<u2", 0x7F80, 0x7F80),
+    "F8_E4M3": ("u1", 0x7F, 0x7F),
+    "F8_E5M2": ("u1", 0x7C, 0x7C),
+    "F8_E4M3FNUZ": ("u1", 0xFF, 0x80),
+    "F8_E5M2FNUZ": ("u1", 0xFF, 0x80),
+    "F8_E8M0": ("u1", 0xFF, 0xFF),
+}
+
+
+def all_valid(raw: Bytes, dtype: str) -> bool:
+    """Whether the elements are finite numbers, or for `BOOL` bytes that are 0 or 1.
+
+    Takes a few times the memory of `raw`: pass windows.
+    """
+    if dtype in NUMPY_FLOATS:
+        return bool(np.isfinite(raw.view(NUMPY_FLOATS[dtype])).all())
+    if dtype in NOT_FINITE_BITS:
+        unsigned, mask, pattern = NOT_FINITE_BITS[dtype]
+        return not bool(((raw.view(unsigned) & mask) == pattern).any())
+    return dtype != "BOOL" or not bool((raw > 1).any())
