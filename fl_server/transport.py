@@ -1,0 +1,181 @@
+"""A broker made of files: what Celery uses where no Redis is installed.
+
+kombu's own filesystem transport writes messages and tables of bindings in place, and a
+reader that meets a half-written one dies. Here every file is written under a temporary
+name and renamed, so it exists with all of its content or not at all, and nothing needs a
+lock. In the folder given as the transport option `folder` lie:
+
+    queues/<queue>.queue/<time>-<uuid>      a message; the reader who unlinks it has it
+    exchanges/<exchange>.exchange/<hash>    one queue's binding to an exchange
+    writing/                                files on their way to one of the above
+    rejected/                               what lay in a queue and is no message
+
+A folder per queue keeps the polls of one queue cheap while another one is long.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from queue import Empty
+from typing import Any
+from urllib.parse import quote
+
+from kombu.exceptions import ChannelError
+from kombu.transport import virtual
+from kombu.utils.json import dumps, loads
+
+log = logging.getLogger(__name__)
+
+Binding = tuple[str, str, str]
+"""Routing key, pattern, queue: a row of kombu's exchange tables."""
+
+
+class Channel(virtual.Channel):
+    """One client's view of the queues."""
+
+    supports_fanout = True
+
+    def __init__(self, connection: Any, **kwargs: Any) -> None:
+        super().__init__(connection, **kwargs)
+        self._folder = Path(connection.client.transport_options["folder"])
+        self._listed: dict[str, deque[Path]] = {}
+
+    def _queue_folder(self, queue: str) -> Path:
+        return self._folder / "queues" / f"{quote(queue, safe='@')}.queue"
+
+    def _exchange_folder(self, exchange: str) -> Path:
+        return self._folder / "exchanges" / f"{quote(exchange, safe='@')}.exchange"
+
+    def _write(self, path: Path, content: Any) -> None:
+        scratch = self._folder / "writing" / uuid.uuid4().hex
+        try:
+            scratch.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_text(dumps(content))
+            scratch.replace(path)
+        except OSError as error:
+            raise ChannelError(f"The broker's folder can't be written: {error}") from error
+
+    # --- Messages ----------------------------------------------------------------
+    def _put(self, queue: str, message: dict[str, Any], **_kwargs: Any) -> None:
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex}"
+        self._write(self._queue_folder(queue) / name, message)
+
+    def _put_fanout(
+        self, exchange: str, message: dict[str, Any], _routing_key: str, **_kwargs: Any
+    ) -> None:
+        for _, _, queue in self.get_table(exchange):
+            self._put(queue, message)
+
+    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ARG002
+        # A listing is used up before the next one is made: a long queue would else be
+        # listed and sorted once for each of its messages.
+        listed = self._listed.get(queue) or deque(_paths(self._queue_folder(queue)))
+        self._listed[queue] = listed
+        while listed:
+            message = self._claim(listed.popleft())
+            if message is not None:
+                return message
+        raise Empty
+
+    def _claim(self, path: Path) -> dict[str, Any] | None:
+        """Take the message, or return None where another reader has it or it is none."""
+        try:
+            message = _message(path.read_text())
+            path.unlink()  # succeeds for one of several readers
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            self._reject(path, error)
+            return None
+        return message
+
+    def _reject(self, path: Path, error: Exception) -> None:
+        rejected = self._folder / "rejected"
+        try:
+            rejected.mkdir(exist_ok=True)
+            path.replace(rejected / path.name)
+        except OSError:
+            return  # another reader was first
+        log.warning("%s is no message (%s), moved to %s", path, error, rejected)
+
+    def _size(self, queue: str) -> int:
+        return len(_paths(self._queue_folder(queue)))
+
+    def _purge(self, queue: str) -> int:
+        return sum(_unlinked(path) for path in _paths(self._queue_folder(queue)))
+
+    # --- Bindings ----------------------------------------------------------------
+    def get_table(self, exchange: str) -> list[Binding]:
+        """Return the bindings to this exchange, those of other processes too."""
+        bindings = (_binding(path) for path in _paths(self._exchange_folder(exchange)))
+        return [binding for binding in bindings if binding is not None]
+
+    def _binding_path(self, exchange: str, binding: Binding) -> Path:
+        name = hashlib.sha256(repr(binding).encode()).hexdigest()
+        return self._exchange_folder(exchange) / name
+
+    def _queue_bind(
+        self, exchange: str, routing_key: str | None, pattern: str | None, queue: str
+    ) -> None:
+        binding = (routing_key or "", pattern or "", queue)
+        self._write(self._binding_path(exchange, binding), binding)
+
+    def _delete(self, queue: str, *args: Any, **_kwargs: Any) -> None:
+        exchange, routing_key, pattern, _ = args
+        binding = (routing_key or "", pattern or "", queue)
+        self._binding_path(exchange, binding).unlink(missing_ok=True)
+        shutil.rmtree(self._queue_folder(queue), ignore_errors=True)
+
+
+class Transport(virtual.Transport):
+    """Polls the folder every `polling_interval` seconds (a transport option)."""
+
+    Channel = Channel
+    default_port = 0
+    driver_type = driver_name = "files"
+    implements = virtual.Transport.implements.extend(
+        exchange_type=frozenset(["direct", "topic", "fanout"])
+    )
+
+    def driver_version(self) -> str:
+        """Return what Celery's banner shows."""
+        return "1"
+
+
+def _paths(folder: Path) -> list[Path]:
+    """Return the files, oldest first; a folder that isn't there is an empty one."""
+    try:
+        return [folder / name for name in sorted(os.listdir(folder))]
+    except FileNotFoundError:
+        return []
+
+
+def _message(text: str) -> dict[str, Any]:
+    """Parse what was put; raise ValueError where kombu could not make a message of it."""
+    message = loads(text)
+    properties = message.get("properties") if isinstance(message, dict) else None
+    if not isinstance(properties, dict) or "delivery_tag" not in properties:
+        raise ValueError("it has no delivery tag")
+    return dict(message)
+
+
+def _binding(path: Path) -> Binding | None:
+    try:
+        routing_key, pattern, queue = loads(path.read_text())
+    except FileNotFoundError:  # unbound meanwhile
+        return None
+    return routing_key, pattern, queue
+
+
+def _unlinked(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:  # a reader has it
+        return False
+    return True

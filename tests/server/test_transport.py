@@ -1,0 +1,187 @@
+"""The broker made of files, asked by kombu as Celery does."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from queue import Empty
+from subprocess import Popen
+from typing import Any
+
+import pytest
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu.simple import SimpleQueue
+
+from fl_server.transport import Transport
+
+PRODUCERS, MESSAGES, CONSUMERS = 3, 3000, 2
+
+CLIENT = """
+import sys
+from kombu import Connection
+from fl_server.transport import Transport
+
+role, folder, number, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+options = {"folder": folder, "polling_interval": 0.02}
+queue = Connection("filesystem://", transport=Transport, transport_options=options).SimpleQueue("q")
+if role == "produce":
+    for index in range(count):
+        queue.put([number, index])
+    sys.exit()
+while (payload := (message := queue.get(timeout=50)).payload) != "stop":
+    message.ack()
+    print(*payload)
+message.ack()
+"""
+
+
+def connect(folder: Path) -> Connection:
+    options = {"folder": str(folder), "polling_interval": 0.02}
+    return Connection("filesystem://", transport=Transport, transport_options=options)
+
+
+def take(queue: Queue | SimpleQueue) -> Any:
+    """Receive what is there, acknowledge it and return its payload; raise Empty without one."""
+    message = queue.get_nowait() if isinstance(queue, SimpleQueue) else queue.get()
+    message.ack()
+    return message.payload
+
+
+@contextmanager
+def client(role: str, folder: Path, number: int, count: int = 0) -> Iterator[Popen[bytes]]:
+    command = [sys.executable, "-c", CLIENT, role, str(folder / "broker"), str(number), str(count)]
+    with (
+        (folder / f"{role}-{number}").open("wb") as output,
+        Popen(command, stdout=output) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_each_message_of_a_burst_is_received_once(tmp_path):
+    with ExitStack() as stack:
+        start = stack.enter_context
+        consumers = [start(client("consume", tmp_path, number)) for number in range(CONSUMERS)]
+        producers = [
+            start(client("produce", tmp_path, number, MESSAGES)) for number in range(PRODUCERS)
+        ]
+        assert [producer.wait(timeout=60) for producer in producers] == [0] * PRODUCERS
+        for _ in consumers:
+            connect(tmp_path / "broker").SimpleQueue("q").put("stop")
+        assert [consumer.wait(timeout=60) for consumer in consumers] == [0] * CONSUMERS
+    received = [
+        line for path in tmp_path.glob("consume-*") for line in path.read_text().split("\n")
+    ]
+    wanted = [f"{number} {index}" for number in range(PRODUCERS) for index in range(MESSAGES)]
+    assert Counter(filter(None, received)) == Counter(wanted)
+
+
+def test_the_oldest_message_comes_first(tmp_path):
+    queue = connect(tmp_path).SimpleQueue("q")
+    for index in range(20):
+        queue.put(index)
+    assert [take(queue) for _ in range(20)] == list(range(20))
+    with pytest.raises(Empty):
+        take(queue)
+
+
+def put_file(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / "queues" / "q.queue" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+NO_MESSAGES = {
+    "empty": b"",
+    "half": b'{"body": "W10',
+    "no-text": b"\xff\xfe\x00",
+    "no-object": b"[]",
+    "no-properties": b"{}",
+    "no-tag": json.dumps({"body": "", "properties": {}}).encode(),
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", NO_MESSAGES)
+def test_a_file_that_is_no_message_is_set_aside_and_the_next_one_read(tmp_path, name):
+    put_file(tmp_path, name="0", content=NO_MESSAGES[name])
+    queue = connect(tmp_path).SimpleQueue("q")
+    queue.put("good")
+    assert take(queue) == "good"
+    assert [path.read_bytes() for path in (tmp_path / "rejected").iterdir()] == [NO_MESSAGES[name]]
+
+
+def test_a_folder_in_a_queue_is_set_aside(tmp_path):
+    queue = connect(tmp_path).SimpleQueue("q")
+    put_file(tmp_path, "0", b"").unlink()
+    (tmp_path / "queues" / "q.queue" / "0").mkdir()
+    queue.put("good")
+    assert take(queue) == "good"
+    assert (tmp_path / "rejected" / "0").is_dir()
+
+
+def test_a_message_that_vanishes_after_the_listing_is_skipped(tmp_path):
+    queue = connect(tmp_path).SimpleQueue("q")
+    for word in ("first", "second", "third"):
+        queue.put(word)
+    assert take(queue) == "first"  # the others are listed by now
+    min((tmp_path / "queues" / "q.queue").iterdir()).unlink()
+    assert take(queue) == "third"
+
+
+def test_size_and_purge_count_one_queue(tmp_path):
+    connection = connect(tmp_path)
+    queue, other = connection.SimpleQueue("q"), connection.SimpleQueue("other")
+    queue.put(1)
+    queue.put(2)
+    other.put(3)
+    assert queue.qsize() == 2
+    assert queue.clear() == 2
+    assert (queue.qsize(), other.qsize()) == (0, 1)
+
+
+def test_a_fanout_reaches_every_bound_queue_until_it_is_deleted(tmp_path):
+    exchange = Exchange("news", type="fanout")
+    reader, writer = connect(tmp_path), connect(tmp_path)
+    queues = [Queue(name, exchange)(reader.channel()) for name in ("a", "b")]
+    for queue in queues:
+        queue.declare()
+    producer = Producer(writer.channel(), exchange)
+    producer.publish("both")
+    assert [take(queue) for queue in queues] == ["both", "both"]
+    queues[0].delete()
+    producer.publish("one")
+    assert take(queues[1]) == "one"
+    assert not (tmp_path / "queues" / "a.queue").exists()
+
+
+@pytest.mark.parametrize("name", ["..", "../../out", "/etc/x", "a/b"])
+def test_no_name_leaves_the_folder(tmp_path, name):
+    channel = connect(tmp_path / "outer" / "broker").channel()
+    queue = Queue(name, Exchange(name, type="fanout"))(channel)
+    queue.declare()
+    Producer(channel, queue.exchange).publish("hello")
+    assert take(queue) == "hello"
+    assert [path.name for path in (tmp_path / "outer").iterdir()] == ["broker"]
+
+
+def test_an_unacknowledged_message_returns_when_its_channel_closes(tmp_path):
+    connection = connect(tmp_path)
+    queue = connection.SimpleQueue("q")
+    queue.put("again")
+    with Consumer(connection.channel(), [Queue("q")], callbacks=[lambda *_: None]) as consumer:
+        connection.drain_events(timeout=5)
+        consumer.channel.close()
+    assert take(connect(tmp_path).SimpleQueue("q")) == "again"
+
+
+def test_a_folder_that_cant_be_written_raises_an_error_of_the_channel(tmp_path):
+    (tmp_path / "broker").write_text("a file where the folder should be")
+    connection = connect(tmp_path / "broker")
+    with pytest.raises(connection.channel_errors, match="can't be written"):
+        connection.SimpleQueue("q").put(1)
