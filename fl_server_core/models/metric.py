@@ -1,10 +1,15 @@
 """Metrics that participants and owners report on models."""
 
+import math
+from collections.abc import Iterable
+
 from django.db import models
 from django.db.models import Q
 
 from fl_server_core.models.model import Model
 from fl_server_core.models.user import User
+
+MetricValue = str | bytes | float
 
 
 class Metric(models.Model):
@@ -34,3 +39,39 @@ class Metric(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.model_id} at {self.step}"
+
+
+def record_metrics(
+    *, model: Model, reporter: User, metrics: Iterable[tuple[str, MetricValue]], attempt: int = 0
+) -> None:
+    """Store values under the model's current round; one's own under the same name is replaced.
+
+    What parses as a finite number becomes a number; anything else, nan and inf too, bytes.
+    """
+    latest = dict(metrics)  # one statement can't write the same row twice
+    Metric.objects.bulk_create(
+        [
+            Metric(
+                model=model,
+                reporter=reporter,
+                step=model.round,
+                attempt=attempt,
+                key=key,
+                **_stored(value),
+            )
+            for key, value in latest.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["model", "step", "attempt", "reporter", "key"],
+        update_fields=["value_float", "value_binary"],
+    )
+
+
+def _stored(value: MetricValue) -> dict[str, float | bytes]:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if math.isfinite(number):
+        return {"value_float": number}
+    return {"value_binary": value if isinstance(value, bytes) else str(value).encode()}

@@ -1,7 +1,7 @@
 """Models: one table with a kind; their files lie in the storage."""
 
 import uuid
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.core.validators import MaxValueValidator
 from django.db import models
@@ -130,7 +130,7 @@ class KindManager(models.Manager.from_queryset(ModelQuerySet)):  # type: ignore[
 class GlobalModel(Model):
     """What trainings train; of any kind but LOCAL."""
 
-    objects = KindManager(ModelKind.GLOBAL, ModelKind.SWAG, ModelKind.MEAN)
+    objects: ClassVar[Any] = KindManager(ModelKind.GLOBAL, ModelKind.SWAG, ModelKind.MEAN)
 
     class Meta:
         proxy = True
@@ -139,7 +139,7 @@ class GlobalModel(Model):
 class SWAGModel(Model):
     """A global model uploaded for SWAG."""
 
-    objects = KindManager(ModelKind.SWAG)
+    objects: ClassVar[Any] = KindManager(ModelKind.SWAG)
 
     class Meta:
         proxy = True
@@ -149,7 +149,7 @@ class SWAGModel(Model):
 class MeanModel(Model):
     """The mean of its members' predictions; it has no file."""
 
-    objects = KindManager(ModelKind.MEAN)
+    objects: ClassVar[Any] = KindManager(ModelKind.MEAN)
 
     class Meta:
         proxy = True
@@ -158,7 +158,7 @@ class MeanModel(Model):
 class LocalModel(Model):
     """A participant's update to a global model, for one round and attempt."""
 
-    objects = KindManager(ModelKind.LOCAL)
+    objects: ClassVar[Any] = KindManager(ModelKind.LOCAL)
 
     class Meta:
         proxy = True

@@ -1,0 +1,22 @@
+"""Telling the workers that there is something to do.
+
+A hint makes things fast, nothing rests on it: the rows say what is due, and the sweeper
+finds whatever a lost hint would have started. Tasks go by name, so that a web process
+imports none of what they do.
+"""
+
+from celery import current_app
+from django.db import transaction
+
+
+def on_commit(task: str, *args: str | int) -> None:
+    """Send the task with these ids once the transaction is committed.
+
+    A broker that can't be reached is logged and otherwise has no effect.
+    """
+    transaction.on_commit(lambda: send(task, *args), robust=True)
+
+
+def send(task: str, *args: str | int) -> None:
+    """Send the task now."""
+    current_app.send_task(f"fl_server_ai.tasks.{task}", args=args, ignore_result=True)

@@ -1,0 +1,125 @@
+"""The outbox: writing down who is owed a message, and posting what is due.
+
+Each receiver gets a training's messages in order, each at least once. A message is claimed
+by moving its `next_attempt_at` past the longest delivery, so a worker that dies leaves it to
+the sweeper; nothing waits inside a worker.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
+import requests
+from django.conf import settings
+from django.db.models import F, Max
+from django.db.models.functions import Now
+
+from fl_server_ai import hints
+from fl_server_core.models import Notification, Training, User
+from fl_server_core.models.notification import NotificationType
+
+logger = logging.getLogger(__name__)
+
+RETRIES = 5
+ROUND_TYPES = (
+    NotificationType.UPDATE_ROUND_START,
+    NotificationType.SWAG_ROUND_START,
+    NotificationType.MODEL_TEST_ROUND,
+)
+
+
+class Refused(Exception):
+    """The receiver answered with an error status."""
+
+
+class Unreachable(Exception):
+    """The receiver gave no answer."""
+
+
+def owe(training: Training, kind: NotificationType, receivers: Iterable[User]) -> None:
+    """Write one message per receiver, in the transaction that causes it.
+
+    The caller holds the training's lock: that keeps `sequence` in order.
+    """
+    latest = training.notifications.aggregate(latest=Max("sequence"))["latest"] or 0
+    body: dict[str, str | int] = {"global_model_uuid": str(training.model_id)}
+    if kind in ROUND_TYPES:
+        body["round"] = training.round
+    Notification.objects.bulk_create(
+        Notification(
+            training=training,
+            receiver=receiver,
+            type=kind,
+            round=training.round,
+            attempt=training.attempt,
+            sequence=latest + 1,
+            body=body,
+            next_attempt_at=Now() if receiver.message_endpoint else None,
+        )
+        for receiver in receivers
+    )
+    hints.on_commit("dispatch", str(training.pk))
+
+
+def dispatch(training_id: UUID | None = None) -> None:
+    """Start a delivery for every receiver that is owed something now."""
+    due = Notification.objects.due()
+    if training_id is not None:
+        due = due.filter(training=training_id)
+    for training, receiver in due.order_by().values_list("training", "receiver").distinct():
+        hints.send("deliver", str(training), str(receiver))
+
+
+def claim_next(training_id: UUID, receiver_id: UUID) -> Notification | None:
+    """Take the receiver's oldest pending message, if it is due and nobody has it."""
+    pending = Notification.objects.pending().filter(training=training_id, receiver=receiver_id)
+    oldest = pending.select_related("receiver").order_by("sequence").first()
+    if oldest is None:
+        return None
+    # Two workers may have read the same row; the count of deliveries says who was first.
+    lease = timedelta(seconds=3 * settings.FL_NOTIFY_TIMEOUT_SECONDS)
+    won = (
+        Notification.objects.due()
+        .filter(pk=oldest.pk, deliveries=oldest.deliveries)
+        .update(deliveries=F("deliveries") + 1, next_attempt_at=Now() + lease)
+    )
+    oldest.deliveries += 1
+    return oldest if won else None
+
+
+def post(notification: Notification) -> None:
+    """Post the message to its receiver; raise Refused or Unreachable when it isn't accepted."""
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy, no .netrc: nothing of ours goes along
+            answer = session.post(
+                notification.receiver.message_endpoint,
+                json=notification.message,
+                timeout=settings.FL_NOTIFY_TIMEOUT_SECONDS,
+                stream=True,  # whatever the answer's body holds, it isn't read
+            )
+            answer.close()
+    except (requests.RequestException, ValueError, OSError) as error:
+        raise Unreachable(type(error).__name__) from error
+    if not 200 <= answer.status_code < 300:
+        raise Refused(f"HTTP {answer.status_code}")
+
+
+def mark_delivered(notification: Notification) -> None:
+    """Note that the receiver has accepted the message."""
+    Notification.objects.filter(pk=notification.pk).update(delivered_at=Now(), next_attempt_at=None)
+
+
+def mark_failed(notification: Notification, error: str) -> bool:
+    """Give the message up; False when it had been settled otherwise meanwhile."""
+    pending = Notification.objects.pending().filter(pk=notification.pk)
+    return bool(pending.update(failed_at=Now(), next_attempt_at=None, error=error))
+
+
+def retry_later(notification: Notification, error: str) -> None:
+    """Let the sweeper try again after a pause that doubles each time."""
+    pause = settings.FL_NOTIFY_RETRY_SECONDS * 2 ** (notification.deliveries - 1)
+    Notification.objects.filter(pk=notification.pk).update(
+        next_attempt_at=Now() + timedelta(seconds=pause), error=error
+    )

@@ -1,0 +1,43 @@
+"""The Celery tasks: each fetches what its ids name and calls one function.
+
+All may be lost, late or run twice. Which queue takes which is in the settings.
+"""
+
+from uuid import UUID
+
+from celery import shared_task
+
+from fl_server_ai import delivery, notifier, sweeper
+from fl_server_core import files
+
+
+@shared_task
+def merge_round(training_id: str, round: int, attempt: int) -> None:
+    """Merge a complete round of updates into the next model."""
+    from fl_server_ai import merging  # torch: only where merging happens
+
+    merging.merge_round(UUID(training_id), round, attempt)
+
+
+@shared_task
+def dispatch(training_id: str) -> None:
+    """Start the deliveries that a training owes."""
+    notifier.dispatch(UUID(training_id))
+
+
+@shared_task
+def deliver(training_id: str, receiver_id: str) -> None:
+    """Post a training's messages to one receiver."""
+    delivery.deliver(UUID(training_id), UUID(receiver_id))
+
+
+@shared_task
+def sweep() -> None:
+    """Find and start whatever is due."""
+    sweeper.sweep()
+
+
+@shared_task
+def remove_orphaned_files() -> None:
+    """Delete the files that no row names any more."""
+    files.remove_orphans()

@@ -1,0 +1,296 @@
+"""Trainings under way: the one place where their state, phase and round change."""
+
+import logging
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from fl_server_ai import hints, notifier
+from fl_server_ai.turnout import REQUESTS, asks_now, round_updates, turnout
+from fl_server_core.exceptions import InvalidRequest, PermissionDenied
+from fl_server_core.files import StoredFile
+from fl_server_core.models import LocalModel, Model, Notification, Training, User
+from fl_server_core.models.metric import MetricValue, record_metrics
+from fl_server_core.models.model import ModelKind
+from fl_server_core.models.notification import NotificationType
+from fl_server_core.models.training import Phase, TrainingState
+
+logger = logging.getLogger(__name__)
+
+
+class ClaimLost(Exception):
+    """Another worker has taken the merge over, or the training is gone."""
+
+
+@dataclass(frozen=True)
+class MergeClaim:
+    """A worker's turn at merging one round: which updates go into which model."""
+
+    training: Training
+    token: uuid.UUID
+    updates: Sequence[Model]
+
+    def renew(self) -> None:
+        """Keep the turn for another lease; raise ClaimLost when it is no longer ours."""
+        mine = Training.objects.filter(pk=self.training.pk, claim=self.token)
+        if not mine.update(claimed_until=_lease_end()):
+            raise ClaimLost
+
+
+class ModelTrainer:
+    """Moves one training on, inside a transaction that holds its row's lock.
+
+    | method          | from           | to              | owes               |
+    | --------------- | -------------- | --------------- | ------------------ |
+    | start           | INITIAL        | ONGOING, update | TRAINING_START     |
+    | next_round      | ONGOING        | ONGOING, update | UPDATE_ROUND_START |
+    | claim_merge     | ONGOING, update| the same, locked|                    |
+    | complete_merge  | ONGOING, update| ONGOING, test   | MODEL_TEST_ROUND   |
+    | finish          | ONGOING        | COMPLETED       | TRAINING_FINISHED  |
+    | fail            | any running    | ERROR           |                    |
+
+    A phase ends by `judge`, a query over who was asked and who has answered. It may be
+    asked at any time and any number of times.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+
+    @classmethod
+    @contextmanager
+    def locked(cls, training_id: uuid.UUID | str) -> Iterator[Self]:
+        """Begin a transaction on this training; raise Training.DoesNotExist if it is gone.
+
+        The lock is for two last answers at once: without it each would see the other's
+        row as missing, and neither would end the phase.
+        """
+        with transaction.atomic():
+            rows = Training.objects.select_for_update(of=("self",))
+            yield cls(rows.select_related("model", "actor").get(pk=training_id))
+
+    # --- What participants and actors do -------------------------------------------
+
+    def start(self) -> None:
+        """Open the first round."""
+        training = self.training
+        participants = list(training.participants.all())
+        if not participants:
+            raise InvalidRequest("At least one participant must be registered!")
+        if training.state != TrainingState.INITIAL:
+            raise InvalidRequest(f"Training {training.pk} is not in state INITIAL!")
+        training.state = TrainingState.ONGOING
+        notifier.owe(training, NotificationType.TRAINING_START, participants)
+        self.next_round()
+
+    def receive_update(
+        self,
+        *,
+        owner: User,
+        round: int,
+        sample_size: int,
+        file: StoredFile,
+        metrics: Iterable[tuple[str, MetricValue]] = (),
+    ) -> LocalModel:
+        """Keep a participant's update for this round, in place of an earlier one.
+
+        An update that comes while the model is still being tested counts when the round
+        opens. Once the merge has begun nothing can be replaced.
+        """
+        training = self.training
+        check_update(training, owner, round)
+        update: LocalModel = round_updates(training).filter(owner=owner).first() or LocalModel(
+            kind=ModelKind.LOCAL,
+            owner=owner,
+            base_model=training.model,
+            round=round,
+            attempt=training.attempt,
+        )
+        if training.claim:
+            if update.sha256 == file.sha256:
+                return update
+            raise _not_in_round(training, round)
+        update.file, update.sha256, update.size = file.name, file.sha256, file.size
+        update.sample_size = sample_size
+        update.save()
+        update.metrics.all().delete()
+        logger.info("training %s round %s: update of user %s", training.pk, round, owner.pk)
+        self.receive_metrics(model=update, reporter=owner, metrics=metrics)
+        return update
+
+    def receive_metrics(
+        self, *, model: Model, reporter: User, metrics: Iterable[tuple[str, MetricValue]]
+    ) -> None:
+        """Keep metrics on the global model, or on an update to it."""
+        if model.pk == self.training.model_id:
+            model = self.training.model  # its round as it is under the lock
+        record_metrics(
+            model=model, reporter=reporter, metrics=metrics, attempt=self.training.attempt
+        )
+        self._touch()
+        self.judge()
+
+    def add_participants(self, users: Iterable[User]) -> None:
+        """Let users take part; in a running training from its next round on."""
+        present = set(self.training.participants.values_list("pk", flat=True))
+        new = [user for user in users if user.pk not in present]
+        self.training.participants.add(*new)
+        if self.training.is_running:
+            notifier.owe(self.training, NotificationType.TRAINING_START, new)
+
+    def remove_participants(self, users: Iterable[User]) -> None:
+        """Take users out and judge the round without them."""
+        gone = list(self.training.participants.filter(pk__in=[user.pk for user in users]))
+        self.training.participants.remove(*gone)
+        owed = self.training.notifications.filter(receiver__in=gone, withdrawn_at=None)
+        owed.update(withdrawn_at=Now())
+        if self.training.state != TrainingState.INITIAL:
+            notifier.owe(self.training, NotificationType.CLIENT_REMOVED, gone)
+        self.judge()
+
+    def give_up_on(self, notification: Notification, error: str, *, refused: bool) -> None:
+        """Settle a message that its receiver refused or that can't be delivered.
+
+        A refused call to the present round removes the participant; an undeliverable one
+        loses it for this round; no other message's fate has an effect.
+        """
+        if not notifier.mark_failed(notification, error):
+            return
+        logger.warning("notification %s given up: %s", notification.pk, error)
+        if refused and asks_now(self.training, notification):
+            self.remove_participants([notification.receiver])
+        self.judge()
+
+    # --- Rounds --------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """End the phase if what it waits for is there, or can't come any more."""
+        if not self.training.is_running or self.training.locked:
+            return
+        count = turnout(self.training)
+        if not count.left:
+            self.fail("No participant is left.")
+        elif len(count.left) < len(count.asked):
+            self.fail(
+                f"Round {self.training.round}: only {len(count.left)} of {len(count.asked)} "
+                "participants could be reached."
+            )
+        elif count.is_complete:
+            self._end_phase()
+
+    def _end_phase(self) -> None:
+        training = self.training
+        if training.phase == Phase.UPDATE:
+            hints.on_commit("merge_round", str(training.pk), training.round, training.attempt)
+        else:
+            self.next_round()
+
+    def next_round(self) -> None:
+        """Ask every participant for an update of the present model, unless it is the last."""
+        if self.training.round >= self.training.target_num_updates:
+            self.finish()
+        else:
+            self._open(Phase.UPDATE)
+
+    def claim_merge(self, round: int, attempt: int) -> MergeClaim | None:
+        """Take the turn at merging this round; None when that isn't due or somebody's."""
+        training = self.training
+        is_present = (training.round, training.attempt) == (round, attempt)
+        if not (is_present and training.phase == Phase.UPDATE and turnout(training).is_complete):
+            return None
+        if training.claims >= settings.FL_MERGE_ATTEMPTS:
+            self.fail(f"Round {round}: the merge was begun {training.claims} times in vain.")
+            return None
+        token = uuid.uuid4()
+        free = Q(claimed_until=None) | Q(claimed_until__lte=Now())
+        won = Training.objects.filter(free, pk=training.pk).update(
+            claim=token, claimed_until=_lease_end(), claims=F("claims") + 1
+        )
+        return MergeClaim(training, token, list(round_updates(training))) if won else None
+
+    def complete_merge(self, token: uuid.UUID, merged: StoredFile) -> None:
+        """Make the merged file the model of the next round and have it tested.
+
+        Raises ClaimLost when the turn is no longer this worker's: its file is dropped.
+        """
+        training, model = self.training, self.training.model
+        if training.claim != token or not training.is_running:
+            raise ClaimLost
+        model.file, model.sha256, model.size = merged.name, merged.sha256, merged.size
+        model.round += 1
+        model.save(update_fields=["file", "sha256", "size", "round"])
+        self._close_rounds()
+        training.claim, training.claimed_until, training.claims = None, None, 0
+        logger.info("training %s: the model is now at round %s", training.pk, model.round)
+        self._open(Phase.TEST)
+
+    def finish(self) -> None:
+        """End the training, its target reached."""
+        self._end(TrainingState.COMPLETED)
+        receivers = {user.pk: user for user in self.training.participants.all()}
+        receivers[self.training.actor.pk] = self.training.actor
+        notifier.owe(self.training, NotificationType.TRAINING_FINISHED, receivers.values())
+
+    def fail(self, reason: str) -> None:
+        """End the training with a reason that its actor is shown."""
+        logger.error("training %s failed: %s", self.training.pk, reason)
+        self.training.state_reason = reason
+        self._end(TrainingState.ERROR)
+        requests = self.training.notifications.filter(type__in=REQUESTS.values())
+        requests.filter(delivered_at=None, failed_at=None).update(withdrawn_at=Now())
+
+    def _open(self, phase: Phase) -> None:
+        self.training.phase = phase
+        self._save()
+        notifier.owe(self.training, REQUESTS[phase], self.training.participants.all())
+        self.judge()
+
+    def _end(self, state: TrainingState) -> None:
+        self.training.state = state
+        self.training.phase = Phase.NONE
+        self.training.claim = self.training.claimed_until = None
+        self._save()
+
+    def _save(self) -> None:
+        self.training.last_update = timezone.now()
+        self.training.save()
+
+    def _touch(self) -> None:
+        self.training.last_update = timezone.now()
+        self.training.save(update_fields=["last_update"])
+
+    def _close_rounds(self) -> None:
+        """Turn the updates of rounds that are over into a ledger without files."""
+        over = LocalModel.objects.filter(
+            base_model=self.training.model_id, round__lt=self.training.round
+        )
+        over.filter(closed_at=None).update(closed_at=Now())
+        last_kept = self.training.round - settings.FL_KEEP_UPDATE_ROUNDS
+        over.filter(round__lt=last_kept).exclude(file="").update(file="")
+
+
+def check_update(training: Training, user: User, round: int) -> None:
+    """Raise unless an update of this user for this round can be taken."""
+    if not training.is_participant(user):
+        raise PermissionDenied(f"You are not a participant of training {training.pk}!")
+    if training.state != TrainingState.ONGOING:
+        raise InvalidRequest(f"Training with ID {training.pk} is in state {training.state}")
+    if round != training.round:
+        raise _not_in_round(training, round)
+
+
+def _not_in_round(training: Training, round: int) -> InvalidRequest:
+    return InvalidRequest(f"Training with ID {training.pk} is not currently in round {round}")
+
+
+def _lease_end() -> CombinedExpression:
+    return Now() + timedelta(seconds=settings.FL_MERGE_LEASE_SECONDS)
