@@ -100,7 +100,7 @@ class ModelTrainer:
         sample_size: int,
         file: StoredFile,
         metrics: Iterable[tuple[str, MetricValue]] = (),
-    ) -> LocalModel:
+    ) -> Model:
         """Keep a participant's update for this round, in place of an earlier one.
 
         An update that comes while the model is still being tested counts when the round
@@ -108,7 +108,7 @@ class ModelTrainer:
         """
         training = self.training
         check_update(training, owner, round)
-        update: LocalModel = round_updates(training).filter(owner=owner).first() or LocalModel(
+        update: Model = round_updates(training).filter(owner=owner).first() or LocalModel(
             kind=ModelKind.LOCAL,
             owner=owner,
             base_model=training.model,

@@ -1,0 +1,209 @@
+import json
+import uuid
+from datetime import timedelta
+
+import pytest
+import requests
+import responses
+from django.utils import timezone
+
+from fl_server_ai import notifier, sweeper
+from fl_server_ai.delivery import deliver
+from fl_server_core.models import Notification
+
+URL = "http://client.test/"
+
+
+@pytest.fixture
+def endpoint():
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+@pytest.fixture
+def started(move, training, participants):
+    move("start")
+    return training, participants[0]
+
+
+def posted(endpoint):
+    return [json.loads(call.request.body)["notification_type"] for call in endpoint.calls]
+
+
+def make_due():
+    Notification.objects.filter(next_attempt_at__isnull=False).update(
+        next_attempt_at=timezone.now() - timedelta(seconds=1)
+    )
+
+
+def test_messages_are_posted_in_order_and_once(started, endpoint):
+    training, user = started
+    endpoint.post(URL, status=204)
+    deliver(training.pk, user.pk)
+    deliver(training.pk, user.pk)
+    assert posted(endpoint) == ["TRAINING_START", "UPDATE_ROUND_START"]
+    assert not user.notifications.pending().exists()
+
+
+def test_the_body_is_the_contracts(started, endpoint):
+    training, user = started
+    endpoint.post(URL)
+    deliver(training.pk, user.pk)
+    assert json.loads(endpoint.calls[1].request.body) == {
+        "notification_type": "UPDATE_ROUND_START",
+        "training_uuid": str(training.pk),
+        "body": {"round": 0, "global_model_uuid": str(training.model_id)},
+    }
+
+
+def test_nothing_overtakes_a_message_that_could_not_be_delivered(started, endpoint):
+    training, user = started
+    endpoint.post(URL, body=requests.ConnectionError())
+    deliver(training.pk, user.pk)
+    deliver(training.pk, user.pk)
+    assert posted(endpoint) == ["TRAINING_START"]
+
+
+def test_an_unreachable_receiver_is_retried_after_growing_pauses(started, endpoint, settings):
+    settings.FL_NOTIFY_RETRY_SECONDS = 10
+    training, user = started
+    endpoint.post(URL, body=requests.ConnectionError())
+    pauses = []
+    for _ in range(3):
+        make_due()
+        deliver(training.pk, user.pk)
+        head = user.notifications.get(type="TRAINING_START")
+        pauses.append(round((head.next_attempt_at - timezone.now()).total_seconds()))
+    assert pauses == pytest.approx([10, 20, 40], abs=1)
+    assert head.error == "ConnectionError"
+
+
+def test_a_receiver_that_stays_away_is_lost_after_five_retries(started, endpoint):
+    training, user = started
+    endpoint.post(URL, body=requests.ReadTimeout())
+    user.notifications.get(type="TRAINING_START").delete()
+    for _ in range(6):
+        training.refresh_from_db()
+        assert training.state == "O"
+        make_due()
+        deliver(training.pk, user.pk)
+    training.refresh_from_db()
+    assert training.state == "E"
+    assert len(endpoint.calls) == 6
+
+
+def test_a_receiver_that_comes_back_goes_on_in_order(started, endpoint):
+    training, user = started
+    endpoint.post(URL, body=requests.ConnectionError())
+    deliver(training.pk, user.pk)
+    endpoint.replace(responses.POST, URL, status=200)
+    make_due()
+    deliver(training.pk, user.pk)
+    assert posted(endpoint) == ["TRAINING_START", "TRAINING_START", "UPDATE_ROUND_START"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_an_error_status_to_a_round_call_removes_the_participant(started, endpoint, status):
+    training, user = started
+    endpoint.post(URL, status=status)
+    deliver(training.pk, user.pk)
+    assert posted(endpoint) == ["TRAINING_START", "UPDATE_ROUND_START", "CLIENT_REMOVED"]
+    assert not training.is_participant(user)
+
+
+def test_somebody_who_fetches_is_never_posted_to(training, participants, move, endpoint):
+    user = participants[0]
+    user.message_endpoint = ""
+    user.save()
+    move("start")
+    deliver(training.pk, user.pk)
+    assert not endpoint.calls
+    assert user.notifications.pending().count() == 2
+
+
+def test_of_two_workers_one_gets_the_message(started):
+    training, user = started
+    first = notifier.claim_next(training.pk, user.pk)
+    assert first is not None
+    assert notifier.claim_next(training.pk, user.pk) is None
+
+
+def test_a_message_of_a_worker_that_died_is_posted_again(started, endpoint):
+    training, user = started
+    endpoint.post(URL)
+    notifier.claim_next(training.pk, user.pk)
+    make_due()
+    deliver(training.pk, user.pk)
+    assert posted(endpoint)[0] == "TRAINING_START"
+
+
+def test_delivering_for_a_training_that_is_gone_does_nothing(db, endpoint):
+    deliver(uuid.uuid4(), uuid.uuid4())
+    assert not endpoint.calls
+
+
+def test_an_endpoint_that_can_not_be_parsed_counts_as_unreachable(started):
+    training, user = started
+    user.message_endpoint = "http://[bad/"
+    user.save()
+    deliver(training.pk, user.pk)
+    assert user.notifications.get(type="TRAINING_START").error
+
+
+def test_a_broker_that_is_down_does_not_undo_the_request(
+    training, move, monkeypatch, django_capture_on_commit_callbacks
+):
+    def fail(*args):
+        raise ConnectionError
+
+    monkeypatch.setattr("fl_server_ai.hints.send", fail)
+    with django_capture_on_commit_callbacks(execute=True):
+        move("start")
+    assert training.state == "O"
+    assert training.notifications.pending().count() == 4
+
+
+# --- The sweeper --------------------------------------------------------------------
+
+
+def test_the_sweeper_starts_each_due_delivery_once(started, participants, sent):
+    training, _ = started
+    sweeper.sweep()
+    assert sorted(sent) == sorted(
+        ("deliver", str(training.pk), str(user.pk)) for user in participants
+    )
+
+
+def test_the_sweeper_leaves_alone_what_is_not_due(started, sent):
+    Notification.objects.update(next_attempt_at=timezone.now() + timedelta(minutes=1))
+    sweeper.sweep()
+    assert sent == []
+
+
+def test_the_sweeper_asks_again_for_a_merge_whose_hint_was_lost(
+    started, participants, update, sent, django_capture_on_commit_callbacks
+):
+    training, _ = started
+    for user in participants:
+        update(user)
+    Notification.objects.update(delivered_at=timezone.now())
+    with django_capture_on_commit_callbacks(execute=True):
+        sweeper.sweep()
+    assert sent == [("merge_round", str(training.pk), 0, 0)]
+
+
+def test_the_sweeper_leaves_a_claimed_merge_alone_until_its_lease_is_over(
+    started, participants, update, move, sent, django_capture_on_commit_callbacks
+):
+    training, _ = started
+    for user in participants:
+        update(user)
+    Notification.objects.update(delivered_at=timezone.now())
+    move("claim_merge", 0, 0)
+    with django_capture_on_commit_callbacks(execute=True):
+        sweeper.sweep()
+    assert sent == []
+    type(training).objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+    with django_capture_on_commit_callbacks(execute=True):
+        sweeper.sweep()
+    assert sent == [("merge_round", str(training.pk), 0, 0)]

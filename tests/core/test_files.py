@@ -1,0 +1,66 @@
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import default_storage
+
+from fl_server_core.files import local_path, remove_orphans, scratch_path, store
+from tests.factories import ModelFactory
+
+
+def stored(content=b"model"):
+    with scratch_path() as path:
+        path.write_bytes(content)
+        return store(path)
+
+
+def make_old(path):
+    two_hours_ago = time.time() - 7200
+    os.utime(path, (two_hours_ago, two_hours_ago))
+
+
+def test_a_stored_file_keeps_its_bytes_under_a_fresh_name():
+    first, second = stored(), stored()
+    assert first.name != second.name
+    assert (first.sha256, first.size) == (hashlib.sha256(b"model").hexdigest(), 5)
+    assert Path(default_storage.path(first.name)).read_bytes() == b"model"
+
+
+def test_storing_moves_the_file_and_leaves_no_scratch(settings):
+    with scratch_path() as path:
+        path.write_bytes(b"model")
+        inode = path.stat().st_ino
+        file = store(path)
+    assert os.stat(default_storage.path(file.name)).st_ino == inode
+    assert list(settings.SCRATCH_DIR.iterdir()) == []
+
+
+def test_scratch_is_removed_when_work_on_it_fails(settings):
+    def fail():
+        with scratch_path() as path:
+            path.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(settings.SCRATCH_DIR.iterdir()) == []
+
+
+def test_a_row_leads_to_its_file(db):
+    model = ModelFactory(file=stored(b"bytes").name)
+    with local_path(model.file) as path:
+        assert path.read_bytes() == b"bytes"
+
+
+def test_orphans_go_after_an_hour_and_named_files_stay(db, settings):
+    named, preprocessing, fresh, old = stored(), stored(), stored(), stored()
+    ModelFactory(file=named.name, preprocessing_file=preprocessing.name)
+    scratch = settings.SCRATCH_DIR / "left-behind"
+    scratch.touch()
+    for path in (*map(default_storage.path, (named.name, preprocessing.name, old.name)), scratch):
+        make_old(path)
+    assert remove_orphans() == 2
+    assert not scratch.exists()
+    assert set(default_storage.listdir("")[1]) == {named.name, preprocessing.name, fresh.name}
