@@ -7,6 +7,8 @@ under `FL_DATA_DIR`. `FL_POSTGRES_HOST` and `FL_REDIS_HOST` name servers to use 
 from pathlib import Path
 from typing import Any
 
+from kombu import Exchange, Queue
+
 from fl_server import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -129,6 +131,75 @@ STORAGES = {
 SCRATCH_DIR = MODEL_DIR / "scratch"
 SCRATCH_DIR.mkdir(parents=True, exist_ok=True)
 
+# --- Broker, queues, beat ------------------------------------------------------------
+REDIS_URL = env.secret("FL_REDIS_LOCATION")
+if REDIS_HOST and not REDIS_URL:
+    REDIS_URL = f"redis://{REDIS_HOST}:{env.integer('FL_REDIS_PORT', 6379, minimum=1)}"
+REDIS_TIMEOUTS = {"socket_connect_timeout": 1, "socket_timeout": 5}
+
+BROKER_DIR = DATA_DIR / "broker"
+if REDIS_URL:
+    CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = REDIS_TIMEOUTS
+    CACHES: dict[str, Any] = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            # Clearing the cache empties its database; the broker's is number 0.
+            "OPTIONS": {"db": 1, **REDIS_TIMEOUTS},
+        }
+    }
+else:
+    CELERY_BROKER_URL = "filesystem://localhost"
+    CELERY_BROKER_TRANSPORT = "fl_server.transport:Transport"
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(BROKER_DIR), "polling_interval": 0.02}
+    RESULT_DIR = DATA_DIR / "results"
+    RESULT_DIR.mkdir(exist_ok=True)
+    CELERY_RESULT_BACKEND = f"fl_server.results.FileBackend+file://{RESULT_DIR}"
+CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = 1
+CELERY_REDIS_SOCKET_TIMEOUT = 5
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"retry_policy": {"timeout": 1.0}}
+CELERY_RESULT_EXPIRES = 3600
+# Workers wait for a broker however long it is away; whoever enqueues waits a second.
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_PUBLISH_RETRY_POLICY = {
+    "max_retries": 3,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.2,
+}
+
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_QUEUES = [
+    Queue(name, Exchange(name), routing_key=name) for name in ("rounds", "notify", "serving")
+]
+CELERY_TASK_CREATE_MISSING_QUEUES = False  # a misspelt queue is an error, not a dead end
+CELERY_TASK_DEFAULT_QUEUE = "notify"
+CELERY_TASK_ROUTES = {
+    "fl_server_ai.tasks.merge_round": {"queue": "rounds"},
+    "fl_server_ai.tasks.deliver": {"queue": "notify"},
+    "fl_server_ai.tasks.sweep": {"queue": "notify"},
+    "fl_server_ai.tasks.remove_orphaned_files": {"queue": "notify"},
+}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    # A sweep that waited is dropped: the next one is on its way.
+    "sweep": {"task": "fl_server_ai.tasks.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "remove_orphaned_files": {
+        "task": "fl_server_ai.tasks.remove_orphaned_files",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+}
+
+# --- The web processes ---------------------------------------------------------------
+FL_WEB_WORKERS = env.integer("FL_WEB_WORKERS", 2, minimum=1)
+FL_WEB_THREADS = env.integer("FL_WEB_THREADS", 16, minimum=1)
+
 # --- Uploads -------------------------------------------------------------------------
 FL_MAX_UPLOAD_BYTES = env.integer("FL_MAX_UPLOAD_BYTES", 4 * 1024**3, minimum=1)
 FL_MODEL_CLASSES = env.items("FL_MODEL_CLASSES")  # "module:ClassName", beyond the list
@@ -161,4 +232,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.text("FL_LOG_LEVEL", "INFO")},
+    # Celery tells of every message; a sweep comes every two seconds.
+    "loggers": {
+        name: {"level": "WARNING"}
+        for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
+    },
 }

@@ -25,7 +25,6 @@ from queue import Empty
 from typing import Any
 from urllib.parse import quote
 
-from kombu.exceptions import ChannelError
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
@@ -53,13 +52,10 @@ class Channel(virtual.Channel):
 
     def _write(self, path: Path, content: Any) -> None:
         scratch = self._folder / "writing" / uuid.uuid4().hex
-        try:
-            scratch.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(dumps(content))
-            scratch.replace(path)
-        except OSError as error:
-            raise ChannelError(f"The broker's folder can't be written: {error}") from error
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(dumps(content))
+        scratch.replace(path)
 
     # --- Messages ----------------------------------------------------------------
     def _put(self, queue: str, message: dict[str, Any], **_kwargs: Any) -> None:
@@ -139,6 +135,8 @@ class Transport(virtual.Transport):
     Channel = Channel
     default_port = 0
     driver_type = driver_name = "files"
+    # A folder that can't be used is a lost connection: publishers raise, workers wait.
+    connection_errors = (*virtual.Transport.connection_errors, OSError)
     implements = virtual.Transport.implements.extend(
         exchange_type=frozenset(["direct", "topic", "fanout"])
     )

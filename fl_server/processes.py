@@ -1,0 +1,60 @@
+"""The processes that make up a server, and how each is started.
+
+    python -m fl_server.processes NAME [ARGUMENT...]
+
+becomes the process of that name. `manage.py serve` runs all of them on one machine; where
+something else supervises (docker compose), it runs this line for each.
+"""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
+
+SUPERVISOR = "FL_SUPERVISOR_PID"
+"""Names the process without which the started one must not live; unset where none is."""
+
+CELERY = ("celery", "-A", "fl_server", "--quiet")
+WORKER = (*CELERY, "worker", "--without-gossip", "--without-mingle", "--without-heartbeat")
+
+COMMANDS = {
+    "web": ("gunicorn", "-c", "python:fl_server.gunicorn", "fl_server.wsgi"),
+    # Merging imports torch, once and before the pool's processes are forked.
+    "rounds": (
+        *WORKER, "-n", "rounds@%h", "-Q", "rounds",
+        "-P", "prefork", "-c", "2", "--include", "fl_server_ai.aggregation",
+    ),
+    "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", "16"),
+    "serving": (*WORKER, "-n", "serving@%h", "-Q", "serving", "-P", "threads", "-c", "4"),
+    "beat": (*CELERY, "beat"),
+}  # fmt: skip
+"""Module and arguments of `python -m`, by name."""
+
+QUEUES = ("rounds", "notify", "serving")
+"""Each is worked off by the process of the same name."""
+
+
+def become(name: str, *arguments: str) -> None:
+    """Replace this process by the named one; it dies with the supervisor if there is one."""
+    supervisor = os.environ.get(SUPERVISOR)
+    if supervisor:
+        die_with_parent()  # outlives the exec
+        if os.getppid() != int(supervisor):  # it died before
+            sys.exit(1)
+    command = (sys.executable, "-m", *COMMANDS[name], *arguments)
+    os.execv(command[0], command)  # noqa: S606 (no shell is wanted)
+
+
+def die_with_parent() -> None:
+    """Have the system kill this process when its parent ends, however that ends.
+
+    Linux can; elsewhere a process outlives a parent that is killed hard.
+    """
+    with suppress(OSError):
+        set_pdeathsig(signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    become(*sys.argv[1:])
