@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo serve test check format clean
+.PHONY: help demo serve test check lint format clean
 
 help:
 	@echo "make demo   five clients train one model, live in this terminal"
@@ -26,14 +26,15 @@ serve: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest $(ARGS)
 
-check: $(VENV)/installed
+check: lint test
+
+lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
-	$(BIN)/pytest $(ARGS)
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

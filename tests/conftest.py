@@ -10,11 +10,11 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _quick_and_apart(settings, tmp_path):
+def _quick_and_apart(settings, tmp_path_factory):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.MODEL_DIR = tmp_path / "models"
+    settings.MODEL_DIR = tmp_path_factory.mktemp("models")
     settings.SCRATCH_DIR = settings.MODEL_DIR / "scratch"
-    settings.SCRATCH_DIR.mkdir(parents=True)
+    settings.SCRATCH_DIR.mkdir()
     settings.FILE_UPLOAD_TEMP_DIR = settings.SCRATCH_DIR
     settings.STORAGES = settings.STORAGES | {
         "default": {
@@ -22,3 +22,10 @@ def _quick_and_apart(settings, tmp_path):
             "OPTIONS": {"location": settings.MODEL_DIR},
         }
     }
+
+
+def pytest_sessionfinish(session):
+    """Where everything must run, a skipped test is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("FL_TESTS_REQUIRE_ALL") and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
