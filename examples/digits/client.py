@@ -1,0 +1,149 @@
+"""A federated-learning client in one file: copy it, put your own data and training in.
+
+    python client.py http://127.0.0.1:8000 slices/client-1.npz --name alice
+
+Round after round it is asked to train the server's model on data that never leave it; with
+--pull it asks for work and needs no port. A repeat is harmless: the last answer counts.
+"""
+
+import argparse
+import io
+import json
+import queue
+import secrets
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import requests
+import torch
+from requests.adapters import HTTPAdapter, Retry
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+
+class Client:
+    """One participant: its line to the server, its data, what it does when it is asked."""
+
+    def __init__(self, url: str, data: str, epochs: int, mu: float) -> None:
+        self.url, self.epochs, self.mu = f"{url.rstrip('/')}/api", epochs, mu
+        self.session = requests.Session()  # retries broken connections and 5xx for half a minute
+        retry = Retry(6, backoff_factor=0.5, status_forcelist=range(500, 600), allowed_methods=None)
+        self.session.mount(url, HTTPAdapter(max_retries=retry))
+        with np.load(data) as file:  # in random order; a fifth is held out for testing
+            self.test_x, self.x = torch.from_numpy(file["x"]).tensor_split([len(file["x"]) // 5])
+            self.test_y, self.y = torch.from_numpy(file["y"]).tensor_split([len(file["y"]) // 5])
+
+    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Raise requests.HTTPError with the server's reason when it refuses."""
+        answer = self.session.request(method, self.url + path, timeout=60, **options)
+        if not answer.ok:
+            raise requests.HTTPError(answer.text, response=answer)
+        return answer
+
+    def take_part(self, notifications: Iterator[dict[str, Any]]) -> None:
+        """Do what is asked until the training is over; most kinds only tell how it goes."""
+        for item in notifications:
+            print(item, flush=True)
+            kind, path = item["notification_type"], f"/models/{item['body']['global_model_uuid']}/"
+            try:
+                if kind == "UPDATE_ROUND_START":
+                    self.update(path, item["body"]["round"])
+                elif kind == "MODEL_TEST_ROUND":
+                    self.test(path)
+            except requests.HTTPError as error:  # that round is over, say: wait for the next
+                print("refused:", error, flush=True)
+            if "id" in item:  # pulled: tick it off, now that its work is done
+                self.ask("POST", f"/notifications/{item['id']}/ack/")
+            if kind in {"TRAINING_FINISHED", "CLIENT_REMOVED"}:
+                return
+
+    def update(self, path: str, round_number: int) -> None:
+        """Train the model on the own data and send its weights back."""
+        model, file = self.download(path), io.BytesIO()
+        train(model, self.x, self.y, self.epochs, self.mu)
+        torch.save(model.state_dict(), file)  # torch.jit.save(model, file) would do too
+        form = {"round": round_number, "sample_size": len(self.y)}
+        self.ask("POST", path, data=form, files={"model_file": file.getvalue()})
+
+    def test(self, path: str) -> None:
+        """Report how good the model is on the samples held out."""
+        metrics = evaluate(self.download(path), self.test_x, self.test_y)
+        form = {"metric_names": list(metrics), "metric_values": list(metrics.values())}
+        self.ask("POST", f"{path}metrics/", data=form)
+
+    def download(self, path: str) -> nn.Module:
+        """Load the model, a TorchScript archive: it brings no Python of its author's along.
+
+        A pickled module does (torch.load with weights_only=False): only from people you trust.
+        """
+        return torch.jit.load(io.BytesIO(self.ask("GET", path).content), "cpu")
+
+
+def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int, mu: float) -> None:
+    """Train in place; mu > 0 makes it FedProx by one more term: mu/2 * |w - w received|^2."""
+    received = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model.train()
+    for _ in range(epochs):
+        for batch in torch.randperm(len(y)).split(32):
+            pairs = zip(model.parameters(), received, strict=True)
+            drift = torch.stack([(now - before).square().sum() for now, before in pairs]).sum()
+            loss = cross_entropy(model(x[batch]), y[batch]) + mu / 2 * drift
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Return accuracy and mean loss."""
+    scores = model.eval()(x)
+    hits = (scores.argmax(dim=1) == y).float()
+    return {"accuracy": hits.mean().item(), "loss": cross_entropy(scores, y).item()}
+
+
+def pull(client: Client) -> Iterator[dict[str, Any]]:
+    """Ask for notifications, oldest first."""
+    while True:
+        yield from client.ask("GET", "/notifications/", params={"wait": 25}).json()
+
+
+def listen() -> tuple[str, Iterator[dict[str, Any]]]:
+    """Take notifications in a thread, answered at once; return the address and what comes."""
+    inbox: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            inbox.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{listener.server_port}/", iter(inbox.get, None)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("server")
+    parser.add_argument("data", help="a file from data.py")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--name", help="register a user of this name")
+    who.add_argument("--token", help="be this token's user, and pull")
+    parser.add_argument("--pull", action="store_true", help="ask for notifications")
+    parser.add_argument("--epochs", type=int, default=5, help="per round")
+    parser.add_argument("--proximal-mu", type=float, default=0.0, help="above 0: FedProx")
+    options = parser.parse_args()
+    client = Client(options.server, options.data, options.epochs, options.proximal_mu)
+    pulls = options.pull or options.token
+    endpoint, notifications = ("", pull(client)) if pulls else listen()
+    if options.name:
+        form = {"username": options.name, "password": secrets.token_urlsafe(), "client": True}
+        user = client.ask("POST", "/users/", json=form | {"message_endpoint": endpoint}).json()
+        print("registered", options.name, user["id"], flush=True)
+        options.token = user["token"]
+    client.session.headers["Authorization"] = f"Token {options.token}"
+    client.take_part(notifications)

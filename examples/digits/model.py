@@ -1,0 +1,35 @@
+"""The network that the digits' clients train, written as a TorchScript archive.
+
+    python model.py --seed 0 digits.pt
+
+Other models go to the server in the same way, or as a `torch.save`d module.
+"""
+
+import argparse
+
+import torch
+from torch import nn
+
+
+def digits_net(seed: int) -> torch.jit.ScriptModule:
+    """Return a small convolutional network: n x 1 x 8 x 8 images in, n x 10 scores out."""
+    torch.manual_seed(seed)
+    return torch.jit.script(
+        nn.Sequential(
+            nn.Conv2d(1, 16, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * 4 * 4, 10),
+        )
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.jit.save(digits_net(options.seed), options.file)
