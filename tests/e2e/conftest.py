@@ -1,0 +1,49 @@
+"""A real server: `manage.py serve` with all its processes, in a folder of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def running_server(folder: Path, **environment: str) -> Iterator[str]:
+    """Start a server and yield its URL once it is ready; its log is in `folder/log`."""
+    command = [sys.executable, "manage.py", "serve", "--port", "0", "--data-dir", folder / "var"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        give_up = threading.Timer(60, process.kill)
+        give_up.start()
+        try:
+            ready = next((line for line in process.stdout if line.startswith("ready ")), None)
+            give_up.cancel()
+            assert ready, (folder / "log").read_text()[-5000:]
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            yield ready.split()[1]
+        finally:
+            give_up.cancel()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+            process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[str]:
+    """The URL of a server that the tests of a run share."""
+    with running_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
