@@ -1,0 +1,173 @@
+"""Writes the checked-in lists from the installed torch: `python tests/core/archive/admitted/lists.py`.
+
+What is decided by hand stands here with its reason; the rest is what torch defines. The pairs of
+torchvision are kept as they are where it is not installed.
+"""
+
+import enum
+import importlib
+import io
+import pickle
+import pickletools
+import pkgutil
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+import fl_server_core
+
+Pair = tuple[str, str]
+FOLDER = Path(fl_server_core.__file__).parent / "archive" / "admitted"
+
+# --- What an eager module's pickle may name ----------------------------------------------
+NOT_PICKLED = re.compile(
+    r"_.*"  # base classes
+    r"|Lazy.*"  # no shapes yet
+    r"|SyncBatchNorm"  # calls the process group it carries
+    r"|Container|NLLLoss2d"  # deprecated names, whose __new__ builds something else
+)
+NOT_TRANSFORMS = {"Lambda"}  # made to call whatever it is given
+ACTIVATIONS = (  # what a TransformerEncoderLayer may hold; the others pickle as getattr(...)
+    "celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid mish relu "
+    "relu6 rrelu selu sigmoid silu softmax softmin softplus softshrink softsign tanh tanhshrink "
+    "threshold"
+).split()
+STORAGES = (
+    "BFloat16 Bool Byte Char ComplexDouble ComplexFloat Double Float Half Int Long Short"
+).split()
+NO_NUMBERS = re.compile(r"torch\.(qu?int.*|bits.*|u?int[1-7])")  # quantized or without arithmetic
+BY_HAND: set[Pair] = {
+    ("__builtin__", "complex"),
+    ("__builtin__", "frozenset"),
+    ("__builtin__", "set"),
+    ("__builtin__", "slice"),
+    ("collections", "OrderedDict"),
+    ("torch", "Size"),
+    ("torch", "Tensor"),
+    ("torch", "device"),
+    ("torch._tensor", "_rebuild_from_type_v2"),
+    ("torch._utils", "_rebuild_parameter"),
+    ("torch._utils", "_rebuild_parameter_with_state"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+    ("torch._utils", "_rebuild_tensor_v3"),
+    ("torch.nn.modules.module", "Module"),
+    ("torch.nn.parameter", "Parameter"),
+    ("torch.serialization", "_get_layout"),
+    ("torch.storage", "UntypedStorage"),
+    *(("torch", f"{kind}Storage") for kind in STORAGES),
+}
+
+
+def named(value: object) -> Pair:
+    """The pair under which pickle writes a class or function."""
+    data = pickle.dumps(value, protocol=2)
+    names = [arg for op, arg, _ in pickletools.genops(data) if op.name == "GLOBAL"]
+    (pair,) = (tuple(name.split(" ")) for name in names)
+    return pair
+
+
+def module_classes() -> Iterator[Pair]:
+    """Every concrete Module of torch.nn.modules."""
+    for found in pkgutil.iter_modules(torch.nn.modules.__path__, "torch.nn.modules."):
+        for value in vars(importlib.import_module(found.name)).values():
+            if (
+                isinstance(value, type)
+                and issubclass(value, torch.nn.Module)
+                and value.__module__ == found.name
+                and not NOT_PICKLED.fullmatch(value.__name__)
+            ):
+                yield named(value)
+
+
+def torch_globals() -> set[Pair]:
+    """What the installed torch contributes."""
+    functions = (getattr(functional, name) for name in ACTIVATIONS)
+    dtypes = {value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+    plain = {dtype for dtype in dtypes if not NO_NUMBERS.fullmatch(str(dtype))}
+    return BY_HAND | {*module_classes(), *map(named, functions), *map(named, plain)}
+
+
+def torchvision_globals() -> set[Pair]:
+    """The public transforms of v2, their enums and the tensor classes that they tell apart."""
+    v2 = importlib.import_module("torchvision.transforms.v2")
+    tensors = importlib.import_module("torchvision.tv_tensors")
+    labels = importlib.import_module("torchvision.transforms.v2._utils")
+    public = [getattr(v2, name) for name in dir(v2) if name not in NOT_TRANSFORMS]
+    classes = [value for value in public if isinstance(value, type)]
+    transforms = [c for c in classes if issubclass(c, torch.nn.Module | enum.Enum)]
+    shapes = [value for value in vars(tensors).values() if isinstance(value, type)]
+    return {named(value) for value in (*transforms, *shapes, labels._find_labels_default_heuristic)}
+
+
+# --- What TorchScript code may call ------------------------------------------------------
+WITHHELD = {
+    "reads or writes files": "from_file|save",
+    "leaves the process in another state": "(manual_|initial_)?seed|pin_memory|record_stream",
+    "talks to other processes": "to_here|(is_|local_)?owner|owner_name|confirmed_by_owner"
+    "|local_value|get_gradients",
+    "shows memory that was never written": "(new_)?empty.*|resize.*",
+    "exchanges a tensor's storage": "set_?|set_data",
+    "does not check the indices it is given": "unsafe_.*|segment_reduce|.*sparse.*|hspmm|sspaddmm",
+    "quantized tensors are not supported": "quantize.*|dequantize|q_.*|qscheme|int_repr|fbgemm.*"
+    "|choose_qparams.*|fused_moving_avg.*",
+    "belongs to one backend": "(cudnn|miopen|mkldnn|mps|lstm_mps)_.*|.*_overrideable|to_mkldnn"
+    "|is_vulkan_available",
+    "is half of an operator, called by autograd": ".*_backward.*",
+    "is private": "_(?!_).*",
+}
+PRIVATE_BUT_PRINTED = frozenset(
+    "_cast_Byte _cast_Char _cast_Double _cast_Float _cast_Half _cast_Int _cast_Long _cast_Short "
+    "_convolution _convolution_mode _dim_arange _list_to_tensor _native_multi_head_attention "
+    "_nested_tensor_from_mask _nested_tensor_from_mask_left_aligned _pack_padded_sequence "
+    "_pad_packed_sequence _reshape_from_tensor _set_item _shape_as_tensor _tensor_to_list "
+    "_transformer_encoder_layer_fwd _trilinear _unique2 _unwrap_optional _upsample_bicubic2d_aa "
+    "_upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d "
+    "_upsample_nearest_exact2d _upsample_nearest_exact3d _weight_norm".split()
+)  # torch's own modules come out as these when they are scripted or traced
+PRIM = (
+    "NumToTensor RaiseException abs data device dtype grad is_cpu is_cuda is_meta is_mps is_nested "
+    "is_quantized is_sparse is_sparse_csr is_xpu itemsize layout max min name nbytes rangelist "
+    "requires_grad type"
+).split()  # the attributes of tensors and what arithmetic on Python numbers becomes
+
+
+def registered() -> set[str]:
+    """The names of all aten operators, schemas and those that torch writes in TorchScript."""
+    schemas = torch._C._jit_get_all_schemas()
+    return {schema.name[6:] for schema in schemas if schema.name.startswith("aten::")}
+
+
+def operators() -> tuple[set[str], set[str]]:
+    """(admitted, withheld): `torch.<name>` and `ops.prim.<name>` as the code has them."""
+    rule = re.compile("|".join(WITHHELD.values()))
+    names = registered()
+    withheld = {name for name in names if rule.fullmatch(name)} - PRIVATE_BUT_PRINTED
+    prim = {f"ops.prim.{name}" for name in PRIM}
+    return {f"torch.{name}" for name in names - withheld} | prim, withheld
+
+
+def lines(rows: Iterable[str]) -> str:
+    return "".join(f"{row}\n" for row in sorted(rows))
+
+
+def checked_in(name: str) -> set[str]:
+    return set((FOLDER / name).read_text().splitlines())
+
+
+def main() -> None:
+    pairs = {" ".join(pair) for pair in torch_globals()}
+    try:
+        pairs |= {" ".join(pair) for pair in torchvision_globals()}
+    except ImportError:
+        pairs |= {line for line in checked_in("globals.txt") if line.startswith("torchvision.")}
+    admitted, withheld = operators()
+    (FOLDER / "globals.txt").write_text(lines(pairs))
+    (FOLDER / "operators.txt").write_text(lines(admitted))
+    (FOLDER / "withheld.txt").write_text(lines(withheld))
+
+
+if __name__ == "__main__":
+    main()
