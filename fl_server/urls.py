@@ -3,7 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from fl_server import health
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api-auth/", include("rest_framework.urls")),
+    path("health/", health.live),
+    path("health/ready/", health.ready),
 ]

@@ -1,0 +1,1 @@
+"""Additions to Django's command line."""

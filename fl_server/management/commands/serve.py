@@ -1,0 +1,98 @@
+"""`manage.py serve`: the whole server on one machine."""
+
+import fcntl
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connections
+from django.utils.termcolors import colorize
+
+from fl_server.processes import COMMANDS
+from fl_server.supervisor import KeepsDyingError, supervise
+
+COLOURS = dict(
+    zip(("serve", *COMMANDS), ("red", "green", "magenta", "cyan", "blue", "yellow"), strict=True)
+)
+
+
+class Command(BaseCommand):
+    """Prints `ready <url>` on stdout when the server answers, and logs on stderr."""
+
+    help = "Migrate the database, then run web, workers and beat until Ctrl-C."
+
+    def add_arguments(self, parser: CommandParser) -> None:  # noqa: D102
+        parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+        parser.add_argument(
+            "--port", type=int, default=8000, help="default: %(default)s; 0 picks a free one"
+        )
+        parser.add_argument("--data-dir", help="where all data are kept; default: FL_DATA_DIR, var")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Run until a signal; CommandError where that can't begin or go on."""
+        with _lock(settings.DATA_DIR), _listener(options["host"], options["port"]) as listener:
+            _migrate()
+            # What waited is due again by the database; bindings of dead workers are not.
+            shutil.rmtree(settings.BROKER_DIR, ignore_errors=True)
+            url = _url(options["host"], listener.getsockname()[1])
+            try:
+                supervise(listener, show=_shown(), ready=lambda: self._ready(url))
+            except KeepsDyingError as error:
+                raise CommandError(str(error)) from error
+
+    def _ready(self, url: str) -> None:
+        self.stdout.write(f"ready {url}")
+        self.stdout.flush()
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the data folder; the system lets go of it however this process ends."""
+    with (folder / "serve.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommandError(f"Another server is running on the folder {folder}.") from error
+        yield
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise CommandError(f"Can't listen on {_url(host, port)}: {error}.") from error
+
+
+def _migrate() -> None:
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+    except DatabaseError as error:
+        raise CommandError(f"The database can't be used: {error}") from error
+    finally:
+        connections.close_all()
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _shown() -> Any:
+    lock = threading.Lock()  # one thread per process writes
+    coloured = sys.stderr.isatty()
+
+    def show(name: str, line: str) -> None:
+        label = f"{name:8}"
+        label = colorize(label, fg=COLOURS[name]) if coloured else label
+        with lock, suppress(OSError):  # nobody reads any more; the server goes on
+            print(label + line, file=sys.stderr, flush=True)  # noqa: T201
+
+    return show
