@@ -43,6 +43,7 @@ FLOATING = frozenset(name for name in DTYPES if name.startswith(("F", "BF1", "C"
 """Types with a fractional part, complex ones included: those that a training can move."""
 
 STORAGES: dict[str, str] = {
+    # The untyped one counts in bytes; the last ones have names in TorchScript only.
     "DoubleStorage": "F64",
     "FloatStorage": "F32",
     "HalfStorage": "F16",
@@ -56,8 +57,18 @@ STORAGES: dict[str, str] = {
     "ComplexDoubleStorage": "C128",
     "ComplexFloatStorage": "C64",
     "UntypedStorage": "U8",
+    "ComplexHalfStorage": "C32",
+    "UInt16Storage": "U16",
+    "UInt32Storage": "U32",
+    "UInt64Storage": "U64",
+    "Float8_e4m3fnStorage": "F8_E4M3",
+    "Float8_e5m2Storage": "F8_E5M2",
+    "Float8_e4m3fnuzStorage": "F8_E4M3FNUZ",
+    "Float8_e5m2fnuzStorage": "F8_E5M2FNUZ",
+    "Float8_e8m0fnuStorage": "F8_E8M0",
+    "Float4_e2m1fn_x2Storage": "F4_X2",
 }
-"""Names in `torch` that a pickle gives a storage's class. The untyped one counts in bytes."""
+"""Names in `torch` that a pickle gives a storage's class."""
 
 TORCH: dict[str, str] = {
     "float64": "F64",

@@ -1,9 +1,9 @@
 """What can be wrong with a model file; every message is a sentence for the client.
 
-    ArchiveError
-    ├── NotAModel   neither a TorchScript archive nor a saved module
-    ├── Refused     readable, but holds something that is not admitted; says what to do
-    └── Mismatch    an update whose tensors are not the global model's, or not finite
+ArchiveError
+├── NotAModel   neither a TorchScript archive nor a saved module
+├── Refused     readable, but holds something that is not admitted; says what to do
+└── Mismatch    an update whose tensors are not the global model's, or not finite
 """
 
 

@@ -1,0 +1,79 @@
+"""What a pickle says, as inert objects: nothing is imported, called, hashed or compared."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+
+class Unset:
+    """The type of `UNSET`: no BUILD has given an object its state (which may be None)."""
+
+
+UNSET: Final = Unset()
+
+
+class Pairs(list[tuple[object, object]]):
+    """A dict as it was filled, keys unhashed: chosen keys could make a real one quadratic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A class or function by name."""
+
+    module: str
+    name: str
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Module and name."""
+        return self.module, self.name
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class Call:
+    """An object made by calling `callee`, then filled."""
+
+    callee: object
+    args: tuple[object, ...]
+    state: object = UNSET
+    items: Pairs | None = None
+    elements: list[object] | None = None
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Module and name of what is called; empty if it isn't a name."""
+        return self.callee.pair if isinstance(self.callee, Global) else ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A block of bytes that tensors view; `numel` counts elements of `dtype`."""
+
+    dtype: str
+    key: str
+    location: str
+    numel: int
+
+
+@dataclass(slots=True)
+class Pickle:
+    """All that one pickle holds. `oddity` is the first thing that torch never writes."""
+
+    protocol: int
+    root: object = None
+    globals: set[tuple[str, str]] = field(default_factory=set)
+    calls: list[Call] = field(default_factory=list)
+    storages: list[Storage] = field(default_factory=list)
+    oddity: str | None = None
+
+
+def text_items(record: object) -> dict[str, object] | None:
+    """A dict or OrderedDict whose keys are all text, the last of equal keys counting.
+
+    None for anything else.
+    """
+    if isinstance(record, Call):
+        record = Pairs() if record.items is None else record.items
+    if not isinstance(record, Pairs):
+        return None
+    entries = {key: value for key, value in record if isinstance(key, str)}
+    return entries if all(isinstance(key, str) for key, _ in record) else None

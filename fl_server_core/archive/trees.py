@@ -1,0 +1,145 @@
+"""The tensors of a tree of modules, named and ordered as torch's `state_dict()` does."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from fl_server_core.archive.declared import Declared
+from fl_server_core.archive.errors import NotAModel, Refused
+from fl_server_core.archive.records import Call, Pairs, text_items
+
+MAX_VISITS = 50_000
+MAX_NAME = 1024
+
+
+class Found(NamedTuple):
+    """A tensor's record by its full name."""
+
+    name: str
+    record: object
+    is_parameter: bool
+
+
+class Parts(NamedTuple):
+    """What one module holds by itself."""
+
+    tensors: list[Found]
+    children: list[tuple[str, Call]]
+
+
+def is_module(record: object) -> bool:
+    """Whether the record has the attributes that every `torch.nn.Module` has."""
+    if not isinstance(record, Call):
+        return False
+    state = text_items(record.state) or {}
+    return {"_parameters", "_buffers", "_modules"} <= state.keys()
+
+
+def module_tensors(root: Call) -> Iterator[Found]:
+    """The parameters and persistent buffers of a saved `torch.nn.Module`."""
+    return _walk(root, _module_parts)
+
+
+def script_tensors(root: Call, classes: Mapping[str, Declared]) -> Iterator[Found]:
+    """The parameters and buffers of a TorchScript module, which knows no others."""
+    return _walk(root, lambda module: _script_parts(module, classes))
+
+
+def state_tensors(root: object) -> Iterator[Found]:
+    """The entries of a state dict."""
+    entries = text_items(root)
+    if entries is None:
+        raise NotAModel("Loaded torch object is not of expected type.")
+    for name, record in entries.items():
+        yield Found(_checked(name), record, is_parameter=False)
+
+
+def _walk(root: Call, read_parts: Callable[[Call], Parts]) -> Iterator[Found]:
+    """Modules before their children. A module met again is listed again, as torch does.
+
+    That doubles with every level where a module is its parent's child twice; hence the limit.
+    """
+    known: dict[int, Parts] = {}
+    pending = [("", root)]
+    for _ in range(MAX_VISITS):
+        if not pending:
+            return
+        prefix, module = pending.pop()
+        parts = known.get(id(module))
+        if parts is None:
+            parts = known[id(module)] = read_parts(module)
+        for found in parts.tensors:
+            yield found._replace(name=_checked(prefix + found.name))
+        children = [(_checked(f"{prefix}{name}."), child) for name, child in parts.children]
+        pending += reversed(children)
+        if len(pending) > MAX_VISITS:
+            break
+    raise NotAModel("The model has too many modules.")
+
+
+def _checked(name: str) -> str:
+    if len(name) > MAX_NAME:
+        raise NotAModel("A tensor's name is too long.")
+    return name
+
+
+def _module_parts(module: Call) -> Parts:
+    state = text_items(module.state) or {}
+    parameters, buffers, children = (
+        _entries(state[key]) for key in ("_parameters", "_buffers", "_modules")
+    )
+    hidden = _names(state.get("_non_persistent_buffers_set"))
+    tensors = [Found(name, value, is_parameter=True) for name, value in parameters.items()]
+    tensors += [
+        Found(name, value, is_parameter=False)
+        for name, value in buffers.items()
+        if name not in hidden
+    ]
+    return Parts(tensors, [(name, _as_module(child)) for name, child in children.items()])
+
+
+def _entries(record: object) -> dict[str, object]:
+    """The entries that are there: a module's parameter, buffer or child may also be None."""
+    entries = text_items(record)
+    if entries is None:
+        raise NotAModel("A module of the model is not built as torch does.")
+    return {name: value for name, value in entries.items() if value is not None}
+
+
+def _as_module(record: object) -> Call:
+    if not isinstance(record, Call) or not is_module(record):
+        raise NotAModel("A module of the model is not built as torch does.")
+    return record
+
+
+def _names(record: object) -> set[object]:
+    """A set of text: `set([...])` in protocol 2, filled after its making in later ones."""
+    if not isinstance(record, Call):
+        return set()
+    values = record.elements or (record.args[0] if record.args else [])
+    return {value for value in values if isinstance(value, str)} if type(values) is list else set()
+
+
+def _script_parts(module: Call, classes: Mapping[str, Declared]) -> Parts:
+    declared = classes.get(".".join(module.pair))
+    attributes = text_items(module.state) if isinstance(module.state, Pairs) else None
+    if declared is None or attributes is None or attributes.keys() != declared.attributes.keys():
+        raise Refused("A module of the model has other attributes than its code declares.")
+    parts = Parts([], [])
+    for name, kind in declared.attributes.items():
+        value = attributes[name]
+        if name in declared.parameters:
+            parts.tensors.append(Found(name, value, is_parameter=True))
+        elif kind in classes:
+            parts.children.append((name, _as_script(value, kind)))
+        elif name in declared.buffers:
+            parts.tensors.append(Found(name, value, is_parameter=False))
+        elif isinstance(value, Call) and ".".join(value.pair) in classes:
+            raise Refused("A module of the model hides behind an interface.")
+    in_order = sorted(parts.tensors, key=lambda found: not found.is_parameter)
+    return parts._replace(tensors=[found for found in in_order if found.record is not None])
+
+
+def _as_script(record: object, kind: str) -> Call:
+    if not isinstance(record, Call) or ".".join(record.pair) != kind:
+        raise Refused("A module of the model is of another class than its code declares.")
+    return record
