@@ -1,11 +1,50 @@
-"""The TorchScript code that a model may bring."""
+"""The TorchScript code that a model may bring, checked in a process of its own."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from fl_server_core.archive.errors import Refused
 
+MAX_BYTES = 4 << 20
+"""All code members together; a scripted Transformer has 72 kB, however many layers."""
+SECONDS = 30
+# Isolated and without site-packages: nothing of the environment reaches the child.
+COMMAND = [
+    *(sys.executable, "-I", "-S", "-c"),
+    "import sys; sys.path.insert(0, sys.argv[1]); from torchscript.child import main; main()",
+    str(Path(__file__).parent),
+]
+
 
 def check_code(sources: Mapping[str, bytes]) -> None:
-    """Refuse code members (`code/__torch__/….py` → source) that name what isn't admitted."""
-    if sources:
-        raise Refused("TorchScript code is not admitted.")
+    """Refuse code members (`code/__torch__/….py` → source) that name what isn't admitted.
+
+    All of an archive's members at once: a member may use what another one defines.
+    """
+    if sum(map(len, sources.values())) > MAX_BYTES:
+        raise Refused(f"The model's code is larger than {MAX_BYTES >> 20} MiB; make it smaller.")
+    if sentence := _checked(json.dumps(_texts(sources))):
+        raise Refused(f"The model's code is refused: {sentence}")
+
+
+def _texts(sources: Mapping[str, bytes]) -> dict[str, str]:
+    try:
+        return {name: source.decode("ascii") for name, source in sources.items()}
+    except UnicodeDecodeError as error:
+        raise Refused("The model's code isn't ASCII; save it anew with torch.jit.save.") from error
+
+
+def _checked(message: str) -> str:
+    """The child's sentence; it is executed afresh, so threads of this process don't matter."""
+    try:
+        child = subprocess.run(  # noqa: S603 - a fixed command
+            COMMAND, input=message, capture_output=True, text=True, timeout=SECONDS, env={}
+        )
+    except subprocess.TimeoutExpired:
+        return "it takes too long to read; make it smaller."
+    if child.returncode:
+        return "it takes too much time or memory to read; make it smaller."
+    return child.stdout

@@ -37,7 +37,7 @@ SCRIPT_GLOBALS: frozenset[Pair] = frozenset(
         ("torch", "device"),
         ("torch._utils", "_rebuild_tensor_v2"),
         *(
-            ("torch.jit._pickle", f"{name}")
+            ("torch.jit._pickle", name)
             for name in (
                 "build_intlist",
                 "build_tensorlist",
@@ -94,7 +94,7 @@ def check_script_globals(pairs: Iterable[Pair]) -> None:
 
 
 def parse_extra(items: Iterable[str]) -> frozenset[Pair]:
-    """Pairs from the entries of FL_MODEL_CLASSES, "module:ClassName"; ValueError with a sentence."""
+    """Pairs from FL_MODEL_CLASSES' entries, "module:ClassName"; ValueError with a sentence."""
     return frozenset(map(_parse, items))
 
 

@@ -1,0 +1,34 @@
+"""The process that reads the code: `{member: source}` as JSON in, the sentence of a refusal out."""
+
+import json
+import resource
+import sys
+from collections.abc import Mapping
+
+from .expressions import Archive
+from .members import Member
+from .words import Denied
+
+MEMORY_BYTES = 2 << 30
+CPU_SECONDS = 20
+
+
+def check(sources: Mapping[str, str]) -> str:
+    """The sentence of a refusal, or nothing."""
+    archive = Archive()
+    try:
+        for name, text in sources.items():
+            Member(archive, name).check(text)
+        archive.check_uses()
+    except Denied as denied:
+        return str(denied)
+    except (SyntaxError, MemoryError, RecursionError) as error:
+        return f"the code can't be read ({type(error).__name__}); save it with torch.jit.save."
+    return ""
+
+
+def main() -> None:
+    """Answer once; the limits are set before anything of the file is read."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    sys.stdout.write(check(json.load(sys.stdin)))

@@ -1,0 +1,185 @@
+"""What a value, a call or a type in the code may be."""
+
+import ast
+import re
+from collections.abc import Iterable, Sequence
+
+from . import words
+from .kinds import Kinds
+from .words import Denied, dotted
+
+
+class Archive:
+    """What the members declare together, and what of it they use, checked when all are read."""
+
+    def __init__(self) -> None:
+        self.operators = words.listed("operators.txt")
+        self.withheld = words.listed("withheld.txt")
+        self.declared = set(words.OF_ANY_VALUE)
+        self.defined: dict[str, set[str]] = {}
+        self.attributes: dict[str, str] = {}
+        self.paths: dict[str, str] = {}
+
+    def check_uses(self) -> None:
+        """Deny what no member declares."""
+        for name, where in self.attributes.items():
+            if name not in self.declared:
+                raise Denied(f"{where}: no class of the model declares {name!r}.")
+        for path, where in self.paths.items():
+            owner, _, member = path.rpartition(".")
+            if path not in self.defined and member not in self.defined.get(owner, ()):
+                raise Denied(f"{where}: {path!r} is not defined in the model.")
+
+
+class Expressions:
+    """Checks expressions in the scope of the function that is being read."""
+
+    def __init__(self, archive: Archive, name: str) -> None:
+        self.archive = archive
+        self.name = name
+        self.bound: frozenset[str] = frozenset()
+        self.receiver = ""  # what a method calls its own object
+        self.kinds: Kinds | None = None
+
+    def denied(self, node: ast.AST, why: str) -> Denied:
+        """The exception to raise, with the place and a piece of the code."""
+        line = getattr(node, "lineno", 0)
+        return Denied(f"{self.name}, line {line}: {ast.unparse(node)[:80]!r} {why}.")
+
+    def check_value(self, node: ast.expr) -> None:
+        """Values that need no look at what they are made of; others go on."""
+        match node:
+            case ast.Name(name):
+                if name not in self.bound | words.NUMBERS:
+                    raise self.denied(node, "is not a value of the function")
+            case ast.Constant(None | bool() | int() | float() | complex() | str()):
+                pass
+            case ast.UnaryOp(ast.USub(), ast.Constant() | ast.Name() as value):
+                self.check_value(value)
+            case ast.BinOp(left, ast.Add() | ast.Sub(), ast.Constant(complex())):
+                self.check_literal(left)
+            case ast.Attribute():
+                self._check_attribute(node)
+            case ast.Call():
+                self._check_call(node)
+            case _:
+                self.check_values(self._parts(node))
+
+    def check_values(self, nodes: Iterable[ast.expr | None]) -> None:
+        """Each of them; None is a bound that a slice leaves out."""
+        for node in nodes:
+            if node:
+                self.check_value(node)
+
+    def check_literal(self, node: ast.expr) -> None:
+        """What is computed while the model is loaded: defaults and constants."""
+        calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
+        if any(dotted(call.func) not in ("annotate", "torch.device") for call in calls):
+            raise self.denied(node, "would be computed while the model is loaded")
+        self.check_value(node)
+
+    def check_type(self, node: ast.expr) -> None:
+        """Torch's own types and the classes of the archive."""
+        match node:
+            case ast.Constant(None):
+                pass
+            case ast.Name(name) if name in words.TYPES:
+                pass
+            case ast.Attribute():
+                self._use_path(node)
+            case ast.Subscript(ast.Name(name), inner) if name in words.GENERICS:
+                for item in inner.elts if isinstance(inner, ast.Tuple) else [inner]:
+                    self.check_type(item)
+            case _:
+                raise self.denied(node, "is not an admitted type")
+
+    def check_arguments(self, node: ast.Call) -> None:
+        """The arguments; memory that is filled at once may stand first."""
+        positional: Sequence[ast.expr] = node.args
+        if dotted(node.func) in words.FILLS and positional:
+            first = positional[0]
+            if isinstance(first, ast.Call) and words.is_unwritten(first):
+                self.check_arguments(first)
+                positional = positional[1:]
+        self.check_values([*positional, *(keyword.value for keyword in node.keywords)])
+
+    def _parts(self, node: ast.expr) -> Sequence[ast.expr | None]:
+        match node:
+            case ast.Tuple(items) | ast.List(items):
+                return items
+            case ast.Dict(keys, values):
+                return [*keys, *values]
+            case ast.Subscript(value, ast.Slice(lower, upper, None)):
+                return [value, lower, upper]
+            case ast.Subscript(value, index):
+                return [value, index]
+            case _:
+                raise self.denied(node, "is not written by torch.jit.save")
+
+    def _check_attribute(self, node: ast.Attribute) -> None:
+        path = dotted(node)
+        if words.starts(path, "__torch__"):
+            self._use_path(node)
+        elif not words.starts(path, "CONSTANTS"):
+            self._use_attribute(node, node.value, node.attr)
+        elif not re.fullmatch(r"CONSTANTS\.c\d+", path):
+            raise self.denied(node, "is no constant of the model")
+
+    def _use_attribute(self, node: ast.expr, value: ast.expr, name: str) -> None:
+        own = isinstance(value, ast.Name) and value.id == self.receiver
+        self.check_value(value)
+        if name in self.archive.withheld and not own:
+            raise self.denied(node, f"may mean the operator {name!r}; rename the attribute")
+        self.archive.attributes.setdefault(name, f"{self.name}, line {node.lineno}")
+
+    def _use_path(self, node: ast.expr) -> None:
+        path = dotted(node)
+        if not words.starts(path, "__torch__") or words.starts(path, words.BOUND_IN_C):
+            raise self.denied(node, "is not defined in the model")
+        self.archive.paths.setdefault(path, f"{self.name}, line {node.lineno}")
+
+    def _check_call(self, node: ast.Call) -> None:
+        path = dotted(node.func)
+        if path in words.FORMS and not node.keywords:
+            self._check_form(node)
+        elif path in words.PLAIN | self.bound:
+            self.check_arguments(node)
+        elif words.starts(path, "torch") or words.starts(path, "ops"):
+            if words.RENAMED.get(path, path) not in self.archive.operators:
+                raise self.denied(node.func, "is an operator that is not admitted")
+            self.check_arguments(node)
+        elif isinstance(node.func, ast.Attribute):
+            self._check_attribute(node.func)
+            self.check_arguments(node)
+        else:
+            raise self.denied(node, "calls something that is not admitted")
+
+    def _check_form(self, node: ast.Call) -> None:
+        """The calls that take a type or an attribute's name."""
+        match node.func, node.args:
+            case ast.Name("getattr"), [value, name] if text := words.plain_text(name):
+                self._use_attribute(node, value, text)
+            case ast.Name("uninitialized"), [kind]:
+                self.check_type(kind)
+            case ast.Name("annotate"), [kind, value]:
+                self.check_type(kind)
+                self.check_value(value)
+            case ast.Name("unchecked_cast"), [kind, value]:
+                self._check_cast(node, kind, value)
+            case ast.Name("isinstance"), [value, kinds]:
+                self.check_value(value)
+                for kind in kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]:
+                    self.check_type(kind)
+            case _:
+                raise self.denied(node, "is not written by torch.jit.save")
+
+    def _check_cast(self, node: ast.Call, kind: ast.expr, value: ast.expr) -> None:
+        """A cast that torch believes: of tuples and objects it doesn't even check the size."""
+        parts = [part for part in ast.walk(kind) if isinstance(part, ast.expr)]
+        self.check_type(kind)
+        self.check_value(value)
+        sized = any(isinstance(part, ast.Attribute) or dotted(part) == "Tuple" for part in parts)
+        if sized and not (self.kinds and self.kinds.may_become(kind, value)):
+            raise self.denied(
+                node, "casts a value whose type can't be seen; pass it as an argument"
+            )

@@ -1,0 +1,167 @@
+"""What a source file of the code may hold."""
+
+import ast
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from . import words
+from .expressions import Archive, Expressions
+from .kinds import Kinds
+from .words import Denied
+
+
+class Member(Expressions):
+    """One source file, `code/__torch__/a/b.py`, which defines `__torch__.a.b.…`."""
+
+    def __init__(self, archive: Archive, name: str) -> None:
+        super().__init__(archive, name)
+        match = words.MEMBER.fullmatch(name)
+        self.space = match[1].replace("/", ".") if match else ""
+        self.fields: dict[str, str] = {}  # of the class that is being read: name → type
+        if not match or words.starts(self.space, words.BOUND_IN_C):
+            raise Denied(f"{name!r} is no place for a model's code.")
+
+    def check(self, text: str) -> None:
+        """Read the whole file."""
+        if stray := words.TOKEN.sub("", text):
+            raise Denied(f"{self.name} holds {stray[0]!r}, which torch.jit.save doesn't write.")
+        for node in ast.parse(text).body:
+            match node:
+                case ast.ClassDef():
+                    self._check_class(node)
+                case ast.FunctionDef():
+                    self.archive.defined[f"{self.space}.{node.name}"] = set()
+                    self._check_function(node)
+                case _:
+                    raise self.denied(node, "stands outside of classes and functions")
+
+    # --- classes -------------------------------------------------------------------------
+    def _check_class(self, node: ast.ClassDef) -> None:
+        bases = [base.id if isinstance(base, ast.Name) else "" for base in node.bases]
+        if len(bases) > 1 or not words.BASES.issuperset(bases) or node.keywords:
+            raise self.denied(node, "inherits from something that torch.jit.save doesn't write")
+        if node.decorator_list:
+            raise self.denied(node, "has a decorator")
+        members = self.archive.defined[f"{self.space}.{node.name}"] = {"__new__"}
+        self.fields = {}
+        for statement in node.body:
+            if isinstance(statement, ast.Assign) and bases == ["Enum"]:
+                members.add(self._check_enum_member(statement))
+            else:
+                self._check_class_statement(statement)
+
+    def _check_class_statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.FunctionDef(name):
+                self.archive.declared.add(name)
+                self._check_function(node, method=True)
+            case ast.AnnAssign(ast.Name(name), annotation, value):
+                self._declare(name, annotation)
+                if value:
+                    self.check_literal(value)
+            case ast.Assign([ast.Subscript(ast.Name("__annotations__"), key)], annotation):
+                self._declare(words.plain_text(key), annotation)
+            case ast.Assign([ast.Name("__annotations__")], ast.List([])):
+                pass
+            case ast.Assign([ast.Name(name)], ast.List() as names) if name in words.NAME_LISTS:
+                self.check_literal(names)
+            case ast.Pass():
+                pass
+            case _:
+                raise self.denied(node, "is not admitted in a class")
+
+    def _declare(self, name: str, annotation: ast.expr) -> None:
+        self.check_type(annotation)
+        self.archive.declared.add(name)
+        self.fields[name] = ast.unparse(annotation)
+
+    def _check_enum_member(self, node: ast.Assign) -> str:
+        match node:
+            case ast.Assign([ast.Name(name)], value):
+                self.check_literal(value)
+                return name
+        raise self.denied(node, "is not admitted in an Enum")
+
+    # --- functions -----------------------------------------------------------------------
+    def _check_function(self, node: ast.FunctionDef, *, method: bool = False) -> None:
+        arguments = node.args
+        if node.name in words.AT_LOAD:
+            raise self.denied(node, "would run when the model is loaded; save it without")
+        if arguments.posonlyargs or arguments.kwonlyargs or arguments.vararg or arguments.kwarg:
+            raise self.denied(node, "has arguments that torch.jit.save doesn't write")
+        if node.decorator_list:
+            raise self.denied(node, "has a decorator")
+        for annotation in (*(argument.annotation for argument in arguments.args), node.returns):
+            if annotation:
+                self.check_type(annotation)
+        for default in arguments.defaults:
+            self.check_literal(default)
+        self._check_body(node, method=method)
+
+    def _check_body(self, node: ast.FunctionDef, *, method: bool) -> None:
+        arguments = [argument.arg for argument in node.args.args]
+        stored = {*arguments, *words.stored_names(node)}
+        if taken := stored & words.RESERVED:
+            raise self.denied(node, f"gives another meaning to {min(taken)!r}")
+        outer = self.bound, self.receiver, self.kinds
+        self.bound |= stored
+        if method and arguments and arguments[0] not in set(words.stored_names(node)):
+            self.receiver = arguments[0]
+        self.kinds = Kinds(node, self.fields if self.receiver else {}, self.kinds)
+        self._check_block(node.body)
+        self.bound, self.receiver, self.kinds = outer
+
+    def _check_block(self, statements: Sequence[ast.stmt]) -> None:
+        for statement, after in zip_longest(statements, statements[1:]):
+            name = words.unwritten(statement)
+            if name and not words.fills(after, name):
+                raise self.denied(statement, "must be filled by the very next statement")
+            self._check_statement(statement)
+
+    def _check_statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Assign([target], ast.Call() as value) if words.unwritten(node):
+                self._check_target(target)
+                self.check_arguments(value)
+            case ast.Assign([target], value):
+                self._check_target(target)
+                self.check_value(value)
+            case ast.AnnAssign(ast.Name(), annotation, ast.expr() as value):
+                self.check_type(annotation)
+                self.check_value(value)
+            case ast.Expr(value) | ast.Return(ast.expr() as value):
+                self.check_value(value)
+            case ast.FunctionDef():
+                self._check_function(node)
+            case ast.Pass():
+                pass
+            case _:
+                self._check_compound(node)
+
+    def _check_compound(self, node: ast.stmt) -> None:
+        match node:
+            case ast.If(test, body, orelse) | ast.While(test, body, [] as orelse):
+                self.check_value(test)
+                self._check_block(body)
+                self._check_block(orelse)
+            case ast.For(target, iterable, body, []):
+                self._check_target(target)
+                self.check_value(iterable)
+                self._check_block(body)
+            case ast.With([ast.withitem(value, None | ast.Name())], body):
+                self.check_value(value)
+                self._check_block(body)
+            case _:
+                raise self.denied(node, "is not written by torch.jit.save")
+
+    def _check_target(self, node: ast.expr) -> None:
+        match node:
+            case ast.Tuple(items):
+                for item in items:
+                    self._check_target(item)
+            case ast.Attribute():
+                self.check_value(node)
+            case ast.Name():
+                pass
+            case _:
+                raise self.denied(node, "can't be assigned to")

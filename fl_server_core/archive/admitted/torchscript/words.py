@@ -1,0 +1,108 @@
+"""The words of TorchScript that are admitted, and small readers of its syntax trees."""
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+TOKEN = re.compile(
+    r"""
+      (?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?j?(?![A-Za-z0-9_])
+    | [A-Za-z_][A-Za-z0-9_]*
+    | ""(?!") | ''(?!')
+    | "(?:[^"\\\n]|\\[^\n])+" | '(?:[^'\\\n]|\\[^\n])+'
+    | -> | [()\[\]{},:.=+-]
+    | [ \n]
+    """,
+    re.VERBOSE,
+)
+MEMBER = re.compile(r"code/(__torch__(?:/[A-Za-z_][A-Za-z0-9_]*)*)\.py")
+BOUND_IN_C = "__torch__.torch.classes"  # looked up before the archive's own classes
+
+NUMBERS = frozenset({"inf", "infj", "nan", "nanj"})
+SPACES = frozenset({"CONSTANTS", "__torch__", "ops", "torch"})
+FORMS = frozenset({"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"})
+PLAIN = frozenset({"bool", "complex", "float", "fork", "int", "print", "range", "sorted", "str"})
+RESERVED = SPACES | FORMS | PLAIN | NUMBERS | {"awaitable"}
+TYPES = frozenset(
+    {"Any", "AnyEnumType", "Device", "Generator", "NoneType", "Stream", "Tensor", "bool"}
+    | {"complex", "float", "int", "number", "str"}
+)
+GENERICS = frozenset({"Dict", "Final", "Future", "List", "Optional", "Tuple", "Union"})
+BASES = frozenset({"Enum", "Interface", "Module", "ModuleInterface", "NamedTuple"})
+NAME_LISTS = frozenset(
+    {"__buffers__", "__forward_hooks__", "__forward_pre_hooks__", "__parameters__"}
+)
+OF_ANY_VALUE = frozenset({"name", "tolist", "value"})  # enum members and tensors
+AT_LOAD = frozenset({"__getstate__", "__setstate__"})
+RENAMED = {"torch.autograd.backward": "torch.backward", "torch.autograd.grad": "torch.grad"}
+UNWRITTEN = frozenset({"torch.empty", "torch.empty_like", "torch.new_empty"})
+FILLS = frozenset(
+    f"torch.{name}_" for name in ("bernoulli", "exponential", "fill", "normal", "uniform", "zero")
+)
+
+
+class Denied(Exception):
+    """The code holds something that is not admitted; the message is the sentence."""
+
+
+def listed(name: str) -> frozenset[str]:
+    """The lines of a checked-in list."""
+    return frozenset((Path(__file__).parent.parent / name).read_text("ascii").split())
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` as it stands, or nothing where it does not begin with a name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (before := dotted(node.value)):
+        return f"{before}.{node.attr}"
+    return ""
+
+
+def starts(path: str, name: str) -> bool:
+    """Whether the dotted path is the name or begins with it."""
+    return f"{path}.".startswith(f"{name}.")
+
+
+def plain_text(node: ast.expr) -> str:
+    """A string that both lexers read alike (one literal, no escapes), or nothing."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        width = (node.end_col_offset or 0) - node.col_offset
+        if width == len(node.value) + 2 and re.fullmatch(r"[A-Za-z0-9_]+", node.value):
+            return node.value
+    return ""
+
+
+def stored_names(function: ast.FunctionDef) -> Iterator[str]:
+    """The names that the body binds, with those of inner functions and their arguments."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.FunctionDef) and node is not function:
+            yield node.name
+        elif isinstance(node, ast.arg) and node not in function.args.args:
+            yield node.arg
+
+
+def is_unwritten(node: ast.expr) -> bool:
+    """Whether this is memory that somebody else's data may still stand in."""
+    return isinstance(node, ast.Call) and dotted(node.func) in UNWRITTEN
+
+
+def unwritten(node: ast.stmt) -> str:
+    """The name of the variable if the statement makes one that is nothing but such memory."""
+    match node:
+        case ast.Assign([ast.Name(name)], value) if is_unwritten(value):
+            return name
+    return ""
+
+
+def fills(statement: ast.stmt | None, name: str) -> bool:
+    """Whether the statement writes all of the variable before anything reads it."""
+    if not isinstance(statement, ast.Assign | ast.Return | ast.Expr):
+        return False
+    nodes = list(ast.walk(statement))
+    uses: Sequence[ast.AST] = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
+    calls = (n for n in nodes if isinstance(n, ast.Call) and dotted(n.func) in FILLS)
+    return len(uses) == 1 and any(list(call.args[:1]) == uses for call in calls)
