@@ -1,0 +1,99 @@
+"""Real servers, started as a user starts them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+MANAGE = Path(__file__).parents[2] / "manage.py"
+
+
+def until(happens: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Wait for it, or fail."""
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, f"it never came about that {what}"
+        time.sleep(0.05)
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Return the parent and the command of each process that lives, by its id."""
+    listing = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    rows = [line.split(maxsplit=3) for line in listing.stdout.splitlines()]
+    return {int(row[0]): (int(row[1]), row[3]) for row in rows if not row[2].startswith("Z")}
+
+
+class Server:
+    """A `manage.py serve` on a free port, in a folder of its own."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        environment = os.environ | environment
+        environment.pop("FL_DATA_DIR", None)
+        with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, MANAGE, "serve", "--port", "0", "--data-dir", "data"],
+                cwd=folder,
+                env=environment,
+                stdout=out,
+                stderr=err,
+                process_group=0,  # what a terminal would interrupt
+            )
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+    def wait_until_ready(self) -> None:
+        until(lambda: "\n" in self.read("stdout") or self.process.poll() is not None, "it is ready")
+        assert self.process.poll() is None, self.read("stderr")
+
+    def get(self, path: str) -> requests.Response:
+        url = self.read("stdout").split()[1]
+        return requests.get(url + path, timeout=10)
+
+    def descendants(self) -> dict[int, str]:
+        """Return the commands of all processes below, by their ids."""
+        listed = processes()
+        found = {self.process.pid}
+        while more := {pid for pid, (parent, _) in listed.items() if parent in found} - found:
+            found |= more
+        return {pid: listed[pid][1] for pid in found - {self.process.pid}}
+
+    def child(self, part: str) -> int:
+        """Return the direct child whose command contains this."""
+        listed = processes().items()
+        (pid,) = [p for p, (parent, args) in listed if parent == self.process.pid and part in args]
+        return pid
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=30)
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Server]:
+    server = Server(folder)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests that leave it as it was."""
+    with started(tmp_path_factory.mktemp("server")) as server:
+        yield server

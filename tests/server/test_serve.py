@@ -1,0 +1,104 @@
+"""`manage.py serve`: real processes, real signals."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server.conftest import MANAGE, Server, processes, started, until
+
+pytestmark = pytest.mark.e2e
+
+
+def serve(folder, **environment):
+    """Run a serve that is expected to end by itself."""
+    return subprocess.run(
+        [sys.executable, MANAGE, "serve", "--port", "0", "--data-dir", folder],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_data_lie_in_the_folder_asked_for_alone(server):
+    names = {path.name for path in server.folder.iterdir()}
+    assert names == {"data", "stdout", "stderr"}
+    assert (server.folder / "data" / "db.sqlite3").exists()
+
+
+def test_only_the_rounds_worker_loads_torch(server):
+    until(lambda: server.get("/health/ready/").ok, "all workers are there")
+    listed = server.descendants()
+    maps = {pid: Path(f"/proc/{pid}/maps") for pid in listed}
+    if not all(path.exists() for path in maps.values()):
+        pytest.skip("this system does not list a process's libraries")
+    loaded = {listed[pid] for pid, path in maps.items() if "libtorch" in path.read_text()}
+    assert loaded
+    assert all("-Q rounds" in command for command in loaded)
+
+
+@pytest.mark.parametrize("part", ["gunicorn", "-Q rounds", "--quiet beat"])
+def test_a_killed_child_comes_back(server, part):
+    killed = server.child(part)
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: killed not in processes(), f"{part} dies")
+    until(lambda: any(part in command for command in server.descendants().values()), "it is back")
+    until(lambda: server.get("/health/ready/").ok, "the server is ready again")
+
+
+def test_a_second_serve_on_the_same_folder_is_refused(server):
+    second = serve(server.folder / "data")
+    assert second.returncode != 0
+    assert "Another server is running on the folder" in second.stderr
+    assert server.get("/health/").ok
+
+
+def test_a_taken_port_is_told(server, tmp_path):
+    port = server.read("stdout").rsplit(":", 1)[1].strip()
+    command = [sys.executable, MANAGE, "serve", "--port", port, "--data-dir", tmp_path]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode != 0
+    assert f"Can't listen on http://127.0.0.1:{port}" in second.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_all_processes(tmp_path, number):
+    with started(tmp_path) as server:
+        pids = server.descendants()
+        os.killpg(server.process.pid, number)  # as Ctrl-C does: to the whole group
+        assert server.process.wait(timeout=30) == 0
+    assert not pids.keys() & processes().keys()
+    assert "Traceback" not in server.read("stderr")
+    (line,) = server.read("stdout").splitlines()
+    assert line.startswith("ready http://127.0.0.1:")
+
+
+def test_no_process_survives_a_serve_that_is_killed(tmp_path):
+    with started(tmp_path) as server:
+        pids = server.descendants()
+        server.process.kill()
+        server.process.wait()
+    until(lambda: not pids.keys() & processes().keys(), "all children are gone")
+
+
+def test_serve_gives_up_on_a_process_that_keeps_dying(tmp_path):
+    server = Server(tmp_path, GUNICORN_CMD_ARGS="--no-such-option")
+    try:
+        assert server.process.wait(timeout=60) == 1
+    finally:
+        server.process.kill()
+    last = server.read("stderr").splitlines()[-1]
+    assert last.startswith("CommandError: web died 5 times")
+
+
+def test_a_wrong_setting_stops_the_start_with_its_sentence(tmp_path):
+    refused = serve(tmp_path, FL_MAX_UPLOAD_BYTES="abc")
+    assert refused.returncode != 0
+    assert "FL_MAX_UPLOAD_BYTES must be an integer of at least 1, not 'abc'." in refused.stderr
+    assert refused.stdout == ""
+    assert "Traceback" not in refused.stderr
