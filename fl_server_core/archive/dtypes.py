@@ -5,6 +5,7 @@ packed ones, which take whole bytes in a file.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from fl_server_core.archive.files import Bytes
 
@@ -110,14 +111,14 @@ NOT_FINITE_BITS = {
 }
 
 
-def all_valid(raw: Bytes, dtype: str) -> bool:
-    """Whether the elements are finite numbers, or for `BOOL` bytes that are 0 or 1.
+def flaws(raw: Bytes, dtype: str) -> npt.NDArray[np.bool_]:
+    """Which elements are not finite, or for `BOOL` neither 0 nor 1; complex ones count double.
 
     Takes a few times the memory of `raw`: pass windows.
     """
     if dtype in NUMPY_FLOATS:
-        return bool(np.isfinite(raw.view(NUMPY_FLOATS[dtype])).all())
+        return np.asarray(~np.isfinite(raw.view(NUMPY_FLOATS[dtype])))
     if dtype in NOT_FINITE_BITS:
         unsigned, mask, pattern = NOT_FINITE_BITS[dtype]
-        return not bool(((raw.view(unsigned) & mask) == pattern).any())
-    return dtype != "BOOL" or not bool((raw > 1).any())
+        return np.asarray((raw.view(unsigned) & mask) == pattern)
+    return np.asarray(raw > (1 if dtype == "BOOL" else 255))

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from fl_server_core.archive.errors import NotAModel, Refused
 from fl_server_core.archive.files import Bytes
 
@@ -70,9 +72,14 @@ def read_content(raw: Bytes, member: Member, limit: int) -> bytes:
     data = raw[member.start : member.start + member.stored].tobytes()
     if member.deflated:
         data = _inflate(data, member)
-    if zlib.crc32(data) != member.crc:
-        raise NotAModel(f"Member '{member.name:.80}' is damaged.")
+    check_content(np.frombuffer(data, np.uint8), member)
     return data
+
+
+def check_content(content: Bytes, member: Member) -> None:
+    """Raises `NotAModel` if the member's checksum isn't that of its (inflated) bytes."""
+    if zlib.crc32(content.data) != member.crc:
+        raise NotAModel(f"Member '{member.name:.80}' is damaged.")
 
 
 def _inflate(data: bytes, member: Member) -> bytes:

@@ -139,14 +139,20 @@ def _read_torch(raw: Bytes) -> Archive:
         raise NotAModel("The zip file holds no torch object.")
     pickles = {name: read_pickle(read_content(raw, members[name], MAX_BYTES)) for name in names}
     blocks = {
-        name: raw[member.start : member.start + member.size]
+        name: _read_block(raw, member)
         for name, member in members.items()
-        if name.startswith(("data/", "constants/")) and not member.deflated
+        if name.startswith(("data/", "constants/"))
     }
     sources = _read_sources(raw, members) if "constants.pkl" in names else {}
     kind, found = _find_tensors(pickles, sources)
     tensors, parameters = _describe(found, blocks)
     return Archive(kind, tensors, parameters, blocks, members, pickles, sources)
+
+
+def _read_block(raw: Bytes, member: Member) -> Bytes:
+    if member.deflated:
+        raise Refused(f"Member '{member.name:.80}' is compressed: save it as torch does.")
+    return raw[member.start : member.start + member.size]
 
 
 def _check_byte_order(raw: Bytes, members: Mapping[str, Member]) -> None:

@@ -87,7 +87,7 @@ def test_finite_means_what_torch_means_by_it(name, data):
         expected = bool(
             torch.isfinite(torch.view_as_real(wide) if wide.is_complex() else wide).all()
         )
-    assert dtypes.all_valid(np.frombuffer(data, np.uint8), name) == expected
+    assert dtypes.flaws(np.frombuffer(data, np.uint8), name).any() != expected
 
 
 @pytest.mark.parametrize("cut", [-1, 1])

@@ -1,6 +1,5 @@
 """Modules of many kinds, ways to save them, and what torch says of them."""
 
-import copy
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -97,7 +96,7 @@ class Odd(nn.Module):
         super().__init__()
         self.empty = nn.Parameter(torch.empty(0, 3))
         self.scalar = nn.Parameter(torch.tensor(2.5))
-        self.map = nn.ModuleDict({"a b": nn.Linear(3, 3), "ü": nn.Identity()})
+        self.map = nn.ModuleDict({"a b": nn.Linear(3, 3), "0": nn.Identity()})
         self.list = nn.ModuleList([nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.ReLU()))])
         self.params = nn.ParameterList([torch.rand(3), torch.rand(3)])
         self.none = None
@@ -120,7 +119,7 @@ class Dtypes(nn.Module):
 
 
 def lstm() -> nn.Module:
-    return nn.LSTM(3, 4, num_layers=2, bidirectional=True, batch_first=True)
+    return nn.Sequential(nn.LSTM(3, 4, num_layers=2, bidirectional=True, batch_first=True))
 
 
 def encoder() -> nn.Module:
@@ -149,7 +148,7 @@ STOCK: dict[str, Callable[[], nn.Module]] = {
     "conv": conv,
     "channels_last": channels_last,
     "lstm": lstm,
-    "gru": lambda: nn.GRU(3, 4),
+    "gru": lambda: nn.Sequential(nn.GRU(3, 4)),
     "encoder": encoder,
     "embedding": lambda: nn.Sequential(nn.Flatten(), nn.Linear(3, 3), nn.Dropout()),
     "half": lambda: nn.Linear(3, 2).bfloat16().float().double().to(torch.float32),
@@ -219,11 +218,16 @@ def as_bytes(tensor: Tensor) -> bytes:
     return tensor.view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
 
 
-def changed(module: nn.Module) -> nn.Module:
-    """A copy with other weights, tied ones still tied."""
-    other = copy.deepcopy(module)
+def train(path: Path, update: Path) -> nn.Module:
+    """What a participant would do: load the model, change its floats, save it."""
+    module = load(path)
     with torch.no_grad():
-        for tensor in other.state_dict().values():
+        for tensor in module.state_dict().values():
             if tensor.dtype in (torch.float32, torch.float64):
-                tensor.add_(1)
-    return other
+                tensor.mul_(0.75).add_(0.5)
+    if isinstance(module, torch.jit.ScriptModule):
+        with warnings.catch_warnings(action="ignore"):
+            torch.jit.save(module, update)
+    else:
+        torch.save(module, update)
+    return module

@@ -1,0 +1,177 @@
+"""Taking in an actor's model, which goes out again to everyone who trains it.
+
+Uploaded bytes are never handed on: what is checked is written into a fresh archive, from
+members known by their exact names. Its pickles are the checked ones byte for byte, see
+`pickles`; its code is stored as it was inflated; its blocks are those that the pickles name.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from fl_server_core.archive.admitted import (
+    Pair,
+    check_calls,
+    check_code,
+    check_globals,
+    check_script_globals,
+    check_state,
+)
+from fl_server_core.archive.dtypes import DTYPES, STORAGES
+from fl_server_core.archive.errors import NotAModel, Refused
+from fl_server_core.archive.files import Bytes, map_file
+from fl_server_core.archive.members import check_content, read_content
+from fl_server_core.archive.model import Archive, TensorSpec, read_model
+from fl_server_core.archive.packing import Content, write_members
+from fl_server_core.archive.pickles import MAX_BYTES
+from fl_server_core.archive.records import UNSET, Call, Global, Pickle, text_items
+from fl_server_core.archive.views import (
+    CARRIERS,
+    TENSOR_CALLS,
+    TYPED_CALL,
+    UNSUPPORTED,
+    WRAPPERS,
+    read_view,
+    storage_size,
+)
+
+FOLDERS = {"data.pkl": "data", "constants.pkl": "constants"}
+STORAGE_CLASSES = {("torch", name) for name in STORAGES}
+LOCATION = re.compile(r"cpu|mps|cuda(:\d{1,3})?")
+CODE = r"code/__torch__(/\w+)*\.py"
+KNOWN = re.compile(
+    rf"data\.pkl|constants\.pkl|version|byteorder|(data|constants)/\d{{1,9}}|{CODE}",
+    re.ASCII,
+)
+LEFT_OUT = re.compile(
+    # Traces of how the file came about; nobody needs them to load the model.
+    r"\.format_version|\.storage_alignment|\.data/serialization_id"
+    rf"|traced_inputs\.pkl|traced_inputs/\d{{1,9}}|{CODE}\.debug_pkl",
+    re.ASCII,
+)
+
+
+def admit_model(source: Path, target: Path, *, extra_globals: Collection[Pair] = ()) -> Archive:
+    """Check a TorchScript archive or saved module, write it afresh, and open what was written.
+
+    Raises `NotAModel` if it is something else, `Refused` if it may not be handed on.
+    """
+    with read_model(source) as archive:
+        if archive.kind not in ("torchscript", "module"):
+            raise NotAModel("Loaded torch object is not of expected type.")
+        _check_members(archive)
+        for name, pickle in archive.pickles.items():
+            _check_pickle(archive, pickle, FOLDERS[name])
+        _check_admitted(archive, extra_globals)
+        _check_apart(archive)
+        write_members(target, _fresh_members(archive, map_file(source)))
+    return read_model(target)
+
+
+def _check_members(archive: Archive) -> None:
+    for name in archive.members:
+        if not KNOWN.fullmatch(name) and not LEFT_OUT.fullmatch(name):
+            raise Refused(f"Member {name[:80]!a} is none that torch writes: save the model alone.")
+
+
+def _check_admitted(archive: Archive, extra: Collection[Pair]) -> None:
+    if archive.kind == "torchscript":
+        for pickle in archive.pickles.values():
+            check_script_globals(sorted(pickle.globals - STORAGE_CLASSES))
+        check_code(archive.sources)
+        return
+    pickle = archive.pickles["data.pkl"]
+    check_globals(sorted(pickle.globals), extra=extra)
+    check_calls(_calls(pickle), extra=extra)
+    for keys in _states(pickle):
+        check_state(keys)
+
+
+def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:
+    """What holds for every pickle that goes out, TorchScript's too."""
+    if pickle.protocol != 2:
+        raise Refused("The file's pickle is not of protocol 2, which torch.save uses by default.")
+    if pickle.oddity is not None:
+        raise Refused(pickle.oddity)
+    for storage in pickle.storages:
+        storage_size(storage, folder, archive.blocks)
+        if not LOCATION.fullmatch(storage.location):
+            raise Refused(f"A tensor lies on device {storage.location[:40]!a}: save it from cpu.")
+    for call in pickle.calls:
+        if call.pair in TENSOR_CALLS | WRAPPERS or call.pair[1] in UNSUPPORTED:
+            read_view(call, folder, archive.blocks)
+
+
+def _calls(pickle: Pickle) -> Iterator[tuple[Pair, int]]:
+    for call in pickle.calls:
+        yield call.pair, len(call.args)
+        match call.args:
+            case (Global() as callee, _, tuple(args), _) if call.pair == TYPED_CALL:
+                yield callee.pair, len(args)  # which is what the rebuild function does
+
+
+def _states(pickle: Pickle) -> Iterator[Iterable[str]]:
+    for call in pickle.calls:
+        states = [] if call.state is UNSET else [call.state]
+        if call.pair in WRAPPERS:
+            states += call.args[3:]
+        for state in states:
+            yield _text_keys(call, state)
+
+
+def _text_keys(call: Call, state: object) -> Iterable[str]:
+    if state is None:
+        return ()
+    entries = None if isinstance(state, Call) else text_items(state)
+    if entries is None:
+        raise Refused(f"The file gives {call.pair[1][:80]!a} a state that is not a dict of names.")
+    return entries
+
+
+def _check_apart(archive: Archive) -> None:
+    """No two tensors of the state may share a part: what would be written to them both?"""
+    by_block: dict[str, list[TensorSpec]] = {}
+    for spec in archive.distinct:
+        start, end = spec.view.span
+        if start < end:
+            by_block.setdefault(spec.block, []).append(spec)
+    for block, specs in by_block.items():
+        spans = sorted(spec.view.span for spec in specs)
+        if any(before[1] > after[0] for before, after in pairwise(spans)):
+            _check_elements_apart(specs, archive.blocks[block].size)
+
+
+def _check_elements_apart(specs: list[TensorSpec], size: int) -> None:
+    taken = np.zeros(size, np.uint8)
+    for spec in specs:
+        itemsize = DTYPES[spec.dtype]
+        window = spec.view.window(taken)
+        if window.any():
+            raise Refused(f"Tensor '{spec.name:.80}' overlaps another: save clones of them.")
+        window[...] = np.frombuffer(b"\xff" * itemsize, CARRIERS[itemsize])[0]
+
+
+def _fresh_members(archive: Archive, raw: Bytes) -> Iterator[tuple[str, Content]]:
+    """Small members first, then blocks in the order in which the model's state needs them."""
+    for name in archive.pickles:
+        yield name, read_content(raw, archive.members[name], MAX_BYTES)
+    yield "byteorder", b"little"
+    yield "version", _version(archive, raw)
+    yield from archive.sources.items()
+    used = [spec.block for spec in archive.distinct]
+    for name, pickle in archive.pickles.items():
+        used += [f"{FOLDERS[name]}/{storage.key}" for storage in pickle.storages]
+    for name in dict.fromkeys(used):
+        check_content(archive.blocks[name], archive.members[name])
+        yield name, archive.blocks[name].data
+
+
+def _version(archive: Archive, raw: Bytes) -> bytes:
+    member = archive.members.get("version")
+    version = read_content(raw, member, 8).strip() if member else b""
+    if not version.isdigit():
+        raise NotAModel("The file doesn't say which version of torch's format it has.")
+    return version + b"\n"
