@@ -1,0 +1,215 @@
+import ast
+import io
+import sys
+import threading
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import parse_qs
+
+import client
+import pytest
+import requests
+import responses
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from tests.examples.conftest import EXAMPLE
+
+URL = "http://server.test"
+MODEL = f"{URL}/api/models/m/"
+
+
+@pytest.fixture
+def server():
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+@pytest.fixture
+def participant(samples):
+    return client.Client(URL, str(samples), 1, 0.0)
+
+
+@pytest.fixture
+def serving(server, archive):
+    """A server that hands out the model and accepts what comes."""
+    server.get(MODEL, body=archive)
+    server.post(MODEL, status=201, json={})
+    server.post(f"{MODEL}metrics/", status=201, json={})
+    return server
+
+
+def notification(kind, **body):
+    body = {"global_model_uuid": "m"} | body
+    return {"notification_type": kind, "training_uuid": "t", "body": body}
+
+
+UPDATE = notification("UPDATE_ROUND_START", round=3)
+TEST = notification("MODEL_TEST_ROUND", round=4)
+FINISHED = notification("TRAINING_FINISHED")
+
+
+def made(server):
+    return [f"{call.request.method} {call.request.path_url}" for call in server.calls]
+
+
+def form(request):
+    """The fields of a multipart request."""
+    head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
+    parts = BytesParser().parsebytes(head + request.body).get_payload()
+    return {
+        part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
+        for part in parts
+    }
+
+
+def test_an_update_round_sends_trained_weights(participant, serving, archive):
+    participant.take_part(iter([UPDATE]))
+    sent = form(serving.calls[-1].request)
+    assert (sent["round"], sent["sample_size"]) == (b"3", b"8")
+    weights = torch.load(io.BytesIO(sent["model_file"]), weights_only=True)
+    received = torch.jit.load(io.BytesIO(archive)).state_dict()
+    assert weights.keys() == received.keys()
+    assert not torch.equal(weights["1.weight"], received["1.weight"])
+
+
+def test_a_test_round_reports_accuracy_and_loss_on_the_samples_held_out(
+    participant, serving, archive
+):
+    participant.take_part(iter([TEST]))
+    sent = parse_qs(serving.calls[-1].request.body)
+    assert sent["metric_names"] == ["accuracy", "loss"]
+    model = torch.jit.load(io.BytesIO(archive))
+    expected = cross_entropy(model(participant.test_x), participant.test_y).item()
+    assert float(sent["metric_values"][1]) == pytest.approx(expected)
+
+
+def test_held_out_samples_are_not_trained_on(participant):
+    assert len(participant.test_y) == 2
+    assert set(participant.test_y.tolist()).isdisjoint(participant.y.tolist())
+
+
+def test_what_comes_is_done_in_order_until_the_training_is_over(participant, serving):
+    participant.take_part(iter([notification("TRAINING_START"), UPDATE, TEST, FINISHED, UPDATE]))
+    update = ["GET /api/models/m/", "POST /api/models/m/"]
+    test = ["GET /api/models/m/", "POST /api/models/m/metrics/"]
+    assert made(serving) == update + test
+
+
+def test_a_removed_client_ends(participant, serving):
+    participant.take_part(iter([notification("CLIENT_REMOVED"), UPDATE]))
+    assert made(serving) == []
+
+
+def test_a_repeat_that_the_server_refuses_does_no_harm(participant, serving, capsys):
+    participant.take_part(iter([UPDATE]))
+    serving.replace("POST", MODEL, status=400, json=["not currently in round 3"])
+    participant.take_part(iter([UPDATE, TEST]))
+    assert made(serving)[-1] == "POST /api/models/m/metrics/"
+    assert "not currently in round 3" in capsys.readouterr().out
+
+
+def test_a_pulled_notification_is_ticked_off_when_its_work_is_done(participant, serving):
+    inbox = f"{URL}/api/notifications/"
+    serving.get(inbox, json=[])
+    serving.get(inbox, json=[UPDATE | {"id": "n1"}, FINISHED | {"id": "n2"}])
+    serving.post(f"{inbox}n1/ack/", status=204)
+    serving.post(f"{inbox}n2/ack/", status=204)
+    participant.take_part(client.pull(participant))
+    assert made(serving) == [
+        "GET /api/notifications/?wait=25",
+        "GET /api/notifications/?wait=25",
+        "GET /api/models/m/",
+        "POST /api/models/m/",
+        "POST /api/notifications/n1/ack/",
+        "POST /api/notifications/n2/ack/",
+    ]
+
+
+def test_a_server_that_stumbles_is_asked_again(participant, serving):
+    serving.replace("POST", MODEL, status=503)
+    serving.post(MODEL, status=201, json={})
+    participant.take_part(iter([UPDATE]))
+    assert made(serving) == ["GET /api/models/m/"] + 2 * ["POST /api/models/m/"]
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """How long was waited before each retry, without waiting."""
+    waited = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", waited.append)
+    return waited
+
+
+@pytest.fixture
+def broken_server():
+    """The URL of a server that answers nothing but 502."""
+
+    class Broken(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(502)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Broken) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_stays_broken_is_given_up_after_growing_pauses(
+    samples, broken_server, pauses
+):
+    participant = client.Client(broken_server, str(samples), 1, 0.0)
+    with pytest.raises(requests.exceptions.RetryError):
+        participant.take_part(iter([UPDATE]))
+    assert pauses == sorted(pauses)
+    assert 10 < sum(pauses) < 60
+
+
+def test_a_server_that_cant_be_reached_is_given_up(samples, pauses):
+    nobody = client.Client("http://127.0.0.1:1", str(samples), 1, 0.0)
+    with pytest.raises(requests.ConnectionError):
+        nobody.take_part(iter([UPDATE]))
+    assert 10 < sum(pauses) < 60
+
+
+def test_pushes_are_answered_while_the_work_is_still_to_be_done_and_keep_their_order():
+    url, notifications = client.listen()
+    for item in (UPDATE, TEST, TEST, FINISHED):
+        assert requests.post(url, json=item, timeout=10).status_code == 204
+    assert [next(notifications) for _ in range(4)] == [UPDATE, TEST, TEST, FINISHED]
+
+
+@pytest.mark.parametrize(("mu", "expected"), [(0.0, 0.142502), (2.0, 0.132502)])
+def test_fedprox_pulls_towards_the_weights_received(mu, expected):
+    """Two steps by hand: one sample of class 0, two weights from 0, lr 0.1, momentum 0.9.
+
+    Step 1: gradient -0.5, weight 0.05. Step 2: gradient softmax(0.05, -0.05) - 1 = -0.475021
+    and mu * 0.05 of the proximal term; weight 0.05 + 0.1 * (0.9 * 0.5 + 0.475021 - mu * 0.05).
+    """
+    model = nn.Linear(1, 2, bias=False)
+    nn.init.zeros_(model.weight)
+    client.train(model, torch.ones(1, 1), torch.tensor([0]), epochs=2, mu=mu)
+    assert model.weight.flatten().tolist() == pytest.approx([expected, -expected], abs=1e-6)
+
+
+def test_the_client_is_short_and_needs_nothing_of_the_server():
+    source = (EXAMPLE / "client.py").read_text()
+    assert source.count("\n") < 150
+    imported = [
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else _names(node))
+    ]
+    outside = set(imported) - sys.stdlib_module_names
+    assert outside == {"numpy", "requests", "torch"}
+
+
+def _names(node):
+    return [alias.name for alias in node.names]
