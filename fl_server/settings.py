@@ -67,8 +67,9 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "fl_server_api.middleware.BodyLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "fl_server_api.middleware.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -205,13 +206,42 @@ FL_MAX_UPLOAD_BYTES = env.integer("FL_MAX_UPLOAD_BYTES", 4 * 1024**3, minimum=1)
 FL_MODEL_CLASSES = env.items("FL_MODEL_CLASSES")  # "module:ClassName", beyond the list
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = SCRATCH_DIR
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2  # all of a body but its files
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
+# A proxy's internal location for MODEL_DIR: the proxy then sends the files.
+FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
 
 # --- The API -------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "fl_server_api.authentication.BasicAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": [
+        "fl_server_api.parsers.JSONParser",
+        "fl_server_api.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": ("fl_server_api.negotiation.LenientContentNegotiation"),
+    "DEFAULT_SCHEMA_CLASS": "fl_server_api.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "fl_server_api.errors.handle",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Federated Learning Demonstrator Server API",
+    "DESCRIPTION": (
+        "Train one model on many clients' data without the data ever leaving them: an actor "
+        "uploads a model and opens a training; the participants are notified round by round, "
+        "train and hand their updates in; the server merges them."
+    ),
+    "VERSION": "1.0.0",
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],  # wrong credentials are no reason not to show it
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [],  # choices are shown where they are made
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -1,0 +1,110 @@
+"""Exceptions on their way out: one handler turns each into a status and a JSON body.
+
+Nothing a client sends may end in the last branch; what does gets an id that is also in the log.
+"""
+
+import errno
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import marshmallow
+from django.core import exceptions as django
+from django.db import DataError, OperationalError
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, UnreadablePostError
+from django.views import defaults
+from rest_framework import exceptions as drf
+from rest_framework import status
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from fl_server_core import exceptions as fl
+from fl_server_core.models import Training
+
+logger = logging.getLogger(__name__)
+
+
+class TooLarge(drf.APIException):
+    """The body is larger than the server takes."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = "The request's body is too large."
+
+
+class Busy(drf.APIException):
+    """The database is busy for longer than we wait; the same request may succeed later."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The server is busy; try again."
+    wait = 1
+
+
+class DiskFull(drf.APIException):
+    """There is no room for what was sent."""
+
+    status_code = status.HTTP_507_INSUFFICIENT_STORAGE
+    default_detail = "The server's disk is full; nothing of this request was kept."
+
+
+def _operational(error: Exception) -> Exception:
+    text = str(error)
+    if "disk is full" in text or "No space left" in text:
+        return DiskFull()
+    return Busy() if "locked" in text else error
+
+
+def _os(error: Exception) -> Exception:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return DiskFull() if full else error
+
+
+# The first class that fits decides.
+TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
+    fl.InvalidRequest: lambda error: drf.ValidationError([str(error)]),
+    fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),
+    fl.NotFound: lambda error: drf.NotFound(str(error)),
+    marshmallow.ValidationError: lambda error: drf.ValidationError(error.messages),
+    Training.DoesNotExist: lambda _: drf.NotFound("The training was removed meanwhile."),
+    django.RequestDataTooBig: lambda _: TooLarge(),
+    django.SuspiciousOperation: lambda error: drf.ParseError(str(error)),
+    django.BadRequest: lambda error: drf.ParseError(str(error)),
+    UnreadablePostError: lambda _: drf.ParseError("The request ended too early."),
+    DataError: lambda _: drf.ParseError("A value can't be stored."),
+    OperationalError: _operational,
+    OSError: _os,
+}
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response:
+    """Return the answer that an exception in a view becomes."""
+    for cause, translate in TRANSLATIONS.items():
+        if isinstance(error, cause):
+            error = translate(error)
+            break
+    return exception_handler(error, context) or Response(
+        _log_fault(context["request"], error), status.HTTP_500_INTERNAL_SERVER_ERROR
+    )
+
+
+def _log_fault(request: HttpRequest, error: Exception | None) -> dict[str, str]:
+    error_id = str(uuid.uuid4())
+    logger.error("error %s: %s %s", error_id, request.method, request.path, exc_info=error)
+    return {"detail": "The server failed; its log knows why.", "error_id": error_id}
+
+
+def answer_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answer a path that nothing is at: in JSON below /api/, else by Django's page."""
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"detail": "Not found."}, status=status.HTTP_404_NOT_FOUND)
+    return defaults.page_not_found(request, exception)
+
+
+def answer_bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001
+    """Answer what Django itself refuses, such as an unknown host name."""
+    return JsonResponse({"detail": "Bad request."}, status=status.HTTP_400_BAD_REQUEST)
+
+
+def answer_fault(request: HttpRequest) -> HttpResponseBase:
+    """Answer an error outside of the API's views; Django has just logged its trace."""
+    return JsonResponse(_log_fault(request, None), status=status.HTTP_500_INTERNAL_SERVER_ERROR)

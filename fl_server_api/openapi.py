@@ -1,0 +1,181 @@
+"""The API's description: what drf-spectacular can't see by itself.
+
+Summaries and descriptions are the views' docstrings: the first line and the rest. Requests
+are described by the marshmallow schemas that read them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from apispec import APISpec
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from drf_spectacular import openapi
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
+from drf_spectacular.plumbing import get_doc
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from marshmallow import Schema
+from rest_framework.viewsets import ViewSetMixin
+
+from fl_server_api.serializers.generic import DetailSerializer, ErrorSerializer
+from fl_server_api.serializers.model import KINDS
+
+Json = Any
+OPENAPI_VERSION = "3.0.3"
+
+REFUSAL = {
+    "description": "A sentence, a list of sentences, or sentences by field.",
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {"detail": {"type": "string"}},
+            "required": ["detail"],
+            "additionalProperties": False,
+        },
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "object", "additionalProperties": {}},
+    ],
+}
+MEANINGS = {
+    400: "The request can't be carried out.",
+    401: "No credentials, or wrong ones.",
+    403: "The caller may not do this.",
+    404: "There is nothing of this kind here.",
+    416: "The range begins behind the end of the file.",
+}
+NOBODY = {"detail": "Authentication credentials were not provided."}
+STRANGER = {"detail": "You do not have permission to perform this action."}
+
+
+def error_response(code: int, examples: Sequence[Json]) -> OpenApiResponse:
+    """Describe an error by the bodies that it may come with."""
+    return OpenApiResponse(
+        REFUSAL if code == 400 else ErrorSerializer,
+        description=MEANINGS[code],
+        examples=[
+            OpenApiExample(_sentence(body)[:60], body, response_only=True) for body in examples
+        ],
+    )
+
+
+def _sentence(body: Json) -> str:
+    while not isinstance(body, str):
+        body = next(iter(body.values())) if isinstance(body, Mapping) else body[0]
+    return body
+
+
+error_response_401 = error_response(401, [NOBODY])
+error_response_403 = error_response(403, [STRANGER])
+
+
+def answers(
+    success: Mapping[Any, Any], errors: Mapping[int, Sequence[Json]] | None = None
+) -> dict[Any, Any]:
+    """Return all responses of an endpoint that asks for credentials."""
+    described = {code: error_response(code, examples) for code, examples in (errors or {}).items()}
+    return {**success, 401: error_response_401, **described}
+
+
+def said(sentence: str) -> OpenApiResponse:
+    """Describe an answer that only says what was done."""
+    example = OpenApiExample(sentence, {"detail": sentence}, response_only=True)
+    return OpenApiResponse(DetailSerializer, examples=[example])
+
+
+def download(meaning: str) -> dict[Any, Any]:
+    """Describe a file as the answer, whole or in part."""
+    whole = OpenApiResponse(OpenApiTypes.BINARY, description=meaning)
+    part = OpenApiResponse(OpenApiTypes.BINARY, description="The `Range` that was asked for.")
+    return {
+        (200, "application/octet-stream"): whole,
+        (206, "application/octet-stream"): part,
+        304: OpenApiResponse(description="`If-None-Match` names this very file."),
+        416: OpenApiResponse(description=MEANINGS[416]),
+    }
+
+
+def multipart(schema: type[Schema]) -> dict[str, type[Schema]]:
+    """Describe a body that comes with a file."""
+    return {"multipart/form-data": schema}
+
+
+class AutoSchema(openapi.AutoSchema):
+    """Docstrings become summaries and descriptions; a DELETE may have a body."""
+
+    def get_summary(self) -> str | None:
+        """Return the first line of the method's docstring."""
+        return self._doc()[0].rstrip(".") or None
+
+    def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular's own change
+        """Return the rest."""
+        return self._doc()[1]
+
+    def get_operation_id(self) -> str:
+        """Return the noun and what is done to it."""
+        view = cast(ViewSetMixin, self.view)
+        return f"{self.get_tags()[0]}_{view.action}"
+
+    def get_request_serializer(self) -> Any:
+        """Every method with a body says so itself."""
+        return None
+
+    def _doc(self) -> tuple[str, str]:
+        method = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
+        summary, _, rest = get_doc(method).partition("\n")
+        return summary, rest.strip()
+
+    def _get_request_body(self, direction: str = "request") -> Any:
+        method, self.method = self.method, "PUT" if self.method == "DELETE" else self.method
+        try:
+            has_body = method != "DELETE" or self.get_request_serializer() is not None
+            describe: Callable[[str], Any] = super()._get_request_body
+            return describe(direction) if has_body else None
+        finally:
+            self.method = method
+
+
+class MarshmallowExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # its registry's
+    """Describes marshmallow schemas, given as classes, by apispec's converter."""
+
+    target_class = "marshmallow.Schema"
+    match_subclasses = True
+
+    def get_name(self, auto_schema: openapi.AutoSchema, direction: str) -> str:  # noqa: ARG002
+        """Return the component's name."""
+        return str(self.target.__name__).removesuffix("Schema").removesuffix("Request")
+
+    def map_serializer(self, auto_schema: openapi.AutoSchema, direction: str) -> Any:  # noqa: ARG002
+        """Return the JSON schema, nested ones in place."""
+        spec = APISpec("", "", OPENAPI_VERSION)
+        converter: Any = OpenAPIConverter(OPENAPI_VERSION, lambda _: None, spec)
+        return converter.schema2jsonschema(self.target()) | {"description": self.target.__doc__}
+
+
+class ModelExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # its registry's
+    """Describes a model of any kind."""
+
+    target_class = "fl_server_api.serializers.model.ModelSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: openapi.AutoSchema, direction: Any) -> Any:
+        """Return one of the kinds, with what all of them have besides."""
+        kinds = dict.fromkeys(KINDS.values())
+        shown = {"oneOf": [auto_schema.resolve_serializer(kind, direction).ref for kind in kinds]}
+        if self.target.also is None:
+            return shown
+        return {"allOf": [shown, auto_schema.resolve_serializer(self.target.also, direction).ref]}
+
+
+class BasicScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its registry's
+    """Describes HTTP Basic."""
+
+    target_class = "fl_server_api.authentication.BasicAuthentication"
+    name = "basicAuth"
+
+    def get_security_definition(self, auto_schema: openapi.AutoSchema) -> dict[str, str]:  # noqa: ARG002
+        """Return the scheme."""
+        return {
+            "type": "http",
+            "scheme": "basic",
+            "description": "User name and password, or the token and an empty password.",
+        }

@@ -1,0 +1,106 @@
+"""Who may do what; each class answers for one row."""
+
+from typing import Any, Generic, TypeVar, cast
+
+from django.contrib.auth.models import Group
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from fl_server_core.models import Model, Notification, Training, User
+
+Row = TypeVar("Row")
+
+
+class RowPermission(BasePermission, Generic[Row]):
+    """Asks `allows`, after it has been checked that somebody asks."""
+
+    def has_object_permission(self, request: Request, view: APIView, obj: Any) -> bool:  # noqa: ARG002, D102
+        return self.allows(cast(User, request.user), obj)
+
+    def allows(self, user: User, row: Row) -> bool:
+        """Tell whether the user may do to this row what the view does."""
+        raise NotImplementedError
+
+
+class IsSuperuser(BasePermission):
+    """Superusers see all groups."""
+
+    message = "You are not allowed to access all groups."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002, D102
+        return request.user.is_superuser
+
+
+class IsGroupMember(RowPermission[Group]):
+    """Members see and change their group."""
+
+    message = "You are not allowed to access this group."
+
+    def allows(self, user: User, row: Group) -> bool:  # noqa: D102
+        return user.groups.filter(pk=row.pk).exists()
+
+
+class IsReader(RowPermission[Model]):
+    """Readers of a model see and use it; `ModelQuerySet.readable_by` says who they are."""
+
+    def allows(self, user: User, row: Model) -> bool:  # noqa: D102
+        return Model.objects.readable_by(user).filter(pk=row.pk).exists()
+
+
+class IsOwner(RowPermission[Model]):
+    """The owner trains a model."""
+
+    def allows(self, user: User, row: Model) -> bool:  # noqa: D102
+        return row.owner_id == user.pk
+
+
+class OwnsModel(IsOwner):
+    """The owner gives a model its preprocessing."""
+
+    def allows(self, user: User, row: Model) -> bool:  # noqa: D102
+        self.message = f"You are not the owner of model {row.pk}!"
+        return super().allows(user, row)
+
+
+class RemovesModel(IsOwner):
+    """The owner removes a model, and so does the actor of its training."""
+
+    message = "You are neither the owner of the model nor the actor of the corresponding training."
+
+    def allows(self, user: User, row: Model) -> bool:  # noqa: D102
+        training = row.find_training()
+        is_actor = training is not None and training.actor_id == user.pk
+        return is_actor or super().allows(user, row)
+
+
+class ReportsOnModel(IsOwner):
+    """The owner and the participants of its training report metrics on a model."""
+
+    def allows(self, user: User, row: Model) -> bool:  # noqa: D102
+        training = row.find_training()
+        takes_part = training is not None and training.is_participant(user)
+        return takes_part or super().allows(user, row)
+
+
+class IsInvolved(RowPermission[Training]):
+    """The actor and the participants of a training see and run it."""
+
+    def allows(self, user: User, row: Training) -> bool:  # noqa: D102
+        return row.actor_id == user.pk or row.is_participant(user)
+
+
+class IsActor(RowPermission[Training]):
+    """The actor removes a training."""
+
+    message = "You are not the owner the training."
+
+    def allows(self, user: User, row: Training) -> bool:  # noqa: D102
+        return row.actor_id == user.pk
+
+
+class IsReceiver(RowPermission[Notification]):
+    """Whom a notification is for says that it has arrived."""
+
+    def allows(self, user: User, row: Notification) -> bool:  # noqa: D102
+        return row.receiver_id == user.pk

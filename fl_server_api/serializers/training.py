@@ -1,0 +1,113 @@
+"""Trainings: the requests that open one and change who takes part."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
+from marshmallow.types import UnknownOption
+from rest_framework import serializers
+
+from fl_server_ai.plans import PLANS
+from fl_server_api.serializers.fields import MAX_ITEMS, SMALL, WholeNumber, ids, short_text
+from fl_server_core.models.training import AggregationMethod, UncertaintyMethod
+
+UNCERTAINTY_METHODS = (UncertaintyMethod.NONE, UncertaintyMethod.MC_DROPOUT)
+"""On offer: those that change nothing about rounds."""
+
+
+@dataclass(frozen=True)
+class CreateTrainingRequest:
+    """A training to be opened."""
+
+    model_id: UUID
+    target_num_updates: int
+    metric_names: list[str]
+    aggregation_method: AggregationMethod
+    uncertainty_method: UncertaintyMethod = UncertaintyMethod.NONE
+    options: dict[str, Any] = field(default_factory=dict)
+    clients: list[UUID] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ClientAdministrationBody:
+    """Users who are to take part in a training, or no longer."""
+
+    clients: list[UUID]
+
+
+def _offered(method: AggregationMethod | UncertaintyMethod) -> None:
+    if method not in PLANS and method not in UNCERTAINTY_METHODS:
+        raise ValidationError(f"{method.value} isn't available in this version.")
+
+
+def _check_chain(period: int) -> None:
+    if period and AggregationMethod.FEDDC not in PLANS:
+        raise ValidationError("A daisy chain isn't available in this version.")
+
+
+class UncertaintyOptionsSchema(Schema):
+    """How often a prediction is sampled, and what of."""
+
+    N = WholeNumber(
+        validate=validate.Range(1, SMALL), metadata={"description": "Samples; 10 if not given."}
+    )
+    softmax = fields.Boolean(
+        truthy={True}, falsy={False}, metadata={"description": "Whether to apply softmax first."}
+    )
+
+    class Meta:
+        unknown: UnknownOption | None = INCLUDE
+
+
+class OptionsSchema(Schema):
+    """Options; keys that aren't known are kept for the clients."""
+
+    daisy_chain_period = WholeNumber(
+        validate=[validate.Range(0, SMALL), _check_chain],
+        metadata={"description": "Local rounds between two aggregations; 0 for no chain."},
+    )
+    uncertainty = fields.Nested(UncertaintyOptionsSchema)
+
+    class Meta:
+        unknown: UnknownOption | None = INCLUDE
+
+
+class CreateTrainingRequestSchema(Schema):
+    """The body of `POST /trainings/`."""
+
+    model_id = fields.UUID(required=True)
+    target_num_updates = WholeNumber(required=True, validate=validate.Range(1, SMALL))
+    metric_names = fields.List(short_text(), required=True, validate=validate.Length(max=MAX_ITEMS))
+    aggregation_method = fields.Enum(
+        AggregationMethod,
+        by_value=fields.String,
+        required=True,
+        validate=_offered,
+    )
+    uncertainty_method = fields.Enum(UncertaintyMethod, by_value=fields.String, validate=_offered)
+    options = fields.Nested(OptionsSchema)
+    clients = ids()
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> CreateTrainingRequest:
+        """Return the request."""
+        return CreateTrainingRequest(**data)
+
+
+class ClientAdministrationBodySchema(Schema):
+    """The body of `PUT` and `DELETE /trainings/<id>/clients/`."""
+
+    clients = ids(required=True)
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> ClientAdministrationBody:
+        """Return the body."""
+        return ClientAdministrationBody(**data)
+
+
+class TrainingCreatedSerializer(serializers.Serializer[Any]):
+    """A new training's id."""
+
+    detail = serializers.CharField()
+    training_id = serializers.UUIDField()

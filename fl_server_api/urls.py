@@ -1,0 +1,58 @@
+"""The API's paths. Ids are any text: a malformed id is answered like an unknown one."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+
+from fl_server_api.views.group import Group
+from fl_server_api.views.model import Model
+from fl_server_api.views.notification import Notification
+from fl_server_api.views.training import Training
+from fl_server_api.views.user import User
+
+urlpatterns = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/swagger-ui/", SpectacularSwaggerView.as_view(url_name="schema")),
+    path(
+        "schema/redoc/",
+        SpectacularRedocView.as_view(url_name="schema", template_name="fl_server_api/redoc.html"),
+    ),
+    path("groups/", Group.as_view({"get": "list", "post": "create"})),
+    path(
+        "groups/<str:id>/",
+        Group.as_view(
+            {
+                "get": "retrieve",
+                "put": "update",
+                "patch": "partial_update",
+                "delete": "destroy",
+            }
+        ),
+    ),
+    path("users/", User.as_view({"get": "list", "post": "create"})),
+    path("users/myself/", User.as_view({"get": "myself"})),
+    path("users/groups/", User.as_view({"get": "groups"})),
+    path("users/trainings/", User.as_view({"get": "trainings"})),
+    path("users/<str:id>/", User.as_view({"get": "retrieve"})),
+    path("models/", Model.as_view({"get": "list", "post": "create"})),
+    path(
+        "models/<str:id>/",
+        Model.as_view({"get": "retrieve", "post": "update", "delete": "destroy"}),
+    ),
+    path("models/<str:id>/metadata/", Model.as_view({"get": "metadata"})),
+    path("models/<str:id>/metrics/", Model.as_view({"get": "metrics", "post": "report_metrics"})),
+    path(
+        "models/<str:id>/preprocessing/",
+        Model.as_view({"get": "preprocessing", "post": "upload_preprocessing"}),
+    ),
+    path("trainings/", Training.as_view({"get": "list", "post": "create"})),
+    path("trainings/<str:id>/", Training.as_view({"get": "retrieve", "delete": "destroy"})),
+    path(
+        "trainings/<str:id>/clients/",
+        Training.as_view({"put": "register_clients", "delete": "remove_clients"}),
+    ),
+    path("trainings/<str:id>/start/", Training.as_view({"post": "start"})),
+    path("trainings/<str:id>/models/", Training.as_view({"get": "models"})),
+    path("trainings/<str:id>/models/latest/", Training.as_view({"get": "latest_models"})),
+    path("notifications/", Notification.as_view({"get": "list"})),
+    path("notifications/<str:id>/ack/", Notification.as_view({"post": "ack"})),
+]

@@ -1,0 +1,73 @@
+"""Reading a request: what its path names, what its body holds."""
+
+from typing import Any, TypeVar
+
+from django.core.exceptions import ValidationError as InvalidValue
+from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.db.models import Model, QuerySet
+from django.utils.datastructures import MultiValueDict
+from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.request import Request
+
+from fl_server_core.models import User
+
+M = TypeVar("M", bound=Model)
+
+REPEATED = frozenset({"input_shape", "metric_names", "metric_values"})
+"""Form fields that stand for lists."""
+
+
+class AuthenticatedRequest(Request):
+    """A request from somebody known: a type for views, which run after that is checked."""
+
+    user: User
+
+
+def get_entity(source: type[M] | QuerySet[M], id: object, name: str = "") -> M:
+    """Return the row with this id; an unknown id and one that is no id at all are alike.
+
+    `name` stands in for the class in the error, where the contract tells of another.
+    """
+    rows = source if isinstance(source, QuerySet) else source._default_manager.all()
+    try:
+        found = rows.filter(pk=id).first()
+    except (InvalidValue, ValueError, OverflowError):
+        found = None
+    if found is None:
+        raise ParseError(f"{name or rows.model.__name__} {id} not found.")
+    return found
+
+
+def read_body(request: Request) -> dict[str, Any]:
+    """Return the body's fields, of a form or of a JSON object; a REPEATED one is a list."""
+    data = request.data
+    if isinstance(data, MultiValueDict):
+        _check_form(data)
+        return {name: data.getlist(name) if name in REPEATED else data[name] for name in data}
+    if not isinstance(data, dict):
+        raise ParseError("The body must be an object.")
+    return data
+
+
+def get_file(request: Request, name: str) -> TemporaryUploadedFile:
+    """Return an uploaded file that has to be there."""
+    file = request.FILES.get(name)
+    if not isinstance(file, TemporaryUploadedFile):
+        raise ParseError(f"No uploaded file '{name}' found.")
+    return file
+
+
+def find_file(request: Request, name: str) -> TemporaryUploadedFile | None:
+    """Return an uploaded file that may be missing."""
+    return get_file(request, name) if name in request.FILES else None
+
+
+def _check_form(form: MultiValueDict[str, Any]) -> None:
+    """Refuse fields given twice, and text that isn't UTF-8 or can't be stored."""
+    for name, values in form.lists():
+        if len(values) > 1 and name not in REPEATED:
+            raise ValidationError({name: ["This field was given more than once."]})
+        for text in (name, *values):
+            # Django puts this character where bytes are no UTF-8.
+            if isinstance(text, str) and ("\0" in text or "\N{REPLACEMENT CHARACTER}" in text):
+                raise ValidationError({name: ["Not UTF-8 text without NUL."]})

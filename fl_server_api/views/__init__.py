@@ -1,0 +1,1 @@
+"""One ViewSet per noun; each method authorises, loads, calls one function, answers."""

@@ -1,0 +1,52 @@
+"""What all views share."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from rest_framework import viewsets
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from fl_server_api.utils import get_entity
+
+M = TypeVar("M", bound=Model)
+
+
+class ViewSet(viewsets.ViewSet):
+    """A ViewSet whose methods may carry DRF's decorators.
+
+    `@authentication_classes`, `@permission_classes` and `@parser_classes` on a method go
+    before what the class says.
+    """
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Read every body as UTF-8, whatever its Content-Type claims."""
+        request.encoding = "utf-8"
+        self.request = cast(Request, request)  # a view that is only described has none yet
+        return super().initialize_request(request, *args, **kwargs)
+
+    def get_authenticators(self) -> list[BaseAuthentication]:  # noqa: D102
+        return [policy() for policy in self._policies("authentication_classes")]
+
+    def get_permissions(self) -> Sequence[BasePermission]:  # noqa: D102
+        return [policy() for policy in self._policies("permission_classes")]
+
+    def get_parsers(self) -> list[BaseParser]:  # noqa: D102
+        return [policy() for policy in self._policies("parser_classes")]
+
+    def get_entity(self, source: type[M] | QuerySet[M], id: object, name: str = "") -> M:
+        """Return the row with this id if the caller may do to it what the method does."""
+        entity = get_entity(source, id, name)
+        self.check_object_permissions(self.request, entity)
+        return entity
+
+    def _policies(self, kind: str) -> Sequence[Any]:
+        # DRF asks for authenticators before it sets `action`.
+        method = self.action_map.get((self.request.method or "").lower())
+        handler = getattr(self, method, None) if method else None
+        policies: Sequence[Any] = getattr(handler, kind, getattr(self, kind))
+        return policies

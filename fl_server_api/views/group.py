@@ -1,0 +1,83 @@
+"""Groups."""
+
+from django.contrib.auth import models
+from django.db import transaction
+from drf_spectacular.utils import extend_schema
+from rest_framework import decorators, status
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
+
+from fl_server_api.openapi import answers
+from fl_server_api.permissions import IsGroupMember, IsSuperuser
+from fl_server_api.serializers.user import GroupSerializer
+from fl_server_api.utils import AuthenticatedRequest, read_body
+from fl_server_api.views.base import ViewSet
+
+UNKNOWN = {"detail": "Group 7 not found."}
+STRANGER = {"detail": IsGroupMember.message}
+NAMELESS = {"name": ["This field is required."]}
+
+
+class Group(ViewSet):
+    """Groups of users; members see and change them."""
+
+    permission_classes = [IsAuthenticated, IsGroupMember]
+
+    @extend_schema(
+        responses=answers(
+            {200: GroupSerializer(many=True)}, {403: [{"detail": IsSuperuser.message}]}
+        )
+    )
+    @decorators.permission_classes([IsAuthenticated, IsSuperuser])
+    def list(self, request: AuthenticatedRequest) -> Response:  # noqa: ARG002
+        """List all groups.
+
+        Only superusers may.
+        """
+        return Response(GroupSerializer(models.Group.objects.order_by("pk"), many=True).data)
+
+    @extend_schema(
+        request=GroupSerializer, responses=answers({201: GroupSerializer}, {400: [NAMELESS]})
+    )
+    def create(self, request: AuthenticatedRequest) -> Response:
+        """Create a group.
+
+        The creator becomes a member.
+        """
+        serializer = GroupSerializer(data=read_body(request))
+        serializer.is_valid(raise_exception=True)
+        with transaction.atomic():
+            group = serializer.save()
+            group.user_set.add(request.user)
+        return Response(serializer.data, status.HTTP_201_CREATED)
+
+    @extend_schema(responses=answers({200: GroupSerializer}, {400: [UNKNOWN], 403: [STRANGER]}))
+    def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Show a group to its members."""
+        return Response(GroupSerializer(self.get_entity(models.Group, id)).data)
+
+    @extend_schema(
+        request=GroupSerializer,
+        responses=answers({200: GroupSerializer}, {400: [NAMELESS, UNKNOWN], 403: [STRANGER]}),
+    )
+    def update(self, request: AuthenticatedRequest, id: str, *, partial: bool = False) -> Response:
+        """Rename a group."""
+        group = self.get_entity(models.Group, id)
+        serializer = GroupSerializer(group, data=read_body(request), partial=partial)
+        serializer.is_valid(raise_exception=True)
+        serializer.save()
+        return Response(serializer.data)
+
+    @extend_schema(
+        request=GroupSerializer,
+        responses=answers({200: GroupSerializer}, {400: [UNKNOWN], 403: [STRANGER]}),
+    )
+    def partial_update(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Rename a group, if a name is given."""
+        return self.update(request, id, partial=True)
+
+    @extend_schema(responses=answers({204: None}, {400: [UNKNOWN], 403: [STRANGER]}))
+    def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Remove a group; its members stay."""
+        self.get_entity(models.Group, id).delete()
+        return Response(status=status.HTTP_204_NO_CONTENT)

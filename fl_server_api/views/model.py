@@ -1,0 +1,269 @@
+"""Models: their files, the updates to them, the metrics on them."""
+
+from typing import Any
+
+from django.http import HttpResponseBase
+from drf_spectacular.utils import extend_schema
+from rest_framework import decorators, status
+from rest_framework.exceptions import NotFound
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
+
+from fl_server_ai.trainer import ModelTrainer, check_update
+from fl_server_api.downloads import Download, send
+from fl_server_api.openapi import STRANGER, answers, download, multipart, said
+from fl_server_api.permissions import IsReader, OwnsModel, RemovesModel, ReportsOnModel
+from fl_server_api.serializers.metric import (
+    MetricSerializer,
+    MetricsSchema,
+    pair_metrics,
+    require_metrics,
+)
+from fl_server_api.serializers.model import (
+    CreateMeanModelSchema,
+    ModelDescriptionSchema,
+    ModelMetadataSerializer,
+    ModelSerializer,
+    ModelUploadedSerializer,
+    PreprocessingSchema,
+    UploadModelSchema,
+    read_members,
+)
+from fl_server_api.serializers.update import UpdateSchema
+from fl_server_api.utils import AuthenticatedRequest, find_file, get_entity, get_file, read_body
+from fl_server_api.views.base import ViewSet
+from fl_server_core import handouts, models, uploads
+from fl_server_core.models.metric import record_metrics
+from fl_server_core.models.model import ModelKind, ModelQuerySet
+
+ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
+UNKNOWN = {"detail": f"Model {ID} not found."}
+UNKNOWN_GLOBAL = {"detail": f"GlobalModel {ID} not found."}
+NO_FILE = {"detail": "No uploaded file 'model_file' found."}
+BAD_FILE = ["Invalid model file: The file is empty."]
+
+
+class Model(ViewSet):
+    """Models; their readers download them, their owners and actors manage them."""
+
+    permission_classes = [IsAuthenticated, IsReader]
+
+    @extend_schema(responses=answers({200: ModelSerializer(many=True)}))
+    def list(self, request: AuthenticatedRequest) -> Response:
+        """List the caller's models and the global models of its trainings."""
+        rows = models.Model.objects.listed_for(request.user).prefetch_related("members")
+        return Response(ModelSerializer(rows, many=True).data)
+
+    @extend_schema(
+        request=multipart(UploadModelSchema) | {"application/json": CreateMeanModelSchema},
+        responses=answers(
+            {201: ModelUploadedSerializer},
+            {400: [["Missing required field: name"], NO_FILE, BAD_FILE]},
+        ),
+    )
+    def create(self, request: AuthenticatedRequest) -> Response:
+        """Upload a model.
+
+        A TorchScript archive or a saved `torch.nn.Module`, with its preprocessing if it needs
+        any. A model of type MEAN has no file: it is JSON that names the models it averages.
+        """
+        body = read_body(request)
+        fields = ModelDescriptionSchema().read(body) | {"owner": request.user}
+        make = _create_mean if fields["kind"] == ModelKind.MEAN else _create_from_files
+        model = make(request, body, fields)
+        return Response(
+            {"detail": "Model Upload Accepted", "model_id": model.pk}, status.HTTP_201_CREATED
+        )
+
+    @extend_schema(
+        responses=answers(
+            download("An archive that `torch.load` or `torch.jit.load` reads."),
+            {400: [UNKNOWN, [f"Model {ID} has no file."]], 403: [STRANGER]},
+        )
+    )
+    def retrieve(self, request: AuthenticatedRequest, id: str) -> HttpResponseBase:
+        """Download a model.
+
+        Knows `Range`, `If-Range` and `If-None-Match`.
+        """
+        model = self.get_entity(_visible(), id)
+        return send(
+            request,
+            Download(
+                filename=f"model-{model.pk}.pt",
+                tag=handouts.model_tag(model),
+                open=lambda: handouts.open_model(model),
+                stored_name="" if model.kind == ModelKind.LOCAL else str(model.file),
+            ),
+        )
+
+    @extend_schema(
+        request=multipart(UpdateSchema),
+        responses=answers(
+            {201: said("Model Update Accepted")},
+            {
+                400: [
+                    {"detail": "'round'"},
+                    NO_FILE,
+                    UNKNOWN_GLOBAL,
+                    [f"Training with ID {ID} is not currently in round 3"],
+                    BAD_FILE,
+                ],
+                403: [{"detail": f"You are not a participant of training {ID}!"}],
+                404: [{"detail": f"Model with ID {ID} does not have a training process running"}],
+            },
+        ),
+    )
+    def update(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Hand in an update for the current round.
+
+        A trained copy of the global model, or its state dict, or safetensors. Only the
+        numbers are kept. Handing in again replaces one's own.
+        """
+        form = UpdateSchema().read(read_body(request))
+        file = get_file(request, "model_file")
+        model = get_entity(_visible(), id, "GlobalModel").global_model
+        training = _running_training(model)
+        check_update(training, request.user, form["round"])
+        metrics = pair_metrics(form)
+        stored = uploads.store_update(model, file)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.receive_update(
+                owner=request.user,
+                round=form["round"],
+                sample_size=form["sample_size"],
+                file=stored,
+                metrics=metrics,
+            )
+        return Response({"detail": "Model Update Accepted"}, status.HTTP_201_CREATED)
+
+    @extend_schema(
+        responses=answers(
+            {200: said("Model removed!")}, {400: [UNKNOWN], 403: [{"detail": RemovesModel.message}]}
+        )
+    )
+    @decorators.permission_classes([IsAuthenticated, RemovesModel])
+    def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Remove a model, and with a global model its training."""
+        self.get_entity(_visible(), id).delete()
+        return Response({"detail": "Model removed!"})
+
+    @extend_schema(
+        responses=answers({200: ModelMetadataSerializer}, {400: [UNKNOWN], 403: [STRANGER]})
+    )
+    def metadata(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Describe a model."""
+        return Response(ModelMetadataSerializer(self.get_entity(_visible(), id)).data)
+
+    @extend_schema(
+        responses=answers({200: MetricSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})
+    )
+    def metrics(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """List the metrics on a model."""
+        model = self.get_entity(_visible(), id)
+        return Response(MetricSerializer(model.metrics.all(), many=True).data)
+
+    @extend_schema(
+        request=MetricsSchema,
+        responses=answers(
+            {201: ModelUploadedSerializer},
+            {
+                400: [
+                    UNKNOWN,
+                    {"detail": "Metric names or values are missing"},
+                    {"detail": "Metric names and values must have the same length"},
+                ],
+                403: [STRANGER],
+            },
+        ),
+    )
+    @decorators.permission_classes([IsAuthenticated, ReportsOnModel])
+    def report_metrics(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Report metrics on a model, in its present round.
+
+        Reporting again under the same name replaces the value.
+        """
+        model = self.get_entity(_visible(), id)
+        metrics = require_metrics(MetricsSchema().read(read_body(request)))
+        training = model.find_training()
+        if training is None:
+            record_metrics(model=model, reporter=request.user, metrics=metrics)
+        else:
+            with ModelTrainer.locked(training.pk) as trainer:
+                trainer.receive_metrics(model=model, reporter=request.user, metrics=metrics)
+        return Response(
+            {"detail": "Model Metrics Upload Accepted", "model_id": model.pk},
+            status.HTTP_201_CREATED,
+        )
+
+    @extend_schema(
+        responses=answers(
+            download("A module to call on the input before the model."),
+            {
+                400: [UNKNOWN],
+                403: [STRANGER],
+                404: [{"detail": f"Model '{ID}' has no preprocessing model defined."}],
+            },
+        )
+    )
+    def preprocessing(self, request: AuthenticatedRequest, id: str) -> HttpResponseBase:
+        """Download a model's preprocessing; an update answers with its base model's."""
+        model = self.get_entity(_visible(), id).global_model
+        if not model.preprocessing_file:
+            raise NotFound(f"Model '{id}' has no preprocessing model defined.")
+        return send(
+            request,
+            Download(
+                filename=f"model-{id}-proprecessing.pt",
+                tag=model.preprocessing_sha256,
+                open=lambda: handouts.open_preprocessing(model),
+                stored_name=str(model.preprocessing_file),
+            ),
+        )
+
+    @extend_schema(
+        request=multipart(PreprocessingSchema),
+        responses=answers(
+            {202: said("Proprocessing Model Upload Accepted")},
+            {
+                400: [UNKNOWN_GLOBAL, ["Invalid preprocessing file: The file is empty."]],
+                403: [{"detail": f"You are not the owner of model {ID}!"}],
+            },
+        ),
+    )
+    @decorators.permission_classes([IsAuthenticated, OwnsModel])
+    def upload_preprocessing(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Give a model its preprocessing, in place of any other."""
+        model = self.get_entity(models.GlobalModel, id)
+        uploads.replace_preprocessing(model, get_file(request, "model_preprocessing_file"))
+        return Response({"detail": "Proprocessing Model Upload Accepted"}, status.HTTP_202_ACCEPTED)
+
+
+def _visible() -> ModelQuerySet:
+    return models.Model.objects.visible().select_related("base_model")
+
+
+def _create_mean(
+    request: AuthenticatedRequest, body: dict[str, Any], fields: dict[str, Any]
+) -> models.Model:
+    del fields["kind"]
+    return uploads.create_mean_model(members=read_members(request.user, body), **fields)
+
+
+def _create_from_files(
+    request: AuthenticatedRequest,
+    body: dict[str, Any],  # noqa: ARG001 (a sibling of the above)
+    fields: dict[str, Any],
+) -> models.Model:
+    return uploads.create_model(
+        file=get_file(request, "model_file"),
+        preprocessing=find_file(request, "model_preprocessing_file"),
+        **fields,
+    )
+
+
+def _running_training(model: models.Model) -> models.Training:
+    training = model.find_training()
+    if training is None:
+        raise NotFound(f"Model with ID {model.pk} does not have a training process running")
+    return training

@@ -1,0 +1,192 @@
+"""Trainings."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import decorators, status
+from rest_framework.exceptions import ParseError
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
+
+from fl_server_ai.trainer import ModelTrainer
+from fl_server_api.openapi import STRANGER, answers, said
+from fl_server_api.parsers import AnyTypeJSONParser, JSONParser
+from fl_server_api.permissions import IsActor, IsInvolved, IsOwner
+from fl_server_api.serializers.generic import (
+    TrainingSerializer,
+    TrainingSerializerWithRounds,
+)
+from fl_server_api.serializers.model import ModelSerializer
+from fl_server_api.serializers.training import (
+    ClientAdministrationBodySchema,
+    CreateTrainingRequestSchema,
+    TrainingCreatedSerializer,
+)
+from fl_server_api.utils import AuthenticatedRequest
+from fl_server_api.views.base import ViewSet
+from fl_server_core import models, trainings
+
+ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
+UNKNOWN = {"detail": f"Training {ID} not found."}
+UNKNOWN_USERS = {"detail": "Not all provided users were found!"}
+CREATE_EXAMPLE = {
+    "model_id": ID,
+    "target_num_updates": 10,
+    "metric_names": ["accuracy"],
+    "aggregation_method": "FedAvg",
+    "uncertainty_method": "MC_DROPOUT",
+    "options": {"uncertainty": {"N": 10}},
+    "clients": ["0d6f9c2e-5f0c-4d59-9a55-8d0a7c6c1b1f"],
+}
+JSON = [JSONParser, AnyTypeJSONParser]
+
+
+class Training(ViewSet):
+    """Trainings; their actor and their participants see and run them."""
+
+    permission_classes = [IsAuthenticated, IsInvolved]
+
+    @extend_schema(responses=answers({200: TrainingSerializer(many=True)}))
+    def list(self, request: AuthenticatedRequest) -> Response:
+        """List the trainings whose actor the caller is."""
+        rows = models.Training.objects.filter(actor=request.user)
+        return Response(TrainingSerializer(rows.prefetch_related("participants"), many=True).data)
+
+    @extend_schema(
+        request={"application/json": CreateTrainingRequestSchema},
+        examples=[OpenApiExample("Ten rounds", CREATE_EXAMPLE, request_only=True)],
+        responses=answers(
+            {201: TrainingCreatedSerializer},
+            {
+                400: [
+                    {"target_num_updates": ["Must be greater than or equal to 1."]},
+                    {"clients": {"0": ["Not a valid UUID."]}},
+                    {"detail": f"Model {ID} not found."},
+                    UNKNOWN_USERS,
+                ],
+                403: [STRANGER],
+            },
+        ),
+    )
+    @decorators.permission_classes([IsAuthenticated, IsOwner])
+    @decorators.parser_classes(JSON)
+    def create(self, request: AuthenticatedRequest) -> Response:
+        """Open a training.
+
+        The body is read as JSON whatever its Content-Type. The model must be the caller's; if
+        a training has it already, the new one gets a copy at round 0.
+        """
+        wanted = asdict(CreateTrainingRequestSchema().load(request.data))
+        model = self.get_entity(models.Model.objects.visible(), wanted.pop("model_id"))
+        training = trainings.create_training(
+            actor=request.user,
+            model=model,
+            participants=_find_users(wanted.pop("clients")),
+            **wanted,
+        )
+        return Response(
+            {"detail": "Training created successfully!", "training_id": training.pk},
+            status.HTTP_201_CREATED,
+        )
+
+    @extend_schema(
+        responses=answers({200: TrainingSerializerWithRounds}, {400: [UNKNOWN], 403: [STRANGER]})
+    )
+    def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Show a training and how far its present round is."""
+        training = self.get_entity(models.Training.objects.select_related("model"), id)
+        return Response(TrainingSerializerWithRounds(training).data)
+
+    @extend_schema(
+        responses=answers(
+            {200: said("Training removed!")}, {400: [UNKNOWN], 403: [{"detail": IsActor.message}]}
+        )
+    )
+    @decorators.permission_classes([IsAuthenticated, IsActor])
+    def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Remove a training; its model stays."""
+        self.get_entity(models.Training, id).delete()
+        return Response({"detail": "Training removed!"})
+
+    @extend_schema(
+        request={"application/json": ClientAdministrationBodySchema},
+        responses=answers(
+            {202: said("Users registered as participants!")},
+            {400: [UNKNOWN_USERS], 403: [STRANGER]},
+        ),
+    )
+    @decorators.parser_classes(JSON)
+    def register_clients(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Let users take part.
+
+        In a running training they count from its next round on.
+        """
+        training = self.get_entity(models.Training, id)
+        users = _find_users(ClientAdministrationBodySchema().load(request.data).clients)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.add_participants(users)
+        return Response({"detail": "Users registered as participants!"}, status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        request={"application/json": ClientAdministrationBodySchema},
+        responses=answers(
+            {200: said("Users removed from training participants!")},
+            {400: [UNKNOWN_USERS], 403: [STRANGER]},
+        ),
+    )
+    @decorators.parser_classes(JSON)
+    def remove_clients(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Take users out.
+
+        The present round goes on without them.
+        """
+        training = self.get_entity(models.Training, id)
+        users = _find_users(ClientAdministrationBodySchema().load(request.data).clients)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.remove_participants(users)
+        return Response({"detail": "Users removed from training participants!"})
+
+    @extend_schema(
+        request=None,
+        responses=answers(
+            {202: said("Training started!")},
+            {
+                400: [
+                    ["At least one participant must be registered!"],
+                    [f"Training {ID} is not in state INITIAL!"],
+                ],
+                403: [STRANGER],
+            },
+        ),
+    )
+    def start(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Start a training: its participants are notified."""
+        training = self.get_entity(models.Training, id)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.start()
+        return Response({"detail": "Training started!"}, status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        responses=answers({200: ModelSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})
+    )
+    def models(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """List the global model and the present updates to it."""
+        training = self.get_entity(models.Training, id)
+        return Response(ModelSerializer(trainings.find_models(training), many=True).data)
+
+    @extend_schema(
+        responses=answers({200: ModelSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})
+    )
+    def latest_models(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """List the global model and each participant's newest update to it."""
+        training = self.get_entity(models.Training, id)
+        return Response(ModelSerializer(trainings.find_latest_models(training), many=True).data)
+
+
+def _find_users(ids: Collection[UUID]) -> Collection[models.User]:
+    users = trainings.find_users(ids)
+    if users is None:
+        raise ParseError(UNKNOWN_USERS["detail"])
+    return users

@@ -1,0 +1,85 @@
+"""Users."""
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import decorators, status
+from rest_framework.permissions import AllowAny
+from rest_framework.response import Response
+
+from fl_server_api.openapi import answers, error_response
+from fl_server_api.serializers.generic import TrainingSerializer
+from fl_server_api.serializers.user import (
+    CreateUserSerializer,
+    GroupSerializer,
+    OwnUserSerializer,
+    UserSerializer,
+)
+from fl_server_api.utils import AuthenticatedRequest, get_entity, read_body
+from fl_server_api.views.base import ViewSet
+from fl_server_core import models
+
+UNKNOWN = {"detail": "User 0d6f9c2e-5f0c-4d59-9a55-8d0a7c6c1b1f not found."}
+TAKEN = {"username": ["A user with that username already exists."]}
+
+
+class User(ViewSet):
+    """Clients, actors and operators."""
+
+    @extend_schema(responses=answers({200: UserSerializer(many=True)}))
+    def list(self, request: AuthenticatedRequest) -> Response:  # noqa: ARG002
+        """List all users."""
+        users = models.User.objects.order_by("date_joined", "pk")
+        return Response(UserSerializer(users, many=True).data)
+
+    @extend_schema(
+        request=CreateUserSerializer,
+        responses={
+            201: OpenApiResponse(OwnUserSerializer, description="The user, with its token."),
+            400: error_response(400, [TAKEN]),
+        },
+    )
+    @decorators.authentication_classes([])
+    @decorators.permission_classes([AllowAny])
+    def create(self, request: AuthenticatedRequest) -> Response:
+        """Register a user.
+
+        Needs no credentials, and ignores any. A user name and a password suffice; the
+        answer holds the token to come with from then on.
+        """
+        serializer = CreateUserSerializer(data=read_body(request))
+        serializer.is_valid(raise_exception=True)
+        user = serializer.save()
+        return Response(OwnUserSerializer(user).data, status.HTTP_201_CREATED)
+
+    @extend_schema(
+        responses=answers(
+            {
+                200: OpenApiResponse(
+                    OwnUserSerializer, description="The user; the token only of oneself."
+                )
+            },
+            {400: [UNKNOWN]},
+        )
+    )
+    def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Show a user."""
+        user = get_entity(models.User, id)
+        shown = OwnUserSerializer if user == request.user else UserSerializer
+        return Response(shown(user).data)
+
+    @extend_schema(responses=answers({200: UserSerializer}))
+    def myself(self, request: AuthenticatedRequest) -> Response:
+        """Show the caller."""
+        return Response(UserSerializer(request.user).data)
+
+    @extend_schema(responses=answers({200: GroupSerializer(many=True)}))
+    def groups(self, request: AuthenticatedRequest) -> Response:
+        """List the caller's groups."""
+        return Response(GroupSerializer(request.user.groups.order_by("pk"), many=True).data)
+
+    @extend_schema(responses=answers({200: TrainingSerializer(many=True)}))
+    def trainings(self, request: AuthenticatedRequest) -> Response:
+        """List the trainings that the caller runs or takes part in."""
+        trainings = models.Training.objects.involving(request.user)
+        return Response(
+            TrainingSerializer(trainings.prefetch_related("participants"), many=True).data
+        )

@@ -1,0 +1,51 @@
+"""Requests that wait, capped so that there is always a thread for those that don't."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import connection
+
+T = TypeVar("T")
+
+PAUSE = 0.25
+"""Seconds between two looks."""
+
+_slots = threading.BoundedSemaphore(max(settings.FL_WEB_THREADS // 2, 1))
+
+
+@contextmanager
+def waiting_slot() -> Iterator[bool]:
+    """Hold one of the places to wait in, of which there are half as many as threads.
+
+    Yields False at once when all are taken.
+    """
+    taken = _slots.acquire(blocking=False)
+    try:
+        yield taken
+    finally:
+        if taken:
+            _slots.release()
+
+
+def wait_for(look: Callable[[], list[T]], seconds: float) -> list[T]:
+    """Look until there is something to see, for so many seconds at most."""
+    found = look()
+    if found or not seconds:
+        return found
+    deadline = time.monotonic() + seconds
+    with waiting_slot() as may_wait:
+        while may_wait and not found and (left := deadline - time.monotonic()) > 0:
+            _lend_connection()
+            time.sleep(min(PAUSE, left))
+            found = look()
+    return found
+
+
+def _lend_connection() -> None:
+    """Give a pooled connection back for the pause; the pool is smaller than the web tier."""
+    if not connection.in_atomic_block:
+        connection.close()

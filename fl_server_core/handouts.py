@@ -1,0 +1,63 @@
+"""What goes out: a model's own file, or for an update the actor's archive with its numbers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from fl_server_core.archive.tensors import TensorFile
+from fl_server_core.archive.writer import write_model
+from fl_server_core.exceptions import InvalidRequest, NotFound
+from fl_server_core.files import local_path, scratch_path
+from fl_server_core.models import Model
+from fl_server_core.models.model import ModelKind
+
+
+@contextmanager
+def model_path(model: Model) -> Iterator[Path]:
+    """Yield the path of a model's stored file.
+
+    Raises InvalidRequest for a model that has none, and NotFound when the file is gone: the
+    model may have moved on between the reading of its row and now.
+    """
+    if not model.file:
+        raise InvalidRequest(f"Model {model.pk} has no file.")
+    try:
+        with local_path(model.file) as path:
+            yield path
+    except FileNotFoundError as error:
+        raise NotFound(f"The file of model {model.pk} is gone; try again.") from error
+
+
+def open_model(model: Model) -> BinaryIO:
+    """Open what is sent for a model: an archive that torch can load.
+
+    For an update that is written anew each time, the same bytes from the same rows.
+    """
+    if model.kind == ModelKind.LOCAL:
+        return _open_update(model)
+    with model_path(model) as path:
+        return path.open("rb")
+
+
+def open_preprocessing(model: Model) -> BinaryIO:
+    """Open a model's preprocessing, which there must be."""
+    with local_path(model.preprocessing_file) as path:
+        return path.open("rb")
+
+
+def model_tag(model: Model) -> str:
+    """Return what changes whenever the bytes of `open_model` do."""
+    base = f"-{model.global_model.sha256}" if model.kind == ModelKind.LOCAL else ""
+    return model.sha256 + base
+
+
+def _open_update(update: Model) -> BinaryIO:
+    with (
+        model_path(update) as tensors,
+        model_path(update.global_model) as template,
+        scratch_path() as target,
+    ):
+        with TensorFile(tensors) as file:
+            write_model(template, target, ((name, file.raw(name)) for name in file.tensors))
+        return target.open("rb")  # its name is gone when this block is left, its bytes aren't

@@ -1,0 +1,62 @@
+"""Opening trainings."""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+
+from fl_server_core.archive.model import read_model
+from fl_server_core.exceptions import InvalidRequest
+from fl_server_core.handouts import model_path
+from fl_server_core.models import Model, Training, User
+from fl_server_core.models.model import ModelKind, clone_model
+
+
+def find_users(ids: Collection[UUID]) -> list[User] | None:
+    """Return these users; None when some don't exist."""
+    users = list(User.objects.filter(pk__in=ids))
+    return users if len(users) == len(set(ids)) else None
+
+
+def create_training(
+    *, actor: User, model: Model, participants: Collection[User], **fields: Any
+) -> Training:
+    """Open a training of the model; of a copy, if a training has the model already.
+
+    The model's row is locked: of two requests at once only one gets the model itself. Raises
+    InvalidRequest for a model that can't be trained.
+    """
+    _check_trainable(model)
+    with transaction.atomic():
+        model = Model.objects.select_for_update().get(pk=model.pk)
+        if Training.objects.filter(model=model).exists():
+            model = clone_model(model)
+        training = Training.objects.create(actor=actor, model=model, **fields)
+        training.participants.set(participants)
+    return training
+
+
+def _check_trainable(model: Model) -> None:
+    if model.kind not in (ModelKind.GLOBAL, ModelKind.SWAG):
+        raise InvalidRequest(f"Model {model.pk} is of type {model.kind}, which can't be trained.")
+    with model_path(model) as path, read_model(path) as archive:
+        if not archive.trainable:
+            raise InvalidRequest(f"Model {model.pk} has no parameter that could be trained.")
+
+
+def find_models(training: Training) -> list[Model]:
+    """Return the global model and the updates to it whose round isn't over."""
+    rows = Model.objects.visible().filter(Q(pk=training.model_id) | Q(base_model=training.model_id))
+    return sorted(
+        rows.prefetch_related("members"), key=lambda model: model.base_model_id is not None
+    )
+
+
+def find_latest_models(training: Training) -> list[Model]:
+    """Return the global model and each participant's newest update to it."""
+    participants = set(training.participants.values_list("pk", flat=True))
+    model, *updates = find_models(training)
+    newest = {update.owner_id: update for update in updates if update.owner_id in participants}
+    return [model, *newest.values()]

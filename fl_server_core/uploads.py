@@ -1,0 +1,95 @@
+"""What turns uploaded files into rows.
+
+The bytes that came in are never kept: admission writes a fresh file of what it knows. All
+files of a request are admitted before the first is stored, so a refusal leaves nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.db import transaction
+
+from fl_server_core.archive.admission import admit_model
+from fl_server_core.archive.admitted import parse_extra
+from fl_server_core.archive.errors import ArchiveError
+from fl_server_core.archive.model import read_model
+from fl_server_core.archive.update import admit_update
+from fl_server_core.exceptions import InvalidRequest
+from fl_server_core.files import StoredFile, scratch_path, store
+from fl_server_core.handouts import model_path
+from fl_server_core.models import MeanModel, Model
+
+MODEL, PREPROCESSING = "model", "preprocessing"
+
+
+def create_model(
+    *,
+    file: TemporaryUploadedFile,
+    preprocessing: TemporaryUploadedFile | None = None,
+    **fields: Any,
+) -> Model:
+    """Store a global model of the file, with its preprocessing."""
+    with ExitStack() as admitted:
+        paths = [admitted.enter_context(_admitted(file, MODEL))]
+        if preprocessing:
+            paths.append(admitted.enter_context(_admitted(preprocessing, PREPROCESSING)))
+        stored = [store(path) for path in paths]
+    model = Model(**fields)
+    _set_file(model, stored[0])
+    for preprocessing_file in stored[1:]:
+        _set_preprocessing(model, preprocessing_file)
+    model.save()
+    return model
+
+
+def create_mean_model(*, members: Iterable[Model], **fields: Any) -> Model:
+    """Store a model that is the mean of others."""
+    with transaction.atomic():
+        model: Model = MeanModel.objects.create(**fields)
+        model.members.set(members)
+    return model
+
+
+def replace_preprocessing(model: Model, file: TemporaryUploadedFile) -> None:
+    """Give a model this preprocessing, in place of an earlier one."""
+    with _admitted(file, PREPROCESSING) as path:
+        _set_preprocessing(model, store(path))
+    model.save(update_fields=["preprocessing_file", "preprocessing_sha256"])
+
+
+def store_update(model: Model, file: TemporaryUploadedFile) -> StoredFile:
+    """Keep the numbers of a participant's update; they must fit the global model's."""
+    with model_path(model) as template, scratch_path() as target:
+        with _explained(MODEL), read_model(template) as reference:
+            admit_update(Path(file.temporary_file_path()), reference, target)
+        return store(target)
+
+
+@contextmanager
+def _admitted(file: TemporaryUploadedFile, kind: str) -> Iterator[Path]:
+    """Yield the path of what is admitted of the file."""
+    with scratch_path() as target:
+        with _explained(kind):
+            extra = parse_extra(settings.FL_MODEL_CLASSES)
+            admit_model(Path(file.temporary_file_path()), target, extra_globals=extra)
+        yield target
+
+
+@contextmanager
+def _explained(kind: str) -> Iterator[None]:
+    try:
+        yield
+    except ArchiveError as error:
+        raise InvalidRequest(f"Invalid {kind} file: {error}") from error
+
+
+def _set_file(model: Model, stored: StoredFile) -> None:
+    model.file, model.sha256, model.size = stored.name, stored.sha256, stored.size
+
+
+def _set_preprocessing(model: Model, stored: StoredFile) -> None:
+    model.preprocessing_file, model.preprocessing_sha256 = stored.name, stored.sha256
