@@ -16,7 +16,7 @@ from django.conf import settings
 
 from fl_server.processes import COMMANDS, SUPERVISOR
 
-RESTART_PAUSE = 1.0
+RESTART_PAUSE = 0.5
 SHORT_LIFE = 30.0
 SHORT_LIVES = 5
 END_WITHIN = 10.0

@@ -77,23 +77,30 @@ class Server:
         (pid,) = [p for p, (parent, args) in listed if parent == self.process.pid and part in args]
         return pid
 
-    def end(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=30)
+    def end(self, number: signal.Signals) -> None:
+        """Signal its whole group, as a terminal does; it must end in peace with all it started."""
+        pids = self.descendants()
+        os.killpg(self.process.pid, number)
+        assert self.process.wait(timeout=30) == 0
+        assert not pids.keys() & processes().keys()
+        assert "Traceback" not in self.read("stderr")
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Server]:
-    server = Server(folder)
+def started(folder: Path, **environment: str) -> Iterator[Server]:
+    server = Server(folder, **environment)
     try:
         server.wait_until_ready()
         yield server
     finally:
-        server.end()
+        server.process.kill()
+        server.process.wait()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the tests that leave it as it was."""
-    with started(tmp_path_factory.mktemp("server")) as server:
+    """One server for the tests that leave it as it was; its end is a test of SIGTERM."""
+    # Of several web processes each would remember an outcome of the checks of its own.
+    with started(tmp_path_factory.mktemp("server"), FL_WEB_WORKERS="1") as server:
         yield server
+        server.end(signal.SIGTERM)
