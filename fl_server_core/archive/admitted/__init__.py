@@ -23,10 +23,11 @@ set, and the like; backward hooks that are not an empty OrderedDict; a storage's
 than cpu, cuda[:n] or mps.
 
 For a TorchScript archive it passes the pairs of `data.pkl` and `constants.pkl` to
-`check_script_globals` and all code members to `check_code`.
+`check_script_globals`, replaces the code members by `zeroed` ones, passes all of these to
+`check_code` and writes them, and not the originals, into the archive that goes out.
 """
 
-from fl_server_core.archive.admitted.code import check_code
+from fl_server_core.archive.admitted.code import check_code, zeroed
 from fl_server_core.archive.admitted.pickled import (
     Pair,
     check_calls,
@@ -44,4 +45,5 @@ __all__ = [
     "check_script_globals",
     "check_state",
     "parse_extra",
+    "zeroed",
 ]

@@ -31,24 +31,21 @@ A class of torch.nn is pickled as an empty object and its attributes: arguments 
 `__init__`, which allocates whatever it is told to.
 """
 
+STORAGES: tuple[str, ...] = ("BFloat16", "Bool", "Byte", "Char", "ComplexDouble", "ComplexFloat")
+STORAGES += ("Double", "Float", "Half", "Int", "Long", "Short")
+LISTS = ("boollist", "doublelist", "intlist", "tensorlist")
 SCRIPT_GLOBALS: frozenset[Pair] = frozenset(
     {
         ("collections", "OrderedDict"),
         ("torch", "device"),
         ("torch._utils", "_rebuild_tensor_v2"),
-        *(
-            ("torch.jit._pickle", name)
-            for name in (
-                "build_intlist",
-                "build_tensorlist",
-                "build_doublelist",
-                "build_boollist",
-                "build_tensor_from_id",
-                "restore_type_tag",
-            )
-        ),
+        ("torch.jit._pickle", "build_tensor_from_id"),
+        ("torch.jit._pickle", "restore_type_tag"),
+        *(("torch.jit._pickle", f"build_{kind}") for kind in LISTS),
+        *(("torch", f"{kind}Storage") for kind in STORAGES),
     }
 )
+"""What torch's own unpickler, in C++, knows by name, but quantized tensors and remote ones."""
 
 
 @cache

@@ -9,8 +9,8 @@ from .expressions import Archive
 from .members import Member
 from .words import Denied
 
-MEMORY_BYTES = 2 << 30
-CPU_SECONDS = 20
+MEMORY_BYTES = 1 << 30
+CPU_SECONDS = 10
 
 
 def check(sources: Mapping[str, str]) -> str:

@@ -94,14 +94,8 @@ class Expressions:
                 raise self.denied(node, "is not an admitted type")
 
     def check_arguments(self, node: ast.Call) -> None:
-        """The arguments; memory that is filled at once may stand first."""
-        positional: Sequence[ast.expr] = node.args
-        if dotted(node.func) in words.FILLS and positional:
-            first = positional[0]
-            if isinstance(first, ast.Call) and words.is_unwritten(first):
-                self.check_arguments(first)
-                positional = positional[1:]
-        self.check_values([*positional, *(keyword.value for keyword in node.keywords)])
+        """What is passed, by position or by name."""
+        self.check_values([*node.args, *(keyword.value for keyword in node.keywords)])
 
     def _parts(self, node: ast.expr) -> Sequence[ast.expr | None]:
         match node:
@@ -147,6 +141,8 @@ class Expressions:
         elif words.starts(path, "torch") or words.starts(path, "ops"):
             if words.RENAMED.get(path, path) not in self.archive.operators:
                 raise self.denied(node.func, "is an operator that is not admitted")
+            if path == "torch.zeros" and any(key.arg == "memory_format" for key in node.keywords):
+                raise self.denied(node, "would need torch.empty; use torch.zeros")
             self.check_arguments(node)
         elif isinstance(node.func, ast.Attribute):
             self._check_attribute(node.func)

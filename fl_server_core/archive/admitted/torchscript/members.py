@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Sequence
-from itertools import zip_longest
 
 from . import words
 from .expressions import Archive, Expressions
@@ -23,8 +22,8 @@ class Member(Expressions):
 
     def check(self, text: str) -> None:
         """Read the whole file."""
-        if stray := words.TOKEN.sub("", text):
-            raise Denied(f"{self.name} holds {stray[0]!r}, which torch.jit.save doesn't write.")
+        if stray := words.stray(text):
+            raise Denied(f"{self.name} holds {stray!r}, which torch.jit.save doesn't write there.")
         for node in ast.parse(text).body:
             match node:
                 case ast.ClassDef():
@@ -107,22 +106,17 @@ class Member(Expressions):
         self.bound |= stored
         if method and arguments and arguments[0] not in set(words.stored_names(node)):
             self.receiver = arguments[0]
-        self.kinds = Kinds(node, self.fields if self.receiver else {}, self.kinds)
+        fields = {f"{self.receiver}.{name}": kind for name, kind in self.fields.items()}
+        self.kinds = Kinds(node, fields if self.receiver else {}, self.kinds)
         self._check_block(node.body)
         self.bound, self.receiver, self.kinds = outer
 
     def _check_block(self, statements: Sequence[ast.stmt]) -> None:
-        for statement, after in zip_longest(statements, statements[1:]):
-            name = words.unwritten(statement)
-            if name and not words.fills(after, name):
-                raise self.denied(statement, "must be filled by the very next statement")
+        for statement in statements:
             self._check_statement(statement)
 
     def _check_statement(self, node: ast.stmt) -> None:
         match node:
-            case ast.Assign([target], ast.Call() as value) if words.unwritten(node):
-                self._check_target(target)
-                self.check_arguments(value)
             case ast.Assign([target], value):
                 self._check_target(target)
                 self.check_value(value)

@@ -2,21 +2,21 @@
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-TOKEN = re.compile(
-    r"""
+TOKENS = re.compile(
+    r"""(?:
       (?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?j?(?![A-Za-z0-9_])
     | [A-Za-z_][A-Za-z0-9_]*
     | ""(?!") | ''(?!')
-    | "(?:[^"\\\n]|\\[^\n])+" | '(?:[^'\\\n]|\\[^\n])+'
+    | "(?:[^"\\\n]|\\[^\n])++" | '(?:[^'\\\n]|\\[^\n])++'
     | -> | [()\[\]{},:.=+-]
     | [ \n]
-    """,
+    )*+""",
     re.VERBOSE,
 )
-MEMBER = re.compile(r"code/(__torch__(?:/[A-Za-z_][A-Za-z0-9_]*)*)\.py")
+MEMBER = re.compile(r"(?:code/)?(__torch__(?:/[A-Za-z_][A-Za-z0-9_]*)*)\.py")
 BOUND_IN_C = "__torch__.torch.classes"  # looked up before the archive's own classes
 
 NUMBERS = frozenset({"inf", "infj", "nan", "nanj"})
@@ -36,10 +36,6 @@ NAME_LISTS = frozenset(
 OF_ANY_VALUE = frozenset({"name", "tolist", "value"})  # enum members and tensors
 AT_LOAD = frozenset({"__getstate__", "__setstate__"})
 RENAMED = {"torch.autograd.backward": "torch.backward", "torch.autograd.grad": "torch.grad"}
-UNWRITTEN = frozenset({"torch.empty", "torch.empty_like", "torch.new_empty"})
-FILLS = frozenset(
-    f"torch.{name}_" for name in ("bernoulli", "exponential", "fill", "normal", "uniform", "zero")
-)
 
 
 class Denied(Exception):
@@ -69,7 +65,7 @@ def plain_text(node: ast.expr) -> str:
     """A string that both lexers read alike (one literal, no escapes), or nothing."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         width = (node.end_col_offset or 0) - node.col_offset
-        if width == len(node.value) + 2 and re.fullmatch(r"[A-Za-z0-9_]+", node.value):
+        if width == len(node.value) + 2 and re.fullmatch(r"[^\"'\\:]+", node.value):
             return node.value
     return ""
 
@@ -85,24 +81,7 @@ def stored_names(function: ast.FunctionDef) -> Iterator[str]:
             yield node.arg
 
 
-def is_unwritten(node: ast.expr) -> bool:
-    """Whether this is memory that somebody else's data may still stand in."""
-    return isinstance(node, ast.Call) and dotted(node.func) in UNWRITTEN
-
-
-def unwritten(node: ast.stmt) -> str:
-    """The name of the variable if the statement makes one that is nothing but such memory."""
-    match node:
-        case ast.Assign([ast.Name(name)], value) if is_unwritten(value):
-            return name
-    return ""
-
-
-def fills(statement: ast.stmt | None, name: str) -> bool:
-    """Whether the statement writes all of the variable before anything reads it."""
-    if not isinstance(statement, ast.Assign | ast.Return | ast.Expr):
-        return False
-    nodes = list(ast.walk(statement))
-    uses: Sequence[ast.AST] = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
-    calls = (n for n in nodes if isinstance(n, ast.Call) and dotted(n.func) in FILLS)
-    return len(uses) == 1 and any(list(call.args[:1]) == uses for call in calls)
+def stray(text: str) -> str:
+    """The first character that is no part of a token that both lexers read alike."""
+    match = TOKENS.match(text)
+    return text[match.end() :][:1] if match else text[:1]
