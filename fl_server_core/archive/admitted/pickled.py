@@ -9,7 +9,7 @@ from fl_server_core.archive.errors import Refused
 Pair = tuple[str, str]
 """A module and a name in it, both as the pickle spells them."""
 
-SAVE_AS_SCRIPT = "Save the model with torch.jit.script instead, or ask for FL_MODEL_CLASSES."
+SAVE_AS_SCRIPT = "Save the model by torch.jit.script, or have FL_MODEL_CLASSES name its classes."
 
 ARGUMENTS: dict[Pair, frozenset[int]] = {
     ("__builtin__", "complex"): frozenset({2}),

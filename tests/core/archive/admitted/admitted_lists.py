@@ -29,7 +29,11 @@ NOT_PICKLED = re.compile(
     r"|Container|NLLLoss2d"  # deprecated names, whose __new__ builds something else
 )
 # ruff: noqa: SIM905 - lists of words read better as lines of words
-NOT_TRANSFORMS = {"Lambda"}  # made to call whatever it is given
+NOT_TRANSFORMS = {
+    "Lambda",  # made to call whatever it is given
+    "CutMix",  # for batches with labels, in training; it carries a distribution object
+    "MixUp",
+}
 ACTIVATIONS = (  # what a TransformerEncoderLayer may hold; the others pickle as getattr(...)
     "celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid mish relu "
     "relu6 rrelu selu sigmoid silu softmax softmin softplus softshrink softsign tanh tanhshrink "
