@@ -52,9 +52,7 @@ class UncertaintyOptionsSchema(Schema):
     N = WholeNumber(
         validate=validate.Range(1, SMALL), metadata={"description": "Samples; 10 if not given."}
     )
-    softmax = fields.Boolean(
-        truthy={True}, falsy={False}, metadata={"description": "Whether to apply softmax first."}
-    )
+    softmax = fields.Boolean(metadata={"description": "Whether to apply softmax first."})
 
     class Meta:
         unknown: UnknownOption | None = INCLUDE

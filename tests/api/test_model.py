@@ -1,0 +1,439 @@
+import uuid
+
+import pytest
+import torch
+
+from fl_server_core.models import Model, Training
+from fl_server_core.models.model import ModelKind
+from tests.api.conftest import as_user, body_of, files, load, make_module, saved, scripted, upload
+from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
+
+URL = "/api/models/"
+
+
+def form(**fields):
+    return {"name": "a", "description": "b", "model_file": saved(make_module())} | fields
+
+
+def post(client, data, **kwargs):
+    return client.post(URL, data, format="multipart", **kwargs)
+
+
+# --- Uploads -----------------------------------------------------------------------------
+
+
+def test_an_upload_becomes_a_model_of_the_caller(client, user):
+    response = post(client, form(input_shape=["None", "3"], round="2"))
+    model = Model.objects.get()
+    assert response.status_code == 201
+    assert response.json() == {"detail": "Model Upload Accepted", "model_id": str(model.pk)}
+    assert (model.owner, model.kind, model.round) == (user, ModelKind.GLOBAL, 2)
+    assert (model.name, model.description, model.input_shape) == ("a", "b", [None, 3])
+    assert files() == {model.file.name}
+
+
+def test_a_torchscript_archive_is_a_model(client):
+    assert post(client, form(model_file=scripted(make_module()))).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"), [("swag", "SWAG"), ("SWAG", "SWAG"), ("global", "GLOBAL")]
+)
+def test_the_type_may_be_written_in_any_case(client, given, kind):
+    assert post(client, form(type=given)).status_code == 201
+    assert Model.objects.get().kind == kind
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        (["null", "3"], [None, 3]),
+        (["None"], [None]),
+        (["3", "x"], None),
+        (["-1"], None),
+        (["9" * 5000], None),
+        ([str(2**63)], None),
+        (["1"] * 65, None),
+        ([""], None),
+    ],
+)
+def test_an_unusable_input_shape_counts_as_not_given(client, given, stored):
+    assert post(client, form(input_shape=given)).status_code == 201
+    assert Model.objects.get().input_shape == stored
+
+
+def test_an_upload_may_bring_its_preprocessing(client):
+    preprocessing = saved(torch.nn.Sequential(torch.nn.Flatten()))
+    assert post(client, form(model_preprocessing_file=preprocessing)).status_code == 201
+    assert Model.objects.get().preprocessing_file
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        ({}, ["Missing required field: name"]),
+        ({"name": "a"}, ["Missing required field: description"]),
+        ({"name": "a", "description": "b"}, {"detail": "No uploaded file 'model_file' found."}),
+        (
+            {"name": "a", "description": "b", "model_file": "text"},
+            {"detail": "No uploaded file 'model_file' found."},
+        ),
+        ({"name": "a" * 256, "description": "b"}, {"name": ["Longer than maximum length 255."]}),
+        (
+            {"name": "a", "description": "b", "type": "LOCAL"},
+            {"type": ["Must be one of: GLOBAL, SWAG, MEAN."]},
+        ),
+        (
+            {"name": "a", "description": "b", "round": "x"},
+            {"round": ["Not a valid integer."]},
+        ),
+        (
+            {"name": ["a", "b"], "description": "b"},
+            {"name": ["This field was given more than once."]},
+        ),
+        ({"name": "a\0", "description": "b"}, {"name": ["Not UTF-8 text without NUL."]}),
+    ],
+)
+def test_a_refused_form_leaves_nothing(client, data, answer):
+    response = post(client, data)
+    assert (response.status_code, response.json()) == (400, answer)
+    assert not Model.objects.exists()
+    assert files() == set()
+
+
+@pytest.mark.parametrize("number", ["-1", str(2**31), "1.5"])
+def test_a_round_out_of_range_is_refused(client, number):
+    response = post(client, form(round=number))
+    assert (response.status_code, list(response.json())) == (400, ["round"])
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"PK\3\4 and no more", b"\x80\2."])
+def test_a_file_that_is_no_model_is_refused_and_gone(client, content):
+    response = post(client, form(model_file=upload(content)))
+    assert response.status_code == 400
+    assert response.json()[0].startswith("Invalid model file: ")
+    assert not Model.objects.exists()
+    assert files() == set()
+
+
+def test_a_refused_preprocessing_leaves_no_model(client):
+    response = post(client, form(model_preprocessing_file=saved(make_module().state_dict())))
+    assert response.status_code == 400
+    assert response.json() == [
+        "Invalid preprocessing file: Loaded torch object is not of expected type."
+    ]
+    assert not Model.objects.exists()
+    assert files() == set()
+
+
+def test_uploading_needs_credentials(nobody, db):
+    assert post(nobody, form()).status_code == 401
+    assert files() == set()
+
+
+# --- MEAN --------------------------------------------------------------------------------
+
+
+def mean(models, **fields):
+    return {"type": "mean", "name": "m", "description": "d", "models": models} | fields
+
+
+def test_a_mean_model_has_members_and_no_file(client, user):
+    members = ModelFactory.create_batch(2, owner=user)
+    response = client.post(URL, mean([str(member.pk) for member in members]))
+    model = Model.objects.get(pk=response.json()["model_id"])
+    assert response.status_code == 201
+    assert (model.kind, set(model.members.all())) == (ModelKind.MEAN, set(members))
+    answer = client.get(f"{URL}{model.pk}/")
+    assert (answer.status_code, answer.json()) == (400, [f"Model {model.pk} has no file."])
+
+
+@pytest.mark.parametrize(
+    ("models", "answer"),
+    [
+        ("x", "Invalid type for field: models"),
+        ({}, "Invalid type for field: models"),
+        ([], "Invalid model UUIDs found."),
+        (["x"], "Invalid model UUIDs found."),
+        ([None], "Invalid model UUIDs found."),
+        ([3], "Invalid model UUIDs found."),
+        ([str(uuid.uuid4())], "Invalid model UUIDs found."),
+    ],
+)
+def test_a_mean_model_needs_models(client, models, answer):
+    response = client.post(URL, mean(models))
+    assert (response.status_code, response.json()) == (400, [answer])
+    assert not Model.objects.exists()
+
+
+def test_a_mean_model_says_what_it_misses(client):
+    for field in ("name", "description", "models"):
+        body = mean([])
+        del body[field]
+        assert client.post(URL, body).json() == [f"Missing required field: {field}"]
+
+
+def test_a_mean_model_is_of_own_models_only(client):
+    response = client.post(URL, mean([str(ModelFactory().pk)]))
+    assert response.json() == ["Invalid model selection. Insufficient model permissions."]
+
+
+# --- Lists -------------------------------------------------------------------------------
+
+
+def test_the_list_has_own_models_and_those_of_own_trainings(client, user, nobody):
+    own = ModelFactory(owner=user, input_shape=[None, 3])
+    update = LocalModelFactory(owner=user)
+    trained = TrainingFactory(participants=[user]).model
+    ModelFactory()
+    LocalModelFactory(base_model=trained)  # somebody else's
+    rows = {row["id"]: row for row in client.get(URL).json()}
+    assert set(rows) == {str(model.pk) for model in (own, update, trained)}
+    assert rows[str(own.pk)] == {
+        "id": str(own.pk),
+        "owner": str(user.pk),
+        "round": 0,
+        "name": own.name,
+        "description": own.description,
+        "input_shape": [None, 3],
+        "has_preprocessing": False,
+    }
+    assert rows[str(update.pk)] == {
+        "id": str(update.pk),
+        "owner": str(user.pk),
+        "round": 0,
+        "base_model": str(update.base_model_id),
+        "sample_size": 1,
+    }
+    assert nobody.get(URL).status_code == 401
+
+
+def test_a_mean_model_lists_its_members(client, user):
+    member = ModelFactory(owner=user)
+    client.post(URL, mean([str(member.pk)]))
+    shown = next(row for row in client.get(URL).json() if "models" in row)
+    assert shown["models"] == [str(member.pk)]
+
+
+def test_the_list_costs_the_same_for_many(client, user, django_assert_max_num_queries):
+    for model in ModelFactory.create_batch(5, owner=user):
+        LocalModelFactory(owner=user, base_model=model)
+        client.post(URL, mean([str(model.pk)]))
+    with django_assert_max_num_queries(3):
+        assert len(client.get(URL).json()) == 15
+
+
+# --- Downloads ---------------------------------------------------------------------------
+
+
+def test_a_download_is_the_model(client, model):
+    response = client.get(f"{URL}{model.pk}/")
+    assert response.status_code == 200
+    assert response["Content-Type"] == "application/octet-stream"
+    assert response["Content-Disposition"] == f'filename="model-{model.pk}.pt"'
+    assert int(response["Content-Length"]) == model.size
+    assert response["ETag"] == f'"{model.sha256}"'
+    assert torch.equal(load(response).weight, torch.zeros(1, 3))
+
+
+def test_who_accepts_bytes_only_gets_the_model_and_errors_in_json(client, model):
+    accept = {"accept": "application/octet-stream"}
+    response = client.get(f"{URL}{model.pk}/", headers=accept)
+    assert (response.status_code, len(body_of(response))) == (200, model.size)
+    assert client.get(f"{URL}x/", headers=accept).json() == {"detail": "Model x not found."}
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [("bytes=0-3", 0, 3), ("bytes=10-", 10, -1), ("bytes=-5", -5, -1), ("bytes=1-999999", 1, -1)],
+)
+def test_a_range_is_a_part(client, model, asked, first, last):
+    whole = body_of(client.get(f"{URL}{model.pk}/"))
+    response = client.get(f"{URL}{model.pk}/", headers={"range": asked})
+    start, stop = first % len(whole), last % len(whole)
+    assert response.status_code == 206
+    assert response["Content-Range"] == f"bytes {start}-{stop}/{len(whole)}"
+    assert body_of(response) == whole[start : stop + 1]
+
+
+@pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=-", "x"])
+def test_a_range_that_makes_no_sense_is_ignored(client, model, asked):
+    response = client.get(f"{URL}{model.pk}/", headers={"range": asked})
+    assert (response.status_code, len(body_of(response))) == (200, model.size)
+
+
+@pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
+def test_a_range_behind_the_end_is_refused(client, model, asked):
+    response = client.get(f"{URL}{model.pk}/", headers={"range": asked})
+    assert response.status_code == 416
+    assert response["Content-Range"] == f"bytes */{model.size}"
+
+
+def test_a_range_of_another_version_is_the_whole(client, model):
+    headers = {"range": "bytes=0-3", "if-range": '"another"'}
+    response = client.get(f"{URL}{model.pk}/", headers=headers)
+    assert (response.status_code, len(body_of(response))) == (200, model.size)
+    headers["if-range"] = f'"{model.sha256}"'
+    response = client.get(f"{URL}{model.pk}/", headers=headers)
+    assert (response.status_code, len(body_of(response))) == (206, 4)
+
+
+def test_who_has_the_file_already_gets_nothing(client, model):
+    response = client.get(f"{URL}{model.pk}/", headers={"if-none-match": f'"{model.sha256}"'})
+    assert (response.status_code, response.content) == (304, b"")
+
+
+def test_head_tells_the_size(client, model):
+    response = client.head(f"{URL}{model.pk}/")
+    assert (response.status_code, response.content) == (200, b"")
+    assert int(response["Content-Length"]) == model.size
+
+
+def test_a_proxy_sends_the_file_where_one_is_set(client, model, settings):
+    settings.FL_ACCEL_PREFIX = "/files/"
+    response = client.get(f"{URL}{model.pk}/")
+    assert response["X-Accel-Redirect"] == f"/files/{model.file.name}"
+    assert response.content == b""
+
+
+def test_a_lost_file_is_a_404(client, model):
+    model.file.storage.delete(model.file.name)
+    response = client.get(f"{URL}{model.pk}/")
+    assert response.status_code == 404
+    assert "is gone" in response.json()["detail"]
+
+
+def test_readers_download_and_strangers_do_not(training, participant, stranger, nobody):
+    url = f"{URL}{training.model_id}/"
+    response = as_user(participant).get(url)
+    assert (response.status_code, len(body_of(response))) == (200, training.model.size)
+    refused = stranger.get(url)
+    assert refused.status_code == 403
+    assert refused.json() == {"detail": "You do not have permission to perform this action."}
+    assert nobody.get(url).status_code == 401
+
+
+@pytest.mark.parametrize("id", ["x", str(uuid.uuid4()), "7", "%00", "a%2Fb", "é", "0" * 300])
+@pytest.mark.parametrize("tail", ["", "metadata/", "metrics/", "preprocessing/"])
+def test_malformed_and_unknown_ids_are_alike(client, id, tail):
+    response = client.get(f"{URL}{id}/{tail}")
+    if "%2F" in id:
+        assert response.status_code == 404
+    else:
+        assert response.status_code == 400
+        assert response.json()["detail"].startswith("Model ")
+        assert response.json()["detail"].endswith(" not found.")
+
+
+# --- Removal -----------------------------------------------------------------------------
+
+
+def test_the_owner_removes_a_model_and_its_training(client, training):
+    response = client.delete(f"{URL}{training.model_id}/")
+    assert (response.status_code, response.json()) == (200, {"detail": "Model removed!"})
+    assert not Model.objects.exists()
+    assert not Training.objects.exists()
+
+
+def test_the_actor_removes_a_participants_update(client, training, participant):
+    update = LocalModelFactory(base_model=training.model, owner=participant)
+    assert client.delete(f"{URL}{update.pk}/").status_code == 200
+    assert Model.objects.get() == training.model
+    assert Training.objects.exists()
+
+
+def test_others_remove_nothing(training, participant, stranger, nobody):
+    for caller in (as_user(participant), stranger):
+        response = caller.delete(f"{URL}{training.model_id}/")
+        assert response.status_code == 403
+        assert response.json() == {
+            "detail": "You are neither the owner of the model nor the actor of the "
+            "corresponding training."
+        }
+    assert nobody.delete(f"{URL}{training.model_id}/").status_code == 401
+    assert Model.objects.exists()
+
+
+# --- Metadata ----------------------------------------------------------------------------
+
+
+def test_metadata_is_the_model_and_its_preprocessing(client, model, stranger, nobody):
+    url = f"{URL}{model.pk}/metadata/"
+    answer = client.get(url).json()
+    assert answer["id"] == str(model.pk)
+    assert (answer["has_preprocessing"], answer["stats"]) == (False, None)
+    assert stranger.get(url).status_code == 403
+    assert nobody.get(url).status_code == 401
+
+
+def test_an_updates_metadata_tells_of_its_base_models_preprocessing(client, user):
+    base = ModelFactory(preprocessing_file="some")
+    update = LocalModelFactory(owner=user, base_model=base)
+    answer = client.get(f"{URL}{update.pk}/metadata/").json()
+    assert (answer["base_model"], answer["has_preprocessing"]) == (str(base.pk), True)
+
+
+# --- Preprocessing -----------------------------------------------------------------------
+
+
+def put_preprocessing(client, id, file):
+    data = {"model_preprocessing_file": file} if file else {}
+    return client.post(f"{URL}{id}/preprocessing/", data, format="multipart")
+
+
+def test_preprocessing_is_replaced_and_downloaded(client, training, participant):
+    for start_dim in (1, 2):
+        module = torch.nn.Sequential(torch.nn.Flatten(start_dim))
+        response = put_preprocessing(client, training.model_id, saved(module))
+        assert response.status_code == 202
+        assert response.json() == {"detail": "Proprocessing Model Upload Accepted"}
+    response = as_user(participant).get(f"{URL}{training.model_id}/preprocessing/")
+    assert (
+        response["Content-Disposition"] == f'filename="model-{training.model_id}-proprecessing.pt"'
+    )
+    assert load(response)[0].start_dim == 2
+
+
+def test_an_update_answers_with_its_base_models_preprocessing(client, training):
+    put_preprocessing(client, training.model_id, saved(torch.nn.Sequential(torch.nn.Flatten())))
+    update = LocalModelFactory(base_model=training.model)
+    response = client.get(f"{URL}{update.pk}/preprocessing/")
+    assert response["Content-Disposition"] == f'filename="model-{update.pk}-proprecessing.pt"'
+    assert len(load(response)) == 1
+
+
+def test_a_model_without_preprocessing_says_so(client, model):
+    response = client.get(f"{URL}{model.pk}/preprocessing/")
+    assert response.status_code == 404
+    assert response.json() == {"detail": f"Model '{model.pk}' has no preprocessing model defined."}
+
+
+def test_preprocessing_is_the_owners(training, participant, stranger, nobody):
+    for caller in (as_user(participant), stranger):
+        response = put_preprocessing(caller, training.model_id, saved(make_module()))
+        assert response.status_code == 403
+        assert response.json() == {"detail": f"You are not the owner of model {training.model_id}!"}
+    assert stranger.get(f"{URL}{training.model_id}/preprocessing/").status_code == 403
+    assert put_preprocessing(nobody, training.model_id, saved(make_module())).status_code == 401
+
+
+def test_bad_preprocessing_changes_nothing(client, model, user):
+    before = files()
+    missing = put_preprocessing(client, model.pk, None)
+    assert missing.json() == {"detail": "No uploaded file 'model_preprocessing_file' found."}
+    refused = put_preprocessing(client, model.pk, upload(b"no"))
+    assert refused.json()[0].startswith("Invalid preprocessing file: ")
+    update = LocalModelFactory(owner=user)
+    local = put_preprocessing(client, update.pk, saved(make_module()))
+    assert local.json() == {"detail": f"GlobalModel {update.pk} not found."}
+    model.refresh_from_db()
+    assert (model.preprocessing_file.name, files()) == ("", before)
+
+
+def test_only_involved_users_read_an_update(client, training, participant, stranger):
+    other = UserFactory()
+    training.participants.add(other)
+    update = LocalModelFactory(base_model=training.model, owner=participant)
+    for caller in (client, as_user(participant), as_user(other)):
+        assert caller.get(f"{URL}{update.pk}/metadata/").status_code == 200
+    assert stranger.get(f"{URL}{update.pk}/metadata/").status_code == 403

@@ -1,0 +1,104 @@
+import threading
+import uuid
+
+import pytest
+
+from fl_server_api import waiting
+from fl_server_core.models import Notification
+from tests.api.conftest import as_user
+
+URL = "/api/notifications/"
+
+
+@pytest.fixture
+def caller(started, participant):
+    return as_user(participant)
+
+
+def test_undelivered_notifications_oldest_first(caller, started):
+    start, round_start = caller.get(URL).json()
+    assert round_start == {
+        "id": str(Notification.objects.get(type="UPDATE_ROUND_START").pk),
+        "created_at": round_start["created_at"],
+        "notification_type": "UPDATE_ROUND_START",
+        "training_uuid": str(started.pk),
+        "body": {"global_model_uuid": str(started.model_id), "round": 0},
+    }
+    assert start["notification_type"] == "TRAINING_START"
+
+
+def test_an_acknowledged_one_is_gone(caller):
+    first, second = caller.get(URL).json()
+    for _ in range(2):
+        response = caller.post(f"{URL}{first['id']}/ack/")
+        assert (response.status_code, response.content) == (204, b"")
+    assert caller.get(URL).json() == [second]
+    assert Notification.objects.get(pk=first["id"]).delivered_at
+
+
+def test_what_was_withdrawn_or_given_up_is_not_shown(caller):
+    now = "2026-01-01T00:00Z"
+    Notification.objects.filter(type="TRAINING_START").update(withdrawn_at=now)
+    Notification.objects.filter(type="UPDATE_ROUND_START").update(failed_at=now)
+    assert caller.get(URL).json() == []
+
+
+def test_only_the_receiver_sees_and_acknowledges(caller, client, stranger, nobody):
+    (first, _) = caller.get(URL).json()
+    for other in (client, stranger):
+        assert other.get(URL).json() == []
+        assert other.post(f"{URL}{first['id']}/ack/").status_code == 403
+    assert nobody.get(URL).status_code == 401
+    assert nobody.post(f"{URL}{first['id']}/ack/").status_code == 401
+    assert len(caller.get(URL).json()) == 2
+
+
+@pytest.mark.parametrize("unknown", ["x", str(uuid.uuid4())])
+def test_unknown_ones_are_told_so(client, unknown):
+    response = client.post(f"{URL}{unknown}/ack/")
+    assert (response.status_code, response.json()) == (
+        400,
+        {"detail": f"Notification {unknown} not found."},
+    )
+
+
+@pytest.mark.parametrize("wait", ["-1", "31", "nan", "x", "", "1e400"])
+def test_a_bad_wait_is_refused(client, wait):
+    response = client.get(URL, {"wait": wait})
+    assert (response.status_code, list(response.json())) == (400, ["wait"])
+
+
+def test_a_wait_ends_with_the_first_notification(caller, monkeypatch):
+    pending = Notification.objects.pending().update(delivered_at="2026-01-01T00:00Z")
+    pauses = []
+
+    def arrive(seconds):
+        pauses.append(seconds)
+        Notification.objects.filter(type="TRAINING_START").update(delivered_at=None)
+
+    monkeypatch.setattr(waiting.time, "sleep", arrive)
+    assert len(caller.get(URL, {"wait": 30}).json()) == 1
+    assert (pending, len(pauses)) == (2, 1)
+
+
+def test_a_wait_in_vain_ends(client):
+    assert client.get(URL, {"wait": 0.05}).json() == []
+
+
+def test_who_finds_no_place_to_wait_is_answered_at_once(client, monkeypatch):
+    monkeypatch.setattr(waiting, "_slots", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(waiting.time, "sleep", lambda _: pytest.fail("it waited"))
+    with waiting.waiting_slot() as taken:
+        assert taken
+        assert client.get(URL, {"wait": 30}).json() == []
+    with waiting.waiting_slot() as free:
+        assert free
+
+
+def test_there_are_fewer_places_to_wait_than_threads(settings):
+    taken = 0
+    while waiting._slots.acquire(blocking=False):
+        taken += 1
+    for _ in range(taken):
+        waiting._slots.release()
+    assert 0 < taken < settings.FL_WEB_THREADS

@@ -1,0 +1,263 @@
+"""What is no matter of one endpoint: bodies, errors, redirects, pages for browsers."""
+
+import errno
+import json
+import logging
+
+import pytest
+from django.db import DataError, OperationalError
+from rest_framework.test import APIClient
+
+from fl_server_core.models import User
+from tests.api.conftest import as_user, files, make_module, saved
+from tests.factories import UserFactory
+
+PART = b'--b\r\nContent-Disposition: form-data; name="name"\r\n%s\r\n%s\r\n--b--\r\n'
+GROUPS = "/api/groups/"
+TRAININGS = "/api/trainings/"
+HUGE = b'{"name": ' + b"9" * 5000 + b"}"
+
+
+@pytest.mark.parametrize("url", [GROUPS, TRAININGS, "/api/users/", "/api/models/"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"[" * 65 + b"]" * 65,
+        b'{"name": NaN}',
+        b'{"name": -Infinity}',
+        b'{"name": 1e999}',
+        HUGE,
+        b'{"name": "\\ud800"}',
+        b'{"name": "a\\u0000"}',
+        b'{"a\\u0000": 1}',
+        b'{"name": "\x00"}',
+        b'\xef\xbb\xbf{"name": "a"}',
+        b"true",
+        b"[]",
+        b"3",
+        b'"x"',
+    ],
+)
+def test_bad_json_is_refused(client, url, content):
+    response = client.generic("POST", url, content, content_type="application/json")
+    assert response.status_code == 400
+    assert response.json()
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("application/x-www-form-urlencoded", b"name=\xff"),
+        ("application/x-www-form-urlencoded", b"name=%ff"),
+        ("application/x-www-form-urlencoded", b"name=%00"),
+        ("application/x-www-form-urlencoded", b"name=%ED%A0%80"),
+        ("application/x-www-form-urlencoded; charset=utf-7", b"name=+2AA-\xff"),
+        ("application/x-www-form-urlencoded; charset=zlib", b"name=\xff"),
+        ("application/x-www-form-urlencoded", b"name=a&name=b"),
+        ("application/x-www-form-urlencoded", b"x=1&" * 10_001),
+        ("multipart/form-data; boundary=b", PART % (b"", b"\xff")),
+        ("multipart/form-data; boundary=b; charset=zlib", PART % (b"", b"\xff")),
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=" + "b" * 500, b"x"),
+        ("multipart/form-data; boundary=b", b"x"),
+        (
+            "multipart/form-data; boundary=b",
+            PART % (b"Content-Transfer-Encoding: base64\r\n", b"!"),
+        ),
+    ],
+)
+def test_bad_forms_are_refused(client, kind, content):
+    response = client.generic("POST", GROUPS, content, content_type=kind)
+    assert response.status_code in (400, 415)
+    assert response.json()
+
+
+def test_other_content_types_are_unsupported(client):
+    response = client.generic("POST", GROUPS, b"x", content_type="text/plain")
+    assert response.status_code == 415
+    assert "detail" in response.json()
+
+
+def test_numbers_and_text_that_json_allows_are_kept(client, training):
+    options = {"big": 2**80, "tiny": 1e-300, "text": "é\u2028\ufffd𝄞", "deep": [[[[{}]]]]}
+    body = {
+        "model_id": str(training.model_id),
+        "target_num_updates": 1,
+        "metric_names": [],
+        "aggregation_method": "FedAvg",
+        "options": options,
+    }
+    made = client.post(TRAININGS, body).json()["training_id"]
+    assert client.get(f"{TRAININGS}{made}/").json()["options"] == options
+
+
+# --- Sizes -------------------------------------------------------------------------------
+
+
+def test_a_json_body_over_the_cap_is_not_read(client, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    response = client.post(GROUPS, {"name": "a" * 100})
+    assert response.status_code == 413
+    assert response.json() == {"detail": "The request's body is larger than 100 bytes."}
+
+
+def test_an_upload_over_the_limit_is_not_read(client, settings):
+    settings.FL_MAX_UPLOAD_BYTES = 1000
+    data = {"name": "a", "description": "b", "model_file": saved(make_module())}
+    response = client.post("/api/models/", data, format="multipart")
+    assert response.status_code == 413
+    assert files() == set()
+
+
+def test_the_fields_of_an_upload_are_capped_like_json(client, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    data = {"name": "a" * 200, "description": "b", "model_file": saved(make_module())}
+    response = client.post("/api/models/", data, format="multipart")
+    assert (response.status_code, list(response.json())) == (413, ["detail"])
+    assert files() == set()
+
+
+@pytest.mark.parametrize("length", ["9" * 30, "9" * 5000])
+def test_an_absurd_length_is_too_large(client, length):
+    response = client.post(GROUPS, {"name": "a"}, headers={"content-length": length})
+    assert response.status_code == 413
+
+
+def test_a_body_of_unknown_length_is_refused(client):
+    response = client.post(GROUPS, headers={"transfer-encoding": "chunked", "content-length": ""})
+    assert response.status_code == 411
+    assert "detail" in response.json()
+
+
+# --- Faults ------------------------------------------------------------------------------
+
+
+def failing(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("fl_server_api.views.user.get_entity", fail)
+    return as_user(UserFactory()).get("/api/users/x/")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OperationalError("database is locked"), 503),
+        (OperationalError("database or disk is full"), 507),
+        (OSError(errno.ENOSPC, "No space left on device"), 507),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 507),
+        (DataError("A string literal cannot contain NUL (0x00) characters."), 400),
+    ],
+)
+def test_what_a_client_can_do_nothing_about(monkeypatch, error, status):
+    response = failing(monkeypatch, error)
+    assert response.status_code == status
+    assert list(response.json()) == ["detail"]
+    assert ("Retry-After" in response) == (status == 503)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [RuntimeError("secret"), OperationalError("gone"), OSError("x")])
+def test_an_unexpected_fault_has_an_id_that_is_in_the_log(monkeypatch, caplog, error):
+    with caplog.at_level(logging.ERROR, "fl_server_api.errors"):
+        response = failing(monkeypatch, error)
+    assert response.status_code == 500
+    assert b"secret" not in response.content
+    assert response.json()["error_id"] in caplog.text
+    assert type(error).__name__ in caplog.text
+
+
+def test_a_fault_outside_of_the_views_is_json_too(monkeypatch, user, caplog):
+    caller = APIClient(raise_request_exception=False)
+    monkeypatch.setattr("fl_server_api.middleware.BodyLimit._limit", lambda *_: 1 / 0)
+    response = caller.get("/api/users/")
+    assert response.status_code == 500
+    assert response.json()["error_id"] in caplog.text
+
+
+# --- Paths -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
+def test_a_path_without_its_slash_is_redirected(client, settings, method, debug):
+    settings.DEBUG = debug
+    response = getattr(client, method)("/api/models/x/metrics?a=b")
+    assert response.status_code == 301
+    assert response["Location"] == "/api/models/x/metrics/?a=b"
+
+
+def test_an_unknown_path_is_json_below_api_only(client):
+    response = client.get("/api/nothing/here/")
+    assert (response.status_code, response.json()) == (404, {"detail": "Not found."})
+    assert client.get("/nothing/")["Content-Type"].startswith("text/html")
+    assert client.get("/api/dummy/").status_code == 404
+
+
+def test_an_unknown_host_is_a_400(client):
+    response = client.get("/api/users/", headers={"host": "elsewhere"})
+    assert (response.status_code, response.json()) == (400, {"detail": "Bad request."})
+
+
+def test_a_method_that_a_path_has_not(client):
+    response = client.patch("/api/users/")
+    assert (response.status_code, response.json()) == (
+        405,
+        {"detail": 'Method "PATCH" not allowed.'},
+    )
+    assert client.options("/api/users/").status_code == 200
+
+
+# --- Browsers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        GROUPS,
+        TRAININGS,
+        "/api/models/",
+        "/api/users/",
+        "/api/users/myself/",
+        "/api/notifications/",
+        "/api/models/x/metrics/",
+        "/api/trainings/x/clients/",
+        "/api/trainings/x/start/",
+    ],
+)
+def test_a_browser_gets_a_page(user, url):
+    caller = APIClient(headers={"accept": "text/html"})
+    caller.force_login(user)
+    response = caller.get(url)
+    assert response["Content-Type"].startswith("text/html")
+    assert b"Traceback (most" not in response.content
+    assert b'src="http' not in response.content
+    assert b'<link rel="stylesheet" type="text/css" href="http' not in response.content
+
+
+def test_a_page_offers_a_form_for_json(user):
+    caller = APIClient(headers={"accept": "text/html"})
+    caller.force_login(user)
+    page = caller.get(TRAININGS).content.decode()
+    assert "application/json" in page
+    assert 'name="_content"' in page
+
+
+def test_a_stranger_in_a_browser_gets_a_page_with_the_error(db):
+    response = APIClient(headers={"accept": "text/html"}).get(GROUPS)
+    assert response.status_code == 401
+    assert b"Authentication credentials were not provided." in response.content
+
+
+def test_json_answers_are_utf8(nobody, db):
+    body = json.dumps({"username": "ünal", "password": "secret"}, ensure_ascii=False).encode()
+    response = nobody.generic("POST", "/api/users/", body, content_type="application/json")
+    assert "ünal".encode() in response.content
+    assert User.objects.get().username == "ünal"

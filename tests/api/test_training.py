@@ -1,0 +1,354 @@
+import json
+import uuid
+
+import pytest
+import torch
+
+from fl_server_core.models import Model, Training
+from fl_server_core.models.training import TrainingState
+from tests.api.conftest import as_user, saved
+from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
+
+URL = "/api/trainings/"
+FORBIDDEN = {"detail": "You do not have permission to perform this action."}
+FIELDS = {
+    "id",
+    "model",
+    "actor",
+    "participants",
+    "state",
+    "state_reason",
+    "target_num_updates",
+    "last_update",
+    "uncertainty_method",
+    "aggregation_method",
+    "options",
+    "locked",
+}
+
+
+def body(model, **fields):
+    return {
+        "model_id": str(model.pk),
+        "target_num_updates": 3,
+        "metric_names": ["accuracy"],
+        "aggregation_method": "FedAvg",
+    } | fields
+
+
+def test_a_training_is_created(client, user, model, participant):
+    wanted = body(
+        model,
+        target_num_updates="3",
+        uncertainty_method="MC_DROPOUT",
+        options={"uncertainty": {"N": 5, "softmax": True}, "learning_rate": 0.1},
+        clients=[str(participant.pk), str(participant.pk)],
+    )
+    response = client.post(URL, wanted)
+    training = Training.objects.get()
+    assert response.status_code == 201
+    assert response.json() == {
+        "detail": "Training created successfully!",
+        "training_id": str(training.pk),
+    }
+    assert (training.actor, training.model, training.target_num_updates) == (user, model, 3)
+    assert list(training.participants.all()) == [participant]
+    assert training.options == wanted["options"]
+    assert training.metric_names == ["accuracy"]
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "x/y"])
+def test_the_body_is_json_whatever_its_type_says(client, model, kind):
+    response = client.generic("POST", URL, json.dumps(body(model)), content_type=kind)
+    assert response.status_code == 201
+
+
+@pytest.mark.parametrize("method", ["FedAvg", "FedProx"])
+def test_the_methods_on_offer(client, model, method):
+    assert client.post(URL, body(model, aggregation_method=method)).status_code == 201
+
+
+def test_a_model_in_use_is_cloned_at_round_0(client, training):
+    Model.objects.update(round=4)
+    assert client.post(URL, body(training.model)).status_code == 201
+    clone = Training.objects.exclude(pk=training.pk).get().model
+    assert clone != training.model
+    assert (clone.round, clone.file.name) == (0, training.model.file.name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"foo": 1}, {"foo": ["Unknown field."]}),
+        ({"clients": ["x"]}, {"clients": {"0": ["Not a valid UUID."]}}),
+        ({"clients": "x"}, {"clients": ["Not a valid list."]}),
+        ({"clients": [str(uuid.uuid4())]}, {"detail": "Not all provided users were found!"}),
+        ({"model_id": "x"}, {"model_id": ["Not a valid UUID."]}),
+        ({"target_num_updates": 0}, None),
+        ({"target_num_updates": True}, {"target_num_updates": ["Not a valid integer."]}),
+        ({"target_num_updates": 1.5}, {"target_num_updates": ["Not a valid integer."]}),
+        ({"target_num_updates": "x"}, {"target_num_updates": ["Not a valid integer."]}),
+        ({"target_num_updates": 2**31}, None),
+        ({"target_num_updates": 10**100}, None),
+        ({"metric_names": "accuracy"}, {"metric_names": ["Not a valid list."]}),
+        ({"metric_names": [1]}, {"metric_names": {"0": ["Not a valid string."]}}),
+        ({"metric_names": ["a" * 256]}, None),
+        ({"aggregation_method": "FedX"}, None),
+        (
+            {"aggregation_method": "FedDC"},
+            {"aggregation_method": ["FedDC isn't available in this version."]},
+        ),
+        (
+            {"uncertainty_method": "SWAG"},
+            {"uncertainty_method": ["SWAG isn't available in this version."]},
+        ),
+        (
+            {"uncertainty_method": "ENSEMBLE"},
+            {"uncertainty_method": ["ENSEMBLE isn't available in this version."]},
+        ),
+        ({"options": []}, {"options": {"_schema": ["Invalid input type."]}}),
+        (
+            {"options": {"daisy_chain_period": 2}},
+            {"options": {"daisy_chain_period": ["A daisy chain isn't available in this version."]}},
+        ),
+        ({"options": {"daisy_chain_period": -1}}, None),
+        ({"options": {"uncertainty": {"N": 0}}}, None),
+        ({"options": {"uncertainty": {"N": True}}}, None),
+        ({"options": {"uncertainty": {"softmax": "maybe"}}}, None),
+        ({"options": {"uncertainty": 3}}, None),
+    ],
+)
+def test_what_the_schema_refuses(client, model, fields, answer):
+    response = client.post(URL, body(model, **fields))
+    assert response.status_code == 400
+    if answer is None:
+        assert list(response.json()) == list(fields)
+    else:
+        assert response.json() == answer
+    assert not Training.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "field", ["model_id", "target_num_updates", "metric_names", "aggregation_method"]
+)
+def test_required_fields_are_named(client, model, field):
+    data = body(model)
+    del data[field]
+    response = client.post(URL, data)
+    assert (response.status_code, response.json()) == (
+        400,
+        {field: ["Missing data for required field."]},
+    )
+
+
+@pytest.mark.parametrize("data", [[], "x", None, 3])
+def test_a_body_that_is_no_object_is_refused(client, data):
+    response = client.generic("POST", URL, json.dumps(data), content_type="application/json")
+    assert (response.status_code, response.json()) == (400, {"_schema": ["Invalid input type."]})
+
+
+def test_only_own_models_are_trained(client, stranger, nobody, model):
+    unknown = uuid.uuid4()
+    response = client.post(URL, body(model, model_id=str(unknown)))
+    assert (response.status_code, response.json()) == (
+        400,
+        {"detail": f"Model {unknown} not found."},
+    )
+    response = stranger.post(URL, body(model))
+    assert (response.status_code, response.json()) == (403, FORBIDDEN)
+    assert nobody.post(URL, body(model)).status_code == 401
+    assert not Training.objects.exists()
+
+
+def test_what_can_not_be_trained_is_refused(client, user):
+    local = LocalModelFactory(owner=user)
+    mean = ModelFactory(owner=user, kind="MEAN")
+    form = {"name": "a", "description": "b", "model_file": saved(torch.nn.ReLU())}
+    fixed = client.post("/api/models/", form, format="multipart").json()["model_id"]
+    for model in (local, mean, Model.objects.get(pk=fixed)):
+        response = client.post(URL, body(model))
+        assert response.status_code == 400
+        assert f"Model {model.pk}" in response.json()[0]
+    assert not Training.objects.exists()
+
+
+def test_the_list_has_the_trainings_that_one_runs(
+    client, user, nobody, django_assert_max_num_queries
+):
+    trainings = [
+        TrainingFactory(actor=user, participants=UserFactory.create_batch(2)) for _ in range(4)
+    ]
+    TrainingFactory(participants=[user])
+    with django_assert_max_num_queries(3):
+        rows = client.get(URL).json()
+    assert [row["id"] for row in rows] == [str(training.pk) for training in trainings]
+    assert set(rows[0]) == FIELDS
+    assert set(rows[0]["participants"]) == {
+        str(pk) for pk in trainings[0].participants.values_list("pk", flat=True)
+    }
+    assert (rows[0]["state"], rows[0]["locked"]) == ("I", False)
+    assert nobody.get(URL).status_code == 401
+
+
+def test_a_training_tells_how_far_its_round_is(client, started, participant):
+    second = UserFactory()
+    LocalModelFactory(base_model=started.model, owner=participant)
+    LocalModelFactory(base_model=started.model, owner=second)  # takes no part
+    started.participants.add(second)
+    started.participants.remove(second)
+    for caller in (client, as_user(participant)):
+        answer = caller.get(f"{URL}{started.pk}/").json()
+        assert set(answer) == FIELDS | {"local_models_arrived", "local_models_expected"}
+        assert (answer["local_models_arrived"], answer["local_models_expected"]) == (1, 1)
+
+
+def test_an_initial_training_expects_all_participants(client, training):
+    training.participants.add(UserFactory())
+    answer = client.get(f"{URL}{training.pk}/").json()
+    assert (answer["local_models_arrived"], answer["local_models_expected"]) == (0, 2)
+
+
+def test_an_error_shows_its_reason(client, training):
+    Training.objects.update(state=TrainingState.ERROR, state_reason="No participant is left.")
+    answer = client.get(f"{URL}{training.pk}/").json()
+    assert (answer["state"], answer["state_reason"]) == ("E", "No participant is left.")
+
+
+def test_the_actor_removes_a_training_and_keeps_the_model(client, training):
+    response = client.delete(f"{URL}{training.pk}/")
+    assert (response.status_code, response.json()) == (200, {"detail": "Training removed!"})
+    assert not Training.objects.exists()
+    assert Model.objects.exists()
+
+
+def test_participants_and_strangers_do_not(training, participant, stranger, nobody):
+    for caller in (as_user(participant), stranger):
+        response = caller.delete(f"{URL}{training.pk}/")
+        assert (response.status_code, response.json()) == (
+            403,
+            {"detail": "You are not the owner the training."},
+        )
+    assert nobody.delete(f"{URL}{training.pk}/").status_code == 401
+    assert Training.objects.exists()
+
+
+def clients(caller, training, users, method="put", **kwargs):
+    ids = {"clients": [str(user.pk) for user in users]}
+    return getattr(caller, method)(f"{URL}{training.pk}/clients/", ids, **kwargs)
+
+
+def test_participants_come_and_go(client, training, participant):
+    second, third = UserFactory.create_batch(2)
+    response = clients(client, training, [second, third])
+    assert (response.status_code, response.json()) == (
+        202,
+        {"detail": "Users registered as participants!"},
+    )
+    response = clients(as_user(participant), training, [third], "delete")
+    assert (response.status_code, response.json()) == (
+        200,
+        {"detail": "Users removed from training participants!"},
+    )
+    assert set(training.participants.all()) == {participant, second}
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_clients_are_json_without_a_type(client, training, participant, method):
+    ids = json.dumps({"clients": [str(participant.pk)]})
+    response = client.generic(method, f"{URL}{training.pk}/clients/", ids, content_type="")
+    assert response.status_code in (200, 202)
+
+
+def test_the_last_one_to_leave_ends_a_running_training(client, started, participant):
+    assert clients(client, started, [participant], "delete").status_code == 200
+    started.refresh_from_db()
+    assert (started.state, started.state_reason) == ("E", "No participant is left.")
+
+
+@pytest.mark.parametrize("method", ["put", "delete"])
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        ({}, {"clients": ["Missing data for required field."]}),
+        ({"clients": [1]}, {"clients": {"0": ["Not a valid UUID."]}}),
+        ({"clients": [], "x": 1}, {"x": ["Unknown field."]}),
+        ({"clients": [str(uuid.uuid4())]}, {"detail": "Not all provided users were found!"}),
+    ],
+)
+def test_bad_clients_change_nothing(client, training, participant, method, data, answer):
+    response = getattr(client, method)(f"{URL}{training.pk}/clients/", data)
+    assert (response.status_code, response.json()) == (400, answer)
+    assert training.participants.get() == participant
+
+
+def test_more_clients_than_fit_are_refused(client, training):
+    response = client.put(f"{URL}{training.pk}/clients/", {"clients": [str(uuid.uuid4())] * 10_001})
+    assert (response.status_code, list(response.json())) == (400, ["clients"])
+
+
+def test_starting_notifies_and_happens_once(client, training):
+    url = f"{URL}{training.pk}/start/"
+    response = client.post(url)
+    assert (response.status_code, response.json()) == (202, {"detail": "Training started!"})
+    assert list(training.notifications.values_list("type", flat=True)) == [
+        "TRAINING_START",
+        "UPDATE_ROUND_START",
+    ]
+    response = client.post(url)
+    assert (response.status_code, response.json()) == (
+        400,
+        [f"Training {training.pk} is not in state INITIAL!"],
+    )
+
+
+def test_starting_needs_participants(client, training):
+    training.participants.clear()
+    response = client.post(f"{URL}{training.pk}/start/")
+    assert (response.status_code, response.json()) == (
+        400,
+        ["At least one participant must be registered!"],
+    )
+
+
+def test_a_participant_may_start(training, participant):
+    assert as_user(participant).post(f"{URL}{training.pk}/start/").status_code == 202
+
+
+def test_a_trainings_models(client, training, participant, django_assert_max_num_queries):
+    old = LocalModelFactory(base_model=training.model, owner=participant, round=0)
+    new = LocalModelFactory(base_model=training.model, owner=participant, round=1)
+    gone = LocalModelFactory(base_model=training.model)
+    LocalModelFactory(base_model=training.model, closed_at="2026-01-01T00:00Z")
+    url = f"{URL}{training.pk}/models/"
+    with django_assert_max_num_queries(5):
+        rows = client.get(url).json()
+    assert [row["id"] for row in rows] == [
+        str(model.pk) for model in (training.model, old, new, gone)
+    ]
+    with django_assert_max_num_queries(6):
+        rows = as_user(participant).get(f"{url}latest/").json()
+    assert [row["id"] for row in rows] == [str(training.model.pk), str(new.pk)]
+
+
+@pytest.mark.parametrize(
+    ("method", "tail"),
+    [
+        ("get", ""),
+        ("put", "clients/"),
+        ("delete", "clients/"),
+        ("post", "start/"),
+        ("get", "models/"),
+        ("get", "models/latest/"),
+    ],
+)
+def test_strangers_have_no_part(training, stranger, nobody, client, method, tail):
+    url = f"{URL}{training.pk}/{tail}"
+    response = getattr(stranger, method)(url, {"clients": []})
+    assert (response.status_code, response.json()) == (403, FORBIDDEN)
+    assert getattr(nobody, method)(url).status_code == 401
+    for unknown in ("x", uuid.uuid4()):
+        response = getattr(client, method)(f"{URL}{unknown}/{tail}")
+        assert (response.status_code, response.json()) == (
+            400,
+            {"detail": f"Training {unknown} not found."},
+        )
