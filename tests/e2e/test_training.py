@@ -1,0 +1,83 @@
+"""A whole training over HTTP: the example clients as processes, on real data."""
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+import torch
+
+from tests.e2e.conftest import ROOT
+from tests.e2e.people import Person, wait_until
+
+pytestmark = pytest.mark.e2e
+
+DIGITS = ROOT / "examples" / "digits"
+CLIENTS = 5
+ROUNDS = 3
+
+
+def run(*command):
+    subprocess.run([sys.executable, *map(str, command)], check=True)
+
+
+@pytest.fixture
+def clients(server, tmp_path):
+    """Five registered clients, two of which fetch their notifications; their slices' folder."""
+    run(DIGITS / "data.py", tmp_path, "--of", CLIENTS, "--seed", 1)
+    with ExitStack() as stack:
+        processes = []
+        for number in range(1, CLIENTS + 1):
+            command = [sys.executable, DIGITS / "client.py", server]
+            command += [tmp_path / f"client-{number}.npz", "--name", f"digits-{number}"]
+            processes.append(
+                subprocess.Popen(
+                    command + (["--pull"] if number > 3 else []),
+                    env=os.environ | {"OMP_NUM_THREADS": "1"},
+                    stdout=stack.enter_context((tmp_path / f"client-{number}.log").open("w")),
+                    stderr=subprocess.STDOUT,
+                )
+            )
+            stack.callback(processes[-1].wait)
+            stack.callback(processes[-1].kill)
+        yield processes
+
+
+def registered(actor):
+    users = [u for u in actor.ask("GET", "/users/") if u["username"].startswith("digits-")]
+    return users if len(users) == CLIENTS else None
+
+
+def accuracy(content, test):
+    model = torch.jit.load(io.BytesIO(content)).eval()
+    with torch.no_grad():
+        hits = model(torch.from_numpy(test["x"])).argmax(dim=1).numpy() == test["y"]
+    return hits.mean()
+
+
+def test_five_clients_learn_together_what_none_could_alone(server, clients, tmp_path):
+    run(DIGITS / "model.py", tmp_path / "model.pt")
+    actor = Person(server)
+    model = actor.upload_model((tmp_path / "model.pt").read_bytes())
+    people = wait_until(lambda: registered(actor))
+    training = actor.open_training(model, [], ROUNDS)
+    form = {"clients": [user["id"] for user in people]}
+    actor.ask("PUT", f"/trainings/{training}/clients/", json=form, expect=202)
+    actor.start(training)
+    state = wait_until(lambda: finished(actor, training), seconds=120)
+    assert (state["state"], state["state_reason"]) == ("C", "")
+    for process in clients:
+        assert process.wait(timeout=30) == 0
+    metrics = actor.ask("GET", f"/models/{model}/metrics/")
+    reports = sorted((row["step"], row["reporter"]) for row in metrics if row["key"] == "accuracy")
+    assert reports == sorted((n, user["id"]) for n in range(1, ROUNDS + 1) for user in people)
+    with np.load(tmp_path / "test.npz") as test:
+        assert accuracy(actor.ask("GET", f"/models/{model}/"), test) >= 0.93
+
+
+def finished(actor, training):
+    state = actor.ask("GET", f"/trainings/{training}/")
+    return state if state["state"] in "CE" else None
