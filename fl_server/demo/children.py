@@ -79,10 +79,14 @@ class Children:
                 said = next((line for line in reversed(lines) if line.strip()), "no word")
                 raise DemoError(f"{name} failed: {said}")
 
+    def ask_to_end(self, name: str) -> None:
+        """Let a child finish what it has in hand; `stop` waits for its end."""
+        self.running[name].terminate()
+
     def stop(self) -> None:
         """End all; what takes too long is killed, with the processes it started."""
-        for child in reversed(self.running.values()):
-            child.terminate()
+        for name in reversed(self.running):
+            self.ask_to_end(name)
         deadline = time.monotonic() + GRACE_SECONDS
         for child in self.running.values():
             try:

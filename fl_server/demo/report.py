@@ -43,7 +43,7 @@ def _rounds(result: Result) -> Table:
 def _comparison(result: Result) -> Table:
     table = Table(title="On digits that nobody trained on", title_justify="left")
     table.add_column("trained by")
-    table.add_column("0123456789")
+    table.add_column("digits held\n0123456789")
     table.add_column("samples", justify="right")
     table.add_column("accuracy", justify="right")
     top = max(max(shard.counts) for shard in result.shards)

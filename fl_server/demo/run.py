@@ -46,8 +46,8 @@ class Demo:
         self.url = ""
         """The server's, once it answers."""
 
-    def run(self) -> Result:
-        """Train together, then each client alone; the server goes on running."""
+    def run(self, *, keep: bool) -> Result:
+        """Train together, then each client alone; with `keep` the server goes on running."""
         self.console.print("Starting a server and dealing out the digits ...")
         self.children.start("server", MANAGE, "serve", "--port", "0")
         shards = self._deal()
@@ -57,6 +57,8 @@ class Demo:
         actor.start_training(self.initial, self.plan.method, self.plan.rounds)
         progress = self._follow(actor, shards)
         actor.download(self.final)
+        if not keep:
+            self.children.ask_to_end("server")  # it takes some seconds: meanwhile the rest
         self.console.print("Each client trains alone, for comparison ...")
         return self._compare(shards, progress)
 

@@ -18,7 +18,7 @@ def show(plan: Plan, children: Children, console: Console, *, keep: bool) -> Non
     """Run the demo; DemoError also when the clients would have done better alone."""
     started = time.monotonic()
     demo = Demo(plan, children, console)
-    result = demo.run()
+    result = demo.run(keep=keep)
     plot(result, PICTURE)
     print_result(console, result)
     seconds = time.monotonic() - started

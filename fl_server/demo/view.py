@@ -69,7 +69,8 @@ class LiveView:
     def show(self, progress: Progress) -> None:
         """Draw the picture anew."""
         picture = Group(self._head(progress), "", self._table(progress))
-        panel = Panel(picture, title=self.title, border_style="cyan", width=78, padding=(1, 2))
+        width = min(78, self.live.console.width)
+        panel = Panel(picture, title=self.title, border_style="cyan", width=width, padding=(1, 2))
         self.live.update(panel, refresh=True)
 
     def _head(self, progress: Progress) -> RenderableType:
@@ -86,7 +87,7 @@ class LiveView:
     def _table(self, progress: Progress) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
         table.add_column("client")
-        table.add_column("0123456789")
+        table.add_column("digits held\n0123456789")
         table.add_column("samples", justify="right")
         table.add_column("accuracy", min_width=HISTORY + 5)
         table.add_column("", min_width=14)
