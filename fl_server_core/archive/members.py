@@ -248,8 +248,10 @@ def _without_folder(members: Iterator[Member] | list[Member]) -> dict[str, Membe
         if not name:
             raise NotAModel("The zip file is not one that torch writes.")
         folders.add(folder)
+        if len(folders) > 1:
+            raise Refused(f"Member '{member.name:.80}' lies in another folder than the first.")
+        if name.casefold() in spellings:
+            raise Refused(f"Member '{name:.80}' is there twice, or spelt in two ways.")
         spellings.add(name.casefold())
         found[name] = member
-        if len(spellings) != len(found) or len(folders) > 1:
-            raise Refused(f"Member '{name:.80}' is there twice, or spelt in two ways.")
     return found

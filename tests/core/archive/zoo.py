@@ -187,6 +187,17 @@ def save_trace(module: nn.Module, path: Path) -> None:
         torch.jit.save(torch.jit.trace(module, torch.rand(5, 3)), path)
 
 
+def save_frozen(module: nn.Module, path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.freeze(torch.jit.script(module)), path)
+
+
+def save_quantized(path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        module = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(3, 3)))
+        torch.jit.save(torch.jit.script(module), path)
+
+
 def save_safetensors(module: nn.Module, path: Path) -> None:
     seen: set[int] = set()
     tensors = {}
@@ -214,7 +225,7 @@ def load(path: Path) -> nn.Module:
 
 
 def as_bytes(tensor: Tensor) -> bytes:
-    tensor = tensor.detach().contiguous().reshape(-1)
+    tensor = tensor.detach().clone(memory_format=torch.contiguous_format).reshape(-1)
     return tensor.view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
 
 
