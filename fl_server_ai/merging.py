@@ -12,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 
 from fl_server_ai.aggregation import AggregationError, Update, merge
+from fl_server_ai.device import DeviceMissing
 from fl_server_ai.plans import PLANS
 from fl_server_ai.trainer import ClaimLost, MergeClaim, ModelTrainer
 from fl_server_core.files import StoredFile, local_path, scratch_path, store
@@ -36,7 +37,7 @@ def _merge_claimed(claim: MergeClaim) -> None:
     """Merge outside of any transaction; anything but a final error leaves it to a retry."""
     try:
         merged = _merge_files(claim)
-    except AggregationError as error:
+    except (AggregationError, DeviceMissing) as error:
         with ModelTrainer.locked(claim.training.pk) as trainer:
             trainer.fail(f"The updates of round {claim.training.round} can't be merged: {error}")
         return
