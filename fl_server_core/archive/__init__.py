@@ -1,1 +1,36 @@
-"""Reading and writing model files without torch: tensors, pickles, zip members."""
+"""Model files, read and written without torch: none of their code is imported or run.
+
+    admit_model    an actor's file: checked, written afresh, opened
+    read_model     any model file: its tensors by name
+    admit_update   a participant's file: checked against the model, kept as plain numbers
+    admit_moments  the same for SWAG moments
+    write_model    a model's file with other weights
+    TensorFile, write_tensor_file   safetensors, the form in which numbers are kept
+
+What a file may hold to be admitted is said in `admitted`, what can be wrong in `errors`.
+"""
+
+from fl_server_core.archive.admission import admit_model
+from fl_server_core.archive.errors import ArchiveError, Mismatch, NotAModel, Refused
+from fl_server_core.archive.model import Archive, TensorSpec, read_model
+from fl_server_core.archive.tensors import DTYPES, TensorFile, TensorInfo, write_tensor_file
+from fl_server_core.archive.update import admit_moments, admit_update
+from fl_server_core.archive.writer import write_model
+
+__all__ = [
+    "DTYPES",
+    "Archive",
+    "ArchiveError",
+    "Mismatch",
+    "NotAModel",
+    "Refused",
+    "TensorFile",
+    "TensorInfo",
+    "TensorSpec",
+    "admit_model",
+    "admit_moments",
+    "admit_update",
+    "read_model",
+    "write_model",
+    "write_tensor_file",
+]
