@@ -47,6 +47,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- What is installed ---------------------------------------------------------------
 INSTALLED_APPS = [
+    "rest_framework.authtoken",  # before core, whose admin leaves its page of tokens out
     "fl_server",
     "fl_server_core",
     "fl_server_ai",
@@ -58,7 +59,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
-    "rest_framework.authtoken",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "corsheaders",

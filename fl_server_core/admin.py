@@ -1,0 +1,186 @@
+"""What operators see and may change at /admin/.
+
+States, rounds and files move by the trainer alone: here they are shown. Whoever edits a row
+by hand goes past the trainer's rules, so only what has no such rules can be edited.
+"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from rest_framework.authtoken.models import Token, TokenProxy
+
+from fl_server_core.models import Metric, Model, Notification, Training, User
+
+admin.site.site_header = admin.site.site_title = "Federated learning"
+admin.site.unregister(TokenProxy)  # its list shows everybody's token; a user's page shows one
+
+MODEL_FIELDS = (
+    "id",
+    "kind",
+    "owner",
+    "name",
+    "description",
+    "input_shape",
+    "round",
+    "attempt",
+    "sha256",
+    "size",
+    "preprocessing_sha256",
+    "members",
+    "base_model",
+    "sample_size",
+    "created_at",
+    "closed_at",
+)
+
+TRAINING_FIELDS = (
+    "id",
+    "actor",
+    "model",
+    "participants",
+    "state",
+    "state_reason",
+    "phase",
+    "round",
+    "attempt",
+    "target_num_updates",
+    "aggregation_method",
+    "uncertainty_method",
+    "metric_names",
+    "options",
+    "created_at",
+    "last_update",
+    "claimed_until",
+    "claims",
+)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    """Rows that are written by what happens; they can be looked at and removed."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002, D102
+        return False
+
+
+class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
+    """A name and a password."""
+
+    class Meta(AdminUserCreationForm.Meta):
+        model = User
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    """Users, as Django shows them, and what they are to trainings."""
+
+    add_form = AddUserForm
+    list_display = ["username", "email", "actor", "client", "message_endpoint", "is_staff"]
+    list_filter = ["actor", "client", "is_staff", "is_superuser", "is_active", "groups"]
+    search_fields = ["username", "first_name", "last_name", "email", "message_endpoint", "=id"]
+    readonly_fields = ["id", "token", "last_login", "date_joined"]
+    fieldsets = (
+        (None, {"fields": ("id", "username", "password", "token")}),
+        ("Federated learning", {"fields": ("actor", "client", "message_endpoint")}),
+        *(DjangoUserAdmin.fieldsets or ())[1:],
+    )
+
+    def token(self, user: User) -> str:
+        """Return what the user comes with."""
+        token = Token.objects.filter(user=user).first()
+        return token.key if token else "none"
+
+
+@admin.register(Model)
+class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    """Models of every kind; their files come through the API alone."""
+
+    list_display = ["id", "kind", "name", "owner", "round", "size", "sample_size", "created_at"]
+    list_filter = ["kind", "created_at", ("closed_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["owner"]
+    search_fields = ["=id", "name", "description", "owner__username"]
+    date_hierarchy = "created_at"
+    fields = MODEL_FIELDS
+    readonly_fields = tuple(name for name in MODEL_FIELDS if name not in ("name", "description"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
+        return False
+
+
+@admin.register(Training)
+class TrainingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    """Trainings, with who takes part and how far they are."""
+
+    list_display = [
+        "id",
+        "actor",
+        "model",
+        "state",
+        "phase",
+        "round",
+        "target_num_updates",
+        "participant_count",
+        "aggregation_method",
+        "last_update",
+    ]
+    list_filter = ["state", "phase", "aggregation_method", "uncertainty_method", "created_at"]
+    list_select_related = ["actor", "model"]
+    search_fields = ["=id", "=model__id", "model__name", "actor__username", "state_reason"]
+    date_hierarchy = "created_at"
+    fields = TRAINING_FIELDS
+    readonly_fields = TRAINING_FIELDS
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Training]:
+        """Count the participants in the same query."""
+        rows: QuerySet[Training] = super().get_queryset(request)
+        return rows.annotate(participant_count=Count("participants"))
+
+    @admin.display(description="participants", ordering="participant_count")
+    def participant_count(self, training: Any) -> int:
+        """Return how many take part."""
+        count: int = training.participant_count
+        return count
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
+        return False
+
+
+@admin.register(Metric)
+class MetricAdmin(ReadOnlyAdmin):
+    """Reported metrics."""
+
+    list_display = ["key", "value_float", "step", "model", "reporter", "created_at"]
+    list_filter = ["key", "created_at"]
+    list_select_related = ["model", "reporter"]
+    search_fields = ["key", "=model__id", "model__name", "reporter__username"]
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    """Who was told what, and what became of it."""
+
+    list_display = [
+        "type",
+        "receiver",
+        "training",
+        "round",
+        "deliveries",
+        "delivered_at",
+        "failed_at",
+        "error",
+    ]
+    list_filter = [
+        "type",
+        ("delivered_at", admin.EmptyFieldListFilter),
+        ("failed_at", admin.EmptyFieldListFilter),
+        "created_at",
+    ]
+    list_select_related = ["receiver", "training"]
+    search_fields = ["=id", "=training__id", "receiver__username", "error"]
+    date_hierarchy = "created_at"

@@ -1,0 +1,123 @@
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+
+from fl_server_core.models import Metric, Model, Notification, Training, User
+from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
+
+NOUNS = [User, Model, Training, Metric, Notification]
+
+
+@pytest.fixture
+def operator(db, client):
+    user = UserFactory(username="operator", is_staff=True, is_superuser=True)
+    client.force_login(user)
+    return client
+
+
+def fill(number=3):
+    for _ in range(number):
+        training = TrainingFactory(participants=UserFactory.create_batch(2))
+        update = LocalModelFactory(base_model=training.model)
+        mean = ModelFactory(kind="MEAN")
+        mean.members.add(training.model)
+        Metric.objects.create(
+            model=update, reporter=update.owner, key="loss", value_float=1.0, step=0
+        )
+        Metric.objects.create(
+            model=update, reporter=update.owner, key="note", value_binary=b"\0x", step=0
+        )
+        Notification.objects.create(
+            training=training,
+            receiver=update.owner,
+            type="TRAINING_START",
+            round=0,
+            attempt=0,
+            sequence=1,
+            body={},
+        )
+
+
+def path(noun, page, *args):
+    return reverse(f"admin:{noun._meta.app_label}_{noun._meta.model_name}_{page}", args=args)
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_every_page_of_every_noun_opens(operator, noun):
+    fill(1)
+    pages = [operator.get(path(noun, "changelist"))]
+    terms = ("a", "0", str(noun.objects.first().pk), "\0", "'")
+    pages += [operator.get(path(noun, "changelist"), {"q": term}) for term in terms]
+    for row in noun.objects.all():
+        pages.append(operator.get(path(noun, "change", row.pk)))
+        pages.append(operator.get(path(noun, "delete", row.pk)))
+        pages.append(operator.get(path(noun, "history", row.pk)))
+    for page in pages:
+        assert page.status_code == 200, page.request
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_every_filter_of_every_noun_opens(operator, noun):
+    fill(1)
+    page = operator.get(path(noun, "changelist"))
+    for spec in page.context["cl"].filter_specs:
+        for choice in spec.choices(page.context["cl"]):
+            query = choice["query_string"]
+            assert operator.get(path(noun, "changelist") + query).status_code == 200
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_a_list_costs_the_same_for_many(operator, noun, django_assert_max_num_queries):
+    fill(10)
+    with django_assert_max_num_queries(9):
+        operator.get(path(noun, "changelist"))
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_only_users_are_added_by_hand(operator, noun):
+    expected = 200 if noun is User else 403
+    assert operator.get(path(noun, "add")).status_code == expected
+
+
+def test_an_added_user_has_a_token_that_only_its_page_shows(operator):
+    data = {
+        "username": "ann",
+        "usable_password": "true",
+        "password1": "secret-42-x",
+        "password2": "secret-42-x",
+    }
+    assert operator.post(path(User, "add"), data).status_code == 302
+    user = User.objects.get(username="ann")
+    token = user.auth_token.key.encode()
+    assert token in operator.get(path(User, "change", user.pk)).content
+    assert token not in operator.get(path(User, "changelist")).content
+    assert not any("token" in noun._meta.model_name for noun in admin.site._registry)
+
+
+def test_a_user_is_changed(operator):
+    user = UserFactory()
+    page = operator.get(path(User, "change", user.pk))
+    data = {
+        "username": user.username,
+        "client": "on",
+        "message_endpoint": "http://client-01:8101/",
+    }
+    assert page.status_code == 200
+    assert operator.post(path(User, "change", user.pk), data).status_code == 302
+    user.refresh_from_db()
+    assert (user.client, user.message_endpoint) == (True, "http://client-01:8101/")
+
+
+def test_only_a_models_words_are_changed(operator):
+    model = ModelFactory()
+    data = {"name": "new", "description": "words", "round": 7, "kind": "SWAG"}
+    assert operator.post(path(Model, "change", model.pk), data).status_code == 302
+    model.refresh_from_db()
+    assert (model.name, model.description) == ("new", "words")
+    assert (model.round, model.kind) == (0, "GLOBAL")
+
+
+def test_others_are_sent_to_the_login(db, client):
+    client.force_login(UserFactory())
+    for noun in NOUNS:
+        assert client.get(path(noun, "changelist")).status_code == 302
