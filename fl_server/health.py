@@ -40,7 +40,7 @@ def check_broker() -> None:
     """Ask the broker for the length of a queue."""
     with app.connection_for_write() as broker:
         broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
-        app.amqp.queues[QUEUES[0]](broker.default_channel).queue_declare(passive=True)
+        app.amqp.queues[QUEUES[0]](broker.default_channel).queue_declare()
 
 
 def check_storage() -> None:
