@@ -6,6 +6,7 @@ import yaml
 from django.core.management import call_command
 
 from fl_server_api.urls import urlpatterns
+from tests.api.conftest import end
 
 URL = "/api/schema/"
 
@@ -54,7 +55,7 @@ def test_wrong_credentials_do_not_matter(nobody, db):
 
 
 @pytest.mark.parametrize("page", ["swagger-ui", "redoc"])
-def test_the_pages_work_without_internet(nobody, db, page):
+def test_the_pages_work_without_internet(nobody, page):
     response = nobody.get(f"{URL}{page}/")
     content = response.content.decode()
     assert response.status_code == 200
@@ -63,7 +64,7 @@ def test_the_pages_work_without_internet(nobody, db, page):
     for asset in re.findall(r"""(?:src|href)=["'](/static[^"']*)""", content):
         answer = nobody.get(asset)
         assert answer.status_code == 200, asset
-        answer.close()
+        end(answer)
 
 
 def test_every_path_is_described(schema):
