@@ -1,5 +1,7 @@
 import ast
 import io
+import json
+import runpy
 import sys
 import threading
 from email.parser import BytesParser
@@ -183,6 +185,38 @@ def test_pushes_are_answered_while_the_work_is_still_to_be_done_and_keep_their_o
     for item in (UPDATE, TEST, TEST, FINISHED):
         assert requests.post(url, json=item, timeout=10).status_code == 204
     assert [next(notifications) for _ in range(4)] == [UPDATE, TEST, TEST, FINISHED]
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["client.py", *map(str, arguments)])
+    runpy.run_path(str(EXAMPLE / "client.py"), run_name="__main__")
+
+
+def test_with_a_token_it_is_that_user_and_pulls(monkeypatch, server, samples):
+    server.get(f"{URL}/api/notifications/", json=[FINISHED | {"id": "n"}])
+    server.post(f"{URL}/api/notifications/n/ack/", status=204)
+    run(monkeypatch, URL, samples, "--token", "secret")
+    sent = [call.request.headers["Authorization"] for call in server.calls]
+    assert sent == ["Token secret", "Token secret"]
+
+
+def test_with_a_name_it_registers_and_listens_where_it_said(monkeypatch, server, samples):
+    def register(request):
+        user = json.loads(request.body)
+        assert (user["username"], user["client"]) == ("alice", True)
+        requests.post(user["message_endpoint"], json=FINISHED, timeout=10)
+        return 201, {}, json.dumps({"id": "u", "token": "secret"})
+
+    server.add_passthru("http://127.0.0.1")
+    server.add_callback("POST", f"{URL}/api/users/", register)
+    run(monkeypatch, URL, samples, "--name", "alice")
+    assert made(server) == ["POST /api/users/"]
+
+
+def test_with_a_name_that_is_taken_it_ends_with_the_servers_reason(monkeypatch, server, samples):
+    server.post(f"{URL}/api/users/", status=400, json={"username": ["taken"]})
+    with pytest.raises(requests.HTTPError, match="taken"):
+        run(monkeypatch, URL, samples, "--name", "alice", "--pull")
 
 
 @pytest.mark.parametrize(("mu", "expected"), [(0.0, 0.142502), (2.0, 0.132502)])

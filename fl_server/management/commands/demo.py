@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fl_server.demo.children import Children, DemoError
 from fl_server.demo.run import Plan
-from fl_server_core.models.training import AggregationMethod
+from fl_server_ai.plans import PLANS
 
 EXTRA = ("matplotlib", "sklearn")
 
@@ -28,7 +28,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:  # noqa: D102
         parser.add_argument("--clients", type=int, default=5, help="2 to 20; default: %(default)s")
         parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-        parser.add_argument("--method", choices=AggregationMethod.values, default="FedAvg")
+        methods = [method.value for method in PLANS]
+        parser.add_argument("--method", choices=methods, default=methods[0])
         parser.add_argument("--seed", type=int, default=0, help="of split and weights")
         parser.add_argument(
             "--keep", action="store_true", help="leave the server running afterwards, with an admin"
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         try:
             with Children(folder) as children:
                 show(plan, children, Console(), keep=options["keep"])
-        except DemoError as error:
+        except (DemoError, OSError) as error:
             raise CommandError(f"{error}\nThe logs are in {folder}.") from error
         except KeyboardInterrupt as error:
             shutil.rmtree(folder)
