@@ -67,9 +67,9 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "fl_server_api.middleware.BodyLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "fl_server_api.middleware.CommonMiddleware",
+    "fl_server_api.middleware.BodyLimit",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -238,6 +238,13 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "train and hand their updates in; the server merges them."
     ),
     "VERSION": "1.0.0",
+    "TAGS": [
+        {"name": "users", "description": "Clients, actors and operators."},
+        {"name": "groups", "description": "Groups of users; members see and change them."},
+        {"name": "models", "description": "Models, the updates to them, the metrics on them."},
+        {"name": "trainings", "description": "Rounds of training, and who takes part."},
+        {"name": "notifications", "description": "For clients that fetch what they are told."},
+    ],
     "SCHEMA_PATH_PREFIX": "/api/",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],  # wrong credentials are no reason not to show it

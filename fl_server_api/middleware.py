@@ -7,6 +7,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.middleware import common
 from rest_framework import status
 
+UPLOADS = ("/api/models/", "/api/inference/")
+"""Where files come in: nobody without credentials gets to send any there."""
+
 Answer = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -30,16 +33,15 @@ class BodyLimit:
         return self.get_response(request)
 
     def _limit(self, request: HttpRequest) -> int:
-        """Files go to disk as they come; anything else is read into memory."""
-        if request.content_type == "multipart/form-data":
+        """Files go to disk as they come, where there are any; else a body is read into memory."""
+        takes_files = request.path_info.startswith(UPLOADS)
+        if takes_files and request.content_type == "multipart/form-data":
             return int(settings.FL_MAX_UPLOAD_BYTES)
         return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 
 def _refuse(code: int, detail: str) -> HttpResponse:
-    answer = JsonResponse({"detail": detail}, status=code)
-    answer["Connection"] = "close"  # what is still on its way is no next request
-    return answer
+    return JsonResponse({"detail": detail}, status=code)
 
 
 class CommonMiddleware(common.CommonMiddleware):

@@ -120,9 +120,8 @@ class TrainingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only
     list_display = [
         "id",
         "actor",
-        "model",
+        "model__name",
         "state",
-        "phase",
         "round",
         "target_num_updates",
         "participant_count",

@@ -9,7 +9,7 @@ from django.db import DataError, OperationalError
 from rest_framework.test import APIClient
 
 from fl_server_core.models import User
-from tests.api.conftest import as_user, files, make_module, saved
+from tests.api.conftest import as_user, files, make_module, saved, upload
 from tests.factories import UserFactory
 
 PART = b'--b\r\nContent-Disposition: form-data; name="name"\r\n%s\r\n%s\r\n--b--\r\n'
@@ -120,6 +120,21 @@ def test_the_fields_of_an_upload_are_capped_like_json(client, settings):
     response = client.post("/api/models/", data, format="multipart")
     assert (response.status_code, list(response.json())) == (413, ["detail"])
     assert files() == set()
+
+
+@pytest.mark.parametrize("url", ["/api/users/", "/admin/login/"])
+def test_only_where_files_belong_an_upload_may_be_large(nobody, db, settings, url):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    response = nobody.post(url, {"file": upload(b"x" * 2000)}, format="multipart")
+    assert response.status_code == 413
+    assert files() == set()
+
+
+def test_an_upload_without_credentials_is_not_read(nobody, db, monkeypatch):
+    monkeypatch.setattr("django.http.multipartparser.MultiPartParser.parse", lambda *_: 1 / 0)
+    for url in ("/api/models/", "/api/models/x/", "/api/models/x/preprocessing/"):
+        response = nobody.post(url, {"model_file": upload(b"x")}, format="multipart")
+        assert response.status_code == 401
 
 
 @pytest.mark.parametrize("length", ["9" * 30, "9" * 5000])
