@@ -22,7 +22,6 @@ from fl_server_core.archive.admitted import (
 )
 from fl_server_core.archive.dtypes import DTYPES, STORAGES
 from fl_server_core.archive.errors import NotAModel, Refused
-from fl_server_core.archive.files import Bytes, map_file
 from fl_server_core.archive.members import check_content, read_content
 from fl_server_core.archive.model import Archive, TensorSpec, read_model
 from fl_server_core.archive.packing import Content, write_members
@@ -67,7 +66,7 @@ def admit_model(source: Path, target: Path, *, extra_globals: Collection[Pair] =
             _check_pickle(archive, pickle, FOLDERS[name])
         _check_admitted(archive, extra_globals)
         _check_apart(archive)
-        write_members(target, _fresh_members(archive, map_file(source)))
+        write_members(target, _fresh_members(archive))
     return read_model(target)
 
 
@@ -154,12 +153,12 @@ def _check_elements_apart(specs: list[TensorSpec], size: int) -> None:
         window[...] = np.frombuffer(b"\xff" * itemsize, CARRIERS[itemsize])[0]
 
 
-def _fresh_members(archive: Archive, raw: Bytes) -> Iterator[tuple[str, Content]]:
+def _fresh_members(archive: Archive) -> Iterator[tuple[str, Content]]:
     """Small members first, then blocks in the order in which the model's state needs them."""
     for name in archive.pickles:
-        yield name, read_content(raw, archive.members[name], MAX_BYTES)
+        yield name, read_content(archive.file, archive.members[name], MAX_BYTES)
     yield "byteorder", b"little"
-    yield "version", _version(archive, raw)
+    yield "version", _version(archive)
     yield from archive.sources.items()
     used = [spec.block for spec in archive.distinct]
     for name, pickle in archive.pickles.items():
@@ -169,9 +168,9 @@ def _fresh_members(archive: Archive, raw: Bytes) -> Iterator[tuple[str, Content]
         yield name, archive.blocks[name].data
 
 
-def _version(archive: Archive, raw: Bytes) -> bytes:
+def _version(archive: Archive) -> bytes:
     member = archive.members.get("version")
-    version = read_content(raw, member, 8).strip() if member else b""
+    version = read_content(archive.file, member, 8).strip() if member else b""
     if not version.isdigit():
         raise NotAModel("The file doesn't say which version of torch's format it has.")
     return version + b"\n"

@@ -66,6 +66,7 @@ class Archive:
     tensors: dict[str, TensorSpec]
     parameters: list[str]
     blocks: dict[str, Bytes]
+    file: Bytes
     members: dict[str, Member] = field(default_factory=dict)
     pickles: dict[str, Pickle] = field(default_factory=dict)
     sources: dict[str, bytes] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class Archive:
         trace: TracebackType | None,
     ) -> None:
         self.blocks = {}
+        self.file = self.file[:0].copy()
 
     @property
     def distinct(self) -> list[TensorSpec]:
@@ -128,7 +130,7 @@ def _read_safetensors(path: Path) -> Archive:
             name: TensorSpec(name, info.dtype, info.shape, dense(info.shape), name, 0, False)
             for name, info in file.tensors.items()
         }
-    return Archive("safetensors", specs, [], blocks)
+    return Archive("safetensors", specs, [], blocks, map_file(path))
 
 
 def _read_torch(raw: Bytes) -> Archive:
@@ -146,7 +148,7 @@ def _read_torch(raw: Bytes) -> Archive:
     sources = _read_sources(raw, members) if "constants.pkl" in names else {}
     kind, found = _find_tensors(pickles, sources)
     tensors, parameters = _describe(found, blocks)
-    return Archive(kind, tensors, parameters, blocks, members, pickles, sources)
+    return Archive(kind, tensors, parameters, blocks, raw, members, pickles, sources)
 
 
 def _read_block(raw: Bytes, member: Member) -> Bytes:

@@ -71,8 +71,10 @@ def text_items(record: object) -> dict[str, object] | None:
 
     None for anything else.
     """
-    if isinstance(record, Call):
-        record = Pairs() if record.items is None else record.items
+    if isinstance(record, Call) and record.pair == ("collections", "OrderedDict"):
+        record = record.items or Pairs()
+    elif isinstance(record, Call):
+        record = record.items
     if not isinstance(record, Pairs):
         return None
     entries = {key: value for key, value in record if isinstance(key, str)}
