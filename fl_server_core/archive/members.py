@@ -79,7 +79,10 @@ def read_content(raw: Bytes, member: Member, limit: int) -> bytes:
 def check_content(content: Bytes, member: Member) -> None:
     """Raises `NotAModel` if the member's checksum isn't that of its (inflated) bytes."""
     if zlib.crc32(content.data) != member.crc:
-        raise NotAModel(f"Member '{member.name:.80}' is damaged.")
+        raise NotAModel(
+            f"Member '{member.name:.80}' is damaged, or saved without its CRC-32 "
+            "(torch.serialization.set_crc32_options)."
+        )
 
 
 def _inflate(data: bytes, member: Member) -> bytes:
@@ -177,40 +180,35 @@ def _locate(raw: Bytes, entries: list[_Entry], ends: list[int]) -> Iterator[Memb
 
 def _read_member(raw: Bytes, entry: _Entry, end: int) -> Member:
     name = _read_name(entry.name)
-    start = entry.header + LOCAL.size
-    fields = LOCAL.unpack(raw[entry.header : start].data)
-    mark, _, flags, method, _, _, crc, stored, size, name_size, extra_size = fields
-    local_name = raw[start : start + name_size].tobytes()
-    extra = raw[start + name_size : start + name_size + extra_size].tobytes()
-    size, stored = _read_extra(extra, size, stored)
-    start += name_size + extra_size
+    start, local = _read_header(raw, entry.header)
+    numbers = (entry.crc, entry.stored, entry.size)
     tail = end - start - entry.stored
-    described = bool(flags & 8) and tail > 0
-    local = (mark, flags, method, local_name, *((0, 0, 0) if described else (crc, stored, size)))
-    central = (entry.crc, entry.stored, entry.size)
-    if local != (
-        b"PK\3\4",
-        entry.flags,
-        entry.method,
-        entry.name,
-        *((0, 0, 0) if described else central),
-    ):
+    described = bool(entry.flags & 8) and tail > 0
+    if local != (entry.flags, entry.method, entry.name, *((0, 0, 0) if described else numbers)):
         raise Refused(f"Member '{name:.80}' is described in two ways.")
     if described:
-        _check_descriptor(raw[start + entry.stored : end], central, name)
+        _check_descriptor(raw[start + entry.stored : end], numbers, name)
     elif tail:
         raise Refused(f"Member '{name:.80}' overlaps another or leaves a gap.")
     _check_storing(name, entry)
     crc_field = start + entry.stored + 4 if described else entry.header + 14
-    return Member(
-        name=name,
-        start=start,
-        size=entry.size,
-        stored=entry.stored,
-        deflated=entry.method == DEFLATED,
-        crc=entry.crc,
-        crc_fields=(crc_field, entry.crc_field),
-    )
+    deflated = entry.method == DEFLATED
+    fields = (crc_field, entry.crc_field)
+    return Member(name, start, entry.size, entry.stored, deflated, entry.crc, fields)
+
+
+def _read_header(raw: Bytes, header: int) -> tuple[int, tuple[int | bytes, ...]]:
+    """Where a member's data begin, and what the header in front of them says."""
+    start = header + LOCAL.size
+    fields = LOCAL.unpack(raw[header:start].data)
+    mark, _, flags, method, _, _, crc, stored, size, name_size, extra_size = fields
+    name = raw[start : start + name_size].tobytes()
+    start += name_size
+    extra = raw[start : start + extra_size].tobytes()
+    size, stored = _read_extra(extra, size, stored)
+    if mark != b"PK\3\4":
+        raise NotAModel("The zip file is damaged.")
+    return start + extra_size, (flags, method, name, crc, stored, size)
 
 
 def _check_descriptor(raw: Bytes, central: tuple[int, int, int], name: str) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +34,30 @@ def write_model(template: Path, target: Path, tensors: Iterable[tuple[str, Value
     with read_model(template) as archive:
         if archive.kind not in ("torchscript", "module"):
             raise NotAModel("Loaded torch object is not of expected type.")
-        pending = {spec.name: spec for spec in archive.distinct}
-        changed = {spec.block: archive.members[spec.block] for spec in archive.distinct}
+        specs = archive.distinct
+        changed = {spec.block: archive.members[spec.block] for spec in specs}
     with new_file(target) as file:
         with template.open("rb") as source:
             shutil.copyfileobj(source, file, WINDOW)
         file.flush()
         raw = np.memmap(file, mode="r+")
-        for name, values in tensors:
-            if name not in pending:
-                raise ValueError(f"tensor '{name}' is unknown or came before")
-            spec = pending.pop(name)
+        for spec, values in _matched(specs, tensors):
             _place(_block(raw, changed[spec.block]), spec, values)
-        if pending:
-            raise ValueError(f"tensor '{next(iter(pending))}' is missing")
         for member in changed.values():
             _renew_checksum(raw, member)
         raw.flush()
+
+
+def _matched(
+    specs: list[TensorSpec], tensors: Iterable[tuple[str, Values]]
+) -> Iterator[tuple[TensorSpec, Values]]:
+    pending = {spec.name: spec for spec in specs}
+    for name, values in tensors:
+        if name not in pending:
+            raise ValueError(f"tensor '{name}' is unknown or came before")
+        yield pending.pop(name), values
+    if pending:
+        raise ValueError(f"tensor '{next(iter(pending))}' is missing")
 
 
 def _block(raw: Bytes, member: Member) -> Bytes:

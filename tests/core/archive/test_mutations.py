@@ -64,7 +64,7 @@ def test_mutated_files_are_read_or_refused(saver, tmp_path):
             admit_update(path, reference, tmp_path / "target")
 
     @given(mutations(saver))
-    @settings(max_examples=250, deadline=2000)
+    @settings(max_examples=150, deadline=2000)
     def check(data):
         bad.write_bytes(data)
         for use in (read_all, update_with):
