@@ -5,8 +5,8 @@ import torch
 
 from fl_server_core.models import Model, Training
 from fl_server_core.models.model import ModelKind
-from tests.api.conftest import as_user, body_of, files, load, make_module, saved, scripted, upload
-from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
+from tests.api.conftest import as_user, files, make_module, saved, scripted, upload
+from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory
 
 URL = "/api/models/"
 
@@ -223,108 +223,6 @@ def test_the_list_costs_the_same_for_many(client, user, django_assert_max_num_qu
         assert len(client.get(URL).json()) == 15
 
 
-# --- Downloads ---------------------------------------------------------------------------
-
-
-def test_a_download_is_the_model(client, model):
-    response = client.get(f"{URL}{model.pk}/")
-    assert response.status_code == 200
-    assert response["Content-Type"] == "application/octet-stream"
-    assert response["Content-Disposition"] == f'filename="model-{model.pk}.pt"'
-    assert int(response["Content-Length"]) == model.size
-    assert response["ETag"] == f'"{model.sha256}"'
-    assert torch.equal(load(response).weight, torch.zeros(1, 3))
-
-
-def test_who_accepts_bytes_only_gets_the_model_and_errors_in_json(client, model):
-    accept = {"accept": "application/octet-stream"}
-    response = client.get(f"{URL}{model.pk}/", headers=accept)
-    assert (response.status_code, len(body_of(response))) == (200, model.size)
-    assert client.get(f"{URL}x/", headers=accept).json() == {"detail": "Model x not found."}
-
-
-@pytest.mark.parametrize(
-    ("asked", "first", "last"),
-    [("bytes=0-3", 0, 3), ("bytes=10-", 10, -1), ("bytes=-5", -5, -1), ("bytes=1-999999", 1, -1)],
-)
-def test_a_range_is_a_part(client, model, asked, first, last):
-    whole = body_of(client.get(f"{URL}{model.pk}/"))
-    response = client.get(f"{URL}{model.pk}/", headers={"range": asked})
-    start, stop = first % len(whole), last % len(whole)
-    assert response.status_code == 206
-    assert response["Content-Range"] == f"bytes {start}-{stop}/{len(whole)}"
-    assert body_of(response) == whole[start : stop + 1]
-
-
-@pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=-", "x"])
-def test_a_range_that_makes_no_sense_is_ignored(client, model, asked):
-    response = client.get(f"{URL}{model.pk}/", headers={"range": asked})
-    assert (response.status_code, len(body_of(response))) == (200, model.size)
-
-
-@pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
-def test_a_range_behind_the_end_is_refused(client, model, asked):
-    response = client.get(f"{URL}{model.pk}/", headers={"range": asked})
-    assert response.status_code == 416
-    assert response["Content-Range"] == f"bytes */{model.size}"
-
-
-def test_a_range_of_another_version_is_the_whole(client, model):
-    headers = {"range": "bytes=0-3", "if-range": '"another"'}
-    response = client.get(f"{URL}{model.pk}/", headers=headers)
-    assert (response.status_code, len(body_of(response))) == (200, model.size)
-    headers["if-range"] = f'"{model.sha256}"'
-    response = client.get(f"{URL}{model.pk}/", headers=headers)
-    assert (response.status_code, len(body_of(response))) == (206, 4)
-
-
-def test_who_has_the_file_already_gets_nothing(client, model):
-    response = client.get(f"{URL}{model.pk}/", headers={"if-none-match": f'"{model.sha256}"'})
-    assert (response.status_code, response.content) == (304, b"")
-
-
-def test_head_tells_the_size(client, model):
-    response = client.head(f"{URL}{model.pk}/")
-    assert (response.status_code, response.content) == (200, b"")
-    assert int(response["Content-Length"]) == model.size
-
-
-def test_a_proxy_sends_the_file_where_one_is_set(client, model, settings):
-    settings.FL_ACCEL_PREFIX = "/files/"
-    response = client.get(f"{URL}{model.pk}/")
-    assert response["X-Accel-Redirect"] == f"/files/{model.file.name}"
-    assert response.content == b""
-
-
-def test_a_lost_file_is_a_404(client, model):
-    model.file.storage.delete(model.file.name)
-    response = client.get(f"{URL}{model.pk}/")
-    assert response.status_code == 404
-    assert "is gone" in response.json()["detail"]
-
-
-def test_readers_download_and_strangers_do_not(training, participant, stranger, nobody):
-    url = f"{URL}{training.model_id}/"
-    response = as_user(participant).get(url)
-    assert (response.status_code, len(body_of(response))) == (200, training.model.size)
-    refused = stranger.get(url)
-    assert refused.status_code == 403
-    assert refused.json() == {"detail": "You do not have permission to perform this action."}
-    assert nobody.get(url).status_code == 401
-
-
-@pytest.mark.parametrize("id", ["x", str(uuid.uuid4()), "7", "%00", "a%2Fb", "é", "0" * 300])
-@pytest.mark.parametrize("tail", ["", "metadata/", "metrics/", "preprocessing/"])
-def test_malformed_and_unknown_ids_are_alike(client, id, tail):
-    response = client.get(f"{URL}{id}/{tail}")
-    if "%2F" in id:
-        assert response.status_code == 404
-    else:
-        assert response.status_code == 400
-        assert response.json()["detail"].startswith("Model ")
-        assert response.json()["detail"].endswith(" not found.")
-
-
 # --- Removal -----------------------------------------------------------------------------
 
 
@@ -371,69 +269,3 @@ def test_an_updates_metadata_tells_of_its_base_models_preprocessing(client, user
     update = LocalModelFactory(owner=user, base_model=base)
     answer = client.get(f"{URL}{update.pk}/metadata/").json()
     assert (answer["base_model"], answer["has_preprocessing"]) == (str(base.pk), True)
-
-
-# --- Preprocessing -----------------------------------------------------------------------
-
-
-def put_preprocessing(client, id, file):
-    data = {"model_preprocessing_file": file} if file else {}
-    return client.post(f"{URL}{id}/preprocessing/", data, format="multipart")
-
-
-def test_preprocessing_is_replaced_and_downloaded(client, training, participant):
-    for start_dim in (1, 2):
-        module = torch.nn.Sequential(torch.nn.Flatten(start_dim))
-        response = put_preprocessing(client, training.model_id, saved(module))
-        assert response.status_code == 202
-        assert response.json() == {"detail": "Proprocessing Model Upload Accepted"}
-    response = as_user(participant).get(f"{URL}{training.model_id}/preprocessing/")
-    assert (
-        response["Content-Disposition"] == f'filename="model-{training.model_id}-proprecessing.pt"'
-    )
-    assert load(response)[0].start_dim == 2
-
-
-def test_an_update_answers_with_its_base_models_preprocessing(client, training):
-    put_preprocessing(client, training.model_id, saved(torch.nn.Sequential(torch.nn.Flatten())))
-    update = LocalModelFactory(base_model=training.model)
-    response = client.get(f"{URL}{update.pk}/preprocessing/")
-    assert response["Content-Disposition"] == f'filename="model-{update.pk}-proprecessing.pt"'
-    assert len(load(response)) == 1
-
-
-def test_a_model_without_preprocessing_says_so(client, model):
-    response = client.get(f"{URL}{model.pk}/preprocessing/")
-    assert response.status_code == 404
-    assert response.json() == {"detail": f"Model '{model.pk}' has no preprocessing model defined."}
-
-
-def test_preprocessing_is_the_owners(training, participant, stranger, nobody):
-    for caller in (as_user(participant), stranger):
-        response = put_preprocessing(caller, training.model_id, saved(make_module()))
-        assert response.status_code == 403
-        assert response.json() == {"detail": f"You are not the owner of model {training.model_id}!"}
-    assert stranger.get(f"{URL}{training.model_id}/preprocessing/").status_code == 403
-    assert put_preprocessing(nobody, training.model_id, saved(make_module())).status_code == 401
-
-
-def test_bad_preprocessing_changes_nothing(client, model, user):
-    before = files()
-    missing = put_preprocessing(client, model.pk, None)
-    assert missing.json() == {"detail": "No uploaded file 'model_preprocessing_file' found."}
-    refused = put_preprocessing(client, model.pk, upload(b"no"))
-    assert refused.json()[0].startswith("Invalid preprocessing file: ")
-    update = LocalModelFactory(owner=user)
-    local = put_preprocessing(client, update.pk, saved(make_module()))
-    assert local.json() == {"detail": f"GlobalModel {update.pk} not found."}
-    model.refresh_from_db()
-    assert (model.preprocessing_file.name, files()) == ("", before)
-
-
-def test_only_involved_users_read_an_update(client, training, participant, stranger):
-    other = UserFactory()
-    training.participants.add(other)
-    update = LocalModelFactory(base_model=training.model, owner=participant)
-    for caller in (client, as_user(participant), as_user(other)):
-        assert caller.get(f"{URL}{update.pk}/metadata/").status_code == 200
-    assert stranger.get(f"{URL}{update.pk}/metadata/").status_code == 403
