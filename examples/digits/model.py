@@ -16,13 +16,13 @@ def digits_net(seed: int) -> torch.jit.ScriptModule:
     torch.manual_seed(seed)
     return torch.jit.script(
         nn.Sequential(
-            nn.Conv2d(1, 16, kernel_size=3, padding=1),
+            nn.Conv2d(1, 32, kernel_size=3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
-            nn.Conv2d(16, 32, kernel_size=3, padding=1),
+            nn.Conv2d(32, 64, kernel_size=3, padding=1),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(32 * 4 * 4, 10),
+            nn.Linear(64 * 4 * 4, 10),
         )
     )
 

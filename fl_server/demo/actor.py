@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter, Retry
 
-from fl_server.demo.children import DemoError
+from fl_server.demo.children import PATIENCE_SECONDS, DemoError
 from fl_server.demo.progress import Progress
-
-REGISTRATION_SECONDS = 60
 
 
 class Actor:
@@ -20,6 +19,8 @@ class Actor:
     def __init__(self, server: str) -> None:
         self.api = f"{server}/api"
         self.session = requests.Session()
+        retry = Retry(5, backoff_factor=0.2, status_forcelist=[503], allowed_methods=None)
+        self.session.mount(server, HTTPAdapter(max_retries=retry))
         self.clients: dict[str, str] = {}
         """Names of the clients by their ids."""
         form = {"username": "actor", "password": secrets.token_urlsafe(), "actor": True}
@@ -38,12 +39,12 @@ class Actor:
 
     def wait_for_clients(self, names: Collection[str], check: Callable[[], None]) -> None:
         """Wait until users of these names have registered; `check` raises when in vain."""
-        deadline = time.monotonic() + REGISTRATION_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while len(self.clients) < len(names):
             check()
             if time.monotonic() > deadline:
-                raise DemoError(f"A client didn't register within {REGISTRATION_SECONDS} s.")
-            time.sleep(0.1)
+                raise DemoError(f"A client didn't register within {PATIENCE_SECONDS} s.")
+            time.sleep(0.3)
             users = self.ask("GET", "/users/").json()
             self.clients = {u["id"]: u["username"] for u in users if u["username"] in names}
 

@@ -10,6 +10,8 @@ from typing import Self
 
 from fl_server.processes import die_with_parent
 
+PATIENCE_SECONDS = 120
+"""So long the demo waits for anything to happen."""
 GRACE_SECONDS = 15
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fl_server.demo.actor import Actor
-from fl_server.demo.children import Children, DemoError
+from fl_server.demo.children import PATIENCE_SECONDS, Children, DemoError
 from fl_server.demo.progress import Progress, Shard, read_shards
 from fl_server.demo.report import Result
 from fl_server.demo.view import LiveView, PlainView
@@ -20,9 +20,9 @@ EXAMPLE = ROOT / "examples" / "digits"
 EPOCHS = 5
 """Passes over its data that a client makes in a round."""
 PROXIMAL_MU = 0.01
-START_SECONDS = 60
-STALL_SECONDS = 60
 POLL_SECONDS = 0.1
+FRAMES = 3
+"""So often is the picture drawn for each time that the server is asked."""
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,20 @@ class Demo:
         return self._compare(shards, progress)
 
     def _deal(self) -> list[Shard]:
-        seed = ("--seed", self.plan.seed)
-        self.children.run(
-            "data", EXAMPLE / "data.py", self.slices, "--of", self.plan.clients, *seed
-        )
+        clients, seed = ("--of", self.plan.clients), ("--seed", self.plan.seed)
+        self.children.run("data", EXAMPLE / "data.py", self.slices, *clients, *seed)
         self.children.run("model", EXAMPLE / "model.py", self.initial, *seed)
         return read_shards(self.slices, self.plan.clients)
 
     def _await_server(self) -> str:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             log = self.children.log("server").read_text()
             if ready := re.search(r"^ready (\S+)$", log, re.MULTILINE):
                 return ready[1]
             self.children.check()
             time.sleep(POLL_SECONDS)
-        raise DemoError(f"The server wasn't ready within {START_SECONDS} s.")
+        raise DemoError(f"The server wasn't ready within {PATIENCE_SECONDS} s.")
 
     def _gather(self, shards: list[Shard]) -> Actor:
         mu = PROXIMAL_MU if self.plan.method == "FedProx" else 0.0
@@ -97,12 +95,13 @@ class Demo:
             while progress is None or not progress.over:
                 self.children.check()
                 before, progress = progress, actor.progress()
-                shown.show(progress)
+                for _ in range(FRAMES):
+                    shown.show(progress)
+                    time.sleep(POLL_SECONDS)
                 if progress != before:
                     changed = time.monotonic()
-                elif time.monotonic() > changed + STALL_SECONDS:
-                    raise DemoError(f"Nothing has happened for {STALL_SECONDS} s.")
-                time.sleep(POLL_SECONDS)
+                elif time.monotonic() > changed + PATIENCE_SECONDS:
+                    raise DemoError(f"Nothing has happened for {PATIENCE_SECONDS} s.")
         if progress.state == "E":
             raise DemoError(f"The training ended in an error: {progress.reason}")
         return progress
