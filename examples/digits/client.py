@@ -12,6 +12,7 @@ import json
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -75,10 +76,7 @@ class Client:
         self.ask("POST", f"{path}metrics/", data=form)
 
     def download(self, path: str) -> nn.Module:
-        """Load the model, a TorchScript archive: it brings no Python of its author's along.
-
-        A pickled module does (torch.load with weights_only=False): only from people you trust.
-        """
+        """Load a TorchScript archive: unlike a pickled module it runs no Python of its author's."""
         return torch.jit.load(io.BytesIO(self.ask("GET", path).content), "cpu")
 
 
@@ -108,7 +106,9 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
 def pull(client: Client) -> Iterator[dict[str, Any]]:
     """Ask for notifications, oldest first."""
     while True:
-        yield from client.ask("GET", "/notifications/", params={"wait": 25}).json()
+        items = client.ask("GET", "/notifications/", params={"wait": 25}).json()
+        yield from items
+        time.sleep(0 if items else 1)  # a busy server may not wait
 
 
 def listen() -> tuple[str, Iterator[dict[str, Any]]]:
@@ -138,8 +138,7 @@ if __name__ == "__main__":
     parser.add_argument("--proximal-mu", type=float, default=0.0, help="above 0: FedProx")
     options = parser.parse_args()
     client = Client(options.server, options.data, options.epochs, options.proximal_mu)
-    pulls = options.pull or options.token
-    endpoint, notifications = ("", pull(client)) if pulls else listen()
+    endpoint, notifications = ("", pull(client)) if options.pull or options.token else listen()
     if options.name:
         form = {"username": options.name, "password": secrets.token_urlsafe(), "client": True}
         user = client.ask("POST", "/users/", json=form | {"message_endpoint": endpoint}).json()

@@ -42,6 +42,14 @@ def serving(server, archive):
     return server
 
 
+@pytest.fixture
+def pauses(monkeypatch):
+    """How long was waited each time, without waiting."""
+    waited = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    return waited
+
+
 def notification(kind, **body):
     body = {"global_model_uuid": "m"} | body
     return {"notification_type": kind, "training_uuid": "t", "body": body}
@@ -112,7 +120,7 @@ def test_a_repeat_that_the_server_refuses_does_no_harm(participant, serving, cap
     assert "not currently in round 3" in capsys.readouterr().out
 
 
-def test_a_pulled_notification_is_ticked_off_when_its_work_is_done(participant, serving):
+def test_a_pulled_notification_is_ticked_off_when_its_work_is_done(participant, serving, pauses):
     inbox = f"{URL}/api/notifications/"
     serving.get(inbox, json=[])
     serving.get(inbox, json=[UPDATE | {"id": "n1"}, FINISHED | {"id": "n2"}])
@@ -127,6 +135,7 @@ def test_a_pulled_notification_is_ticked_off_when_its_work_is_done(participant, 
         "POST /api/notifications/n1/ack/",
         "POST /api/notifications/n2/ack/",
     ]
+    assert pauses == [1]  # after the empty answer
 
 
 def test_a_server_that_stumbles_is_asked_again(participant, serving):
@@ -134,14 +143,6 @@ def test_a_server_that_stumbles_is_asked_again(participant, serving):
     serving.post(MODEL, status=201, json={})
     participant.take_part(iter([UPDATE]))
     assert made(serving) == ["GET /api/models/m/"] + 2 * ["POST /api/models/m/"]
-
-
-@pytest.fixture
-def pauses(monkeypatch):
-    """How long was waited before each retry, without waiting."""
-    waited = []
-    monkeypatch.setattr("urllib3.util.retry.time.sleep", waited.append)
-    return waited
 
 
 @pytest.fixture
