@@ -3,6 +3,8 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 import admitted_lists
 import pytest
 
+from tests.vision import import_torchvision
+
 
 def checked_in_globals(of_torchvision):
     rows = admitted_lists.checked_in("globals.txt")
@@ -15,7 +17,7 @@ def test_the_globals_are_those_of_the_installed_torch():
 
 
 def test_the_globals_are_those_of_torchvision_where_it_is_installed():
-    pytest.importorskip("torchvision")
+    import_torchvision()
     expected = {" ".join(pair) for pair in admitted_lists.torchvision_globals()}
     assert checked_in_globals(of_torchvision=True) == expected
 
