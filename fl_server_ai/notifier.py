@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from fl_server_ai import hints
 from fl_server_core.models import Notification, Training, User
-from fl_server_core.models.notification import NotificationType
+from fl_server_core.models.notification import NotificationQuerySet, NotificationType
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,14 @@ def owe(training: Training, kind: NotificationType, receivers: Iterable[User]) -
         for receiver in receivers
     )
     hints.on_commit("dispatch", str(training.pk))
+
+
+def owe_again(notifications: NotificationQuerySet) -> int:
+    """Make messages pending again, whatever became of them; return how many."""
+    fetched = notifications.filter(receiver__message_endpoint="")
+    again = {"deliveries": 0, "delivered_at": None, "failed_at": None, "error": ""}
+    posted = notifications.exclude(pk__in=fetched.values("pk"))
+    return fetched.update(**again) + posted.update(**again, next_attempt_at=Now())
 
 
 def dispatch(training_id: UUID | None = None) -> None:

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from fl_server_ai import hints, notifier
-from fl_server_ai.turnout import REQUESTS, asks_now, round_updates, turnout
+from fl_server_ai.turnout import REQUESTS, asks_now, round_requests, round_updates, turnout
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Model, Notification, Training, User
@@ -169,6 +169,15 @@ class ModelTrainer:
         if refused and asks_now(self.training, notification):
             self.remove_participants([notification.receiver])
         self.judge()
+
+    def ask_again(self) -> int:
+        """Owe the present call anew to those who haven't answered it; return to how many."""
+        count = turnout(self.training)
+        silent = count.asked - count.answered
+        requests = round_requests(self.training).filter(receiver__in=silent)
+        asked = notifier.owe_again(requests)
+        hints.on_commit("dispatch", str(self.training.pk))
+        return asked
 
     # --- Rounds --------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fl_server_core.models import LocalModel, Metric, Notification, Training
 from fl_server_core.models.model import ModelQuerySet
-from fl_server_core.models.notification import NotificationType
+from fl_server_core.models.notification import NotificationQuerySet, NotificationType
 from fl_server_core.models.training import Phase
 
 # What asks the participants for what a phase waits for.
@@ -37,19 +37,24 @@ class Turnout:
 
 def turnout(training: Training) -> Turnout:
     """Count the present phase, from the rows alone."""
-    requests = training.notifications.filter(
+    failed = dict(round_requests(training).values_list("receiver", "failed_at"))
+    return Turnout(
+        asked=frozenset(failed),
+        unreachable=frozenset(pk for pk, failed_at in failed.items() if failed_at),
+        answered=frozenset(_answerers(training)),
+    )
+
+
+def round_requests(training: Training) -> NotificationQuerySet:
+    """Return what asked the present participants for what the training waits for."""
+    requests: NotificationQuerySet = training.notifications.filter(
         type=REQUESTS.get(Phase(training.phase), ""),
         round=training.round,
         attempt=training.attempt,
         receiver__in=training.participants.all(),
         withdrawn_at=None,
     )
-    failed = dict(requests.values_list("receiver", "failed_at"))
-    return Turnout(
-        asked=frozenset(failed),
-        unreachable=frozenset(pk for pk, failed_at in failed.items() if failed_at),
-        answered=frozenset(_answerers(training)),
-    )
+    return requests
 
 
 def _answerers(training: Training) -> Iterable[uuid.UUID]:

@@ -368,3 +368,28 @@ def test_a_failed_training_calls_nobody_any_more(training, participants, move):
 def test_a_training_that_is_gone_can_not_be_locked(db):
     with pytest.raises(Training.DoesNotExist), ModelTrainer.locked(uuid.uuid4()):
         pass
+
+
+# --- After a restore ----------------------------------------------------------------
+
+
+def test_those_who_have_not_answered_are_asked_again(
+    training, participants, move, update, sent, django_capture_on_commit_callbacks
+):
+    move("start")
+    update(participants[0])
+    training.notifications.update(delivered_at=timezone.now(), next_attempt_at=None)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert move("ask_again") == 1
+    assert [m.receiver for m in training.notifications.due()] == [participants[1]]
+    assert sent == [("dispatch", str(training.pk))]
+
+
+def test_somebody_who_fetches_finds_the_call_again(training, participants, move):
+    participants[0].message_endpoint = ""
+    participants[0].save()
+    move("start")
+    training.notifications.update(delivered_at=timezone.now(), next_attempt_at=None)
+    move("ask_again")
+    (call,) = participants[0].notifications.pending()
+    assert (call.type, call.next_attempt_at) == ("UPDATE_ROUND_START", None)
