@@ -10,8 +10,9 @@ from django.core.management import execute_from_command_line
 if __name__ == "__main__":
     # The settings ask for the folder before any command has read its arguments.
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--data-dir", default=None)
-    if data_dir := parser.parse_known_args()[0].data_dir:
-        os.environ["FL_DATA_DIR"] = data_dir
+    parser.add_argument("--data-dir")
+    options, arguments = parser.parse_known_args()
+    if options.data_dir:
+        os.environ["FL_DATA_DIR"] = options.data_dir
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fl_server.settings")
-    execute_from_command_line(sys.argv)
+    execute_from_command_line([sys.argv[0], *arguments])
