@@ -72,11 +72,11 @@ class ModelTrainer:
         """Begin a transaction on this training; raise Training.DoesNotExist if it is gone.
 
         The lock is for two last answers at once: without it each would see the other's
-        row as missing, and neither would end the phase.
+        row as missing, and neither would end the phase. No other row may come along in the
+        query: PostgreSQL would return it as it was before the wait for the lock.
         """
         with transaction.atomic():
-            rows = Training.objects.select_for_update(of=("self",))
-            yield cls(rows.select_related("model", "actor").get(pk=training_id))
+            yield cls(Training.objects.select_for_update().get(pk=training_id))
 
     # --- What participants and actors do -------------------------------------------
 
