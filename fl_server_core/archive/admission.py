@@ -2,7 +2,7 @@
 
 Uploaded bytes are never handed on: what is checked is written into a fresh archive, from
 members known by their exact names. Its pickles are the checked ones byte for byte, see
-`pickles`; its code is stored as it was inflated; its blocks are those that the pickles name.
+`pickles`; its code is stored with zeros for what it left uninitialised; its blocks are those that the pickles name.
 """
 
 import re
@@ -19,6 +19,7 @@ from fl_server_core.archive.admitted import (
     check_globals,
     check_script_globals,
     check_state,
+    zeroed,
 )
 from fl_server_core.archive.dtypes import DTYPES, STORAGES
 from fl_server_core.archive.errors import NotAModel, Refused
@@ -61,6 +62,7 @@ def admit_model(source: Path, target: Path, *, extra_globals: Collection[Pair] =
     with read_model(source) as archive:
         if archive.kind not in ("torchscript", "module"):
             raise NotAModel("Loaded torch object is not of expected type.")
+        archive.sources = zeroed(archive.sources)  # what is checked and written from here on
         _check_members(archive)
         for name, pickle in archive.pickles.items():
             _check_pickle(archive, pickle, FOLDERS[name])
