@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from django.apps import apps
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
+from django.db import models
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
-
-from fl_server_core.models import Model
 
 ORPHAN_AGE = timedelta(hours=1)
 
@@ -90,11 +90,19 @@ def remove_orphans() -> int:
     limit = timezone.now() - ORPHAN_AGE
     names = default_storage.listdir("")[1]
     orphans = {name for name in names if default_storage.get_modified_time(name) < limit}
-    for field in ("file", "preprocessing_file"):
-        orphans -= set(Model.objects.exclude(**{field: ""}).values_list(field, flat=True))
+    for model, field in _file_fields():
+        rows = model._default_manager.exclude(**{field.name: ""})
+        orphans -= set(rows.values_list(field.name, flat=True))
     for name in orphans:
         default_storage.delete(name)
     return len(orphans) + _remove_old_scratch(limit.timestamp())
+
+
+def _file_fields() -> Iterator[tuple[type[models.Model], models.FileField]]:
+    for model in apps.get_app_config("fl_server_core").get_models():
+        for field in model._meta.local_concrete_fields:  # a proxy has none of its own
+            if isinstance(field, models.FileField):
+                yield model, field
 
 
 def _remove_old_scratch(limit: float) -> int:

@@ -1,7 +1,8 @@
-"""The rows: users, models, trainings, metrics, notifications."""
+"""The rows: users, models, trainings, what participants report, notifications."""
 
 from fl_server_core.models.metric import Metric
 from fl_server_core.models.model import GlobalModel, LocalModel, MeanModel, Model, SWAGModel
+from fl_server_core.models.moments import Moments
 from fl_server_core.models.notification import Notification
 from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
@@ -12,6 +13,7 @@ __all__ = [
     "MeanModel",
     "Metric",
     "Model",
+    "Moments",
     "Notification",
     "SWAGModel",
     "Training",

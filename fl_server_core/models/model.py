@@ -69,6 +69,11 @@ class Model(models.Model):
     preprocessing_file = models.FileField(blank=True)
     preprocessing_sha256 = models.CharField(max_length=64, blank=True)
 
+    swag_first_moment = models.FileField(
+        blank=True, help_text="Mean of the weights over the participants' training."
+    )
+    swag_second_moment = models.FileField(blank=True, help_text="Mean of the squared weights.")
+
     members = models.ManyToManyField(
         "self", symmetrical=False, blank=True, related_name="mean_models"
     )

@@ -26,6 +26,7 @@ class Phase(models.TextChoices):
 
     NONE = "", "nothing"
     UPDATE = "update", "updates of the model"
+    SWAG = "swag", "SWAG moments"
     TEST = "test", "metrics of the model"
 
 
