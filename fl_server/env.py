@@ -83,6 +83,12 @@ def items(name: str) -> list[str]:
     return [part.strip() for part in text(name).replace(",", "\n").splitlines() if part.strip()]
 
 
+def expect_none(prefix: str, *, without: str) -> None:
+    """Note the variables of this prefix: none is of use without that one."""
+    names = sorted(name for name in os.environ if name.startswith(prefix) and text(name))
+    problems.extend(f"{name} is set, but {without} is not." for name in names)
+
+
 def _parsed(name: str, default: T, parse: Callable[[str], T], wanted: str) -> T:
     value = text(name)
     if not value:

@@ -3,7 +3,8 @@
     python -m fl_server.processes NAME [ARGUMENT...]
 
 becomes the process of that name. `manage.py serve` runs all of them on one machine; where
-something else supervises (docker compose), it runs this line for each.
+something else supervises (docker compose), it runs this line for each, and settings that can't
+be used end it with a sentence.
 """
 
 import os
@@ -12,6 +13,7 @@ import sys
 from contextlib import suppress
 
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
+from django.core.management import execute_from_command_line
 
 SUPERVISOR = "FL_SUPERVISOR_PID"
 """Names the process without which the started one must not live; unset where none is."""
@@ -39,12 +41,19 @@ QUEUES = ("rounds", "notify", "serving")
 def become(name: str, *arguments: str) -> None:
     """Replace this process by the named one; it dies with the supervisor if there is one."""
     supervisor = os.environ.get(SUPERVISOR)
-    if supervisor:
+    if supervisor:  # it has checked the settings
         die_with_parent()  # outlives the exec
         if os.getppid() != int(supervisor):  # it died before
             sys.exit(1)
+    else:
+        _check_settings()
     command = (sys.executable, "-m", *COMMANDS[name], *arguments)
     os.execv(command[0], command)  # noqa: S606 (no shell is wanted)
+
+
+def _check_settings() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fl_server.settings")
+    execute_from_command_line(["manage.py", "check"])
 
 
 def die_with_parent() -> None:

@@ -1,9 +1,11 @@
 """Django's settings, all of them; every choice comes from the environment.
 
 Without any variable the server runs embedded: SQLite, a broker made of files, everything
-under `FL_DATA_DIR`. `FL_POSTGRES_HOST` and `FL_REDIS_HOST` name servers to use instead.
+under `FL_DATA_DIR`. `FL_POSTGRES_HOST`, `FL_REDIS_HOST` and `FL_S3_BUCKET` name servers to use
+instead.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,15 @@ CORS_ALLOWED_ORIGIN_REGEXES = env.items("CORS_ALLOWED_ORIGIN_REGEXES")
 CORS_ALLOW_ALL_ORIGINS = env.boolean("CORS_ALLOW_ALL_ORIGINS", default=False)
 CORS_ALLOW_CREDENTIALS = env.boolean("CORS_ALLOW_CREDENTIALS", default=False)
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
+
+# Behind a proxy that ends TLS and always sets X-Forwarded-Proto. Off, plain http works.
+FL_TLS = env.boolean("FL_TLS", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FL_TLS else None
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FL_TLS
+SECURE_REDIRECT_EXEMPT = ["^health/"]  # asked from inside, where nothing is encrypted
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if FL_TLS else 0
+# Subdomains and the lists in browsers: what else runs on this domain isn't ours to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 AUTH_USER_MODEL = "fl_server_core.User"
 FL_PASSWORD_RULES = env.boolean("FL_PASSWORD_RULES", default=bool(POSTGRES_HOST))
@@ -91,6 +102,7 @@ TEMPLATES = [
 ROOT_URLCONF = "fl_server.urls"
 WSGI_APPLICATION = "fl_server.wsgi.application"
 STATIC_URL = "/static/"
+STATIC_ROOT = env.text("FL_STATIC_DIR") or None  # collectstatic fills it, for a proxy to send
 WHITENOISE_USE_FINDERS = True  # no collectstatic step on a laptop
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -109,6 +121,8 @@ SQLITE: dict[str, Any] = {
         "init_command": "PRAGMA journal_mode=WAL",
     },
 }
+FL_WEB_WORKERS = env.integer("FL_WEB_WORKERS", 2, minimum=1)
+FL_WEB_THREADS = env.integer("FL_WEB_THREADS", 16, minimum=1)
 POSTGRES: dict[str, Any] = {
     "ENGINE": "django.db.backends.postgresql",
     "HOST": POSTGRES_HOST,
@@ -116,19 +130,47 @@ POSTGRES: dict[str, Any] = {
     "NAME": env.text("FL_POSTGRES_DBNAME", "fl"),
     "USER": env.text("FL_POSTGRES_USER", "fl"),
     "PASSWORD": env.secret("FL_POSTGRES_PASSWD"),
-    "OPTIONS": {"pool": True},
+    "CONN_HEALTH_CHECKS": True,  # the server may have been restarted
+    # Of each process: one for every thread that serves, or delivers, and for health checks.
+    "OPTIONS": {"pool": {"min_size": 1, "max_size": max(FL_WEB_THREADS, 16) + 2, "timeout": 10}},
 }
+if not POSTGRES_HOST:
+    env.expect_none("FL_POSTGRES_", without="FL_POSTGRES_HOST")
 DATABASES = {"default": POSTGRES if POSTGRES_HOST else SQLITE}
 
 MODEL_DIR = DATA_DIR / "models"
-STORAGES = {
-    "default": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": MODEL_DIR},
+FOLDER: dict[str, Any] = {
+    "BACKEND": "django.core.files.storage.FileSystemStorage",
+    "OPTIONS": {"location": MODEL_DIR},
+}
+S3_BUCKET = env.text("FL_S3_BUCKET")
+S3_ENDPOINT_URL = env.text("FL_S3_ENDPOINT_URL")
+S3: dict[str, Any] = {
+    "BACKEND": "storages.backends.s3.S3Storage",
+    "OPTIONS": {
+        "bucket_name": S3_BUCKET,
+        "endpoint_url": S3_ENDPOINT_URL or None,
+        "region_name": env.text("FL_S3_REGION") or None,
+        # Without keys boto3 looks for some where it always does, the machine's role included.
+        "access_key": env.secret("FL_S3_ACCESS_KEY") or None,
+        "secret_key": env.secret("FL_S3_SECRET_KEY") or None,
+        # Servers other than Amazon's rarely have a host name for each bucket.
+        "addressing_style": "path" if S3_ENDPOINT_URL else None,
+        "max_memory_size": 1024**2,  # of a file on its way to the disk
     },
+}
+if not S3_BUCKET:
+    env.expect_none("FL_S3_", without="FL_S3_BUCKET")
+elif find_spec("boto3") is None:
+    env.problems.append("FL_S3_BUCKET needs boto3: install fl-server[s3].")
+if (S3["OPTIONS"]["access_key"] is None) != (S3["OPTIONS"]["secret_key"] is None):
+    env.problems.append("Set both FL_S3_ACCESS_KEY and FL_S3_SECRET_KEY, or none.")
+STORAGES = {
+    "default": S3 if S3_BUCKET else FOLDER,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-# Inside the storage folder, so that a finished file is moved there and not copied.
+# Inside the storage folder, so that a finished file is moved there and not copied; with S3
+# the local copies lie here.
 SCRATCH_DIR = MODEL_DIR / "scratch"
 SCRATCH_DIR.mkdir(parents=True, exist_ok=True)
 
@@ -136,6 +178,8 @@ SCRATCH_DIR.mkdir(parents=True, exist_ok=True)
 REDIS_URL = env.secret("FL_REDIS_LOCATION")
 if REDIS_HOST and not REDIS_URL:
     REDIS_URL = f"redis://{REDIS_HOST}:{env.integer('FL_REDIS_PORT', 6379, minimum=1)}"
+if not REDIS_URL:
+    env.expect_none("FL_REDIS_", without="FL_REDIS_HOST")
 REDIS_TIMEOUTS = {"socket_connect_timeout": 1, "socket_timeout": 5}
 
 BROKER_DIR = DATA_DIR / "broker"
@@ -188,6 +232,7 @@ CELERY_TASK_ROUTES = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+CELERY_BEAT_SYNC_EVERY = 15  # tasks, half a minute: the file's age tells whether beat lives
 CELERY_BEAT_SCHEDULE = {
     # A sweep that waited is dropped: the next one is on its way.
     "sweep": {"task": "fl_server_ai.tasks.sweep", "schedule": 2.0, "options": {"expires": 2}},
@@ -198,10 +243,6 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
-# --- The web processes ---------------------------------------------------------------
-FL_WEB_WORKERS = env.integer("FL_WEB_WORKERS", 2, minimum=1)
-FL_WEB_THREADS = env.integer("FL_WEB_THREADS", 16, minimum=1)
-
 # --- Uploads -------------------------------------------------------------------------
 FL_MAX_UPLOAD_BYTES = env.integer("FL_MAX_UPLOAD_BYTES", 4 * 1024**3, minimum=1)
 FL_MODEL_CLASSES = env.items("FL_MODEL_CLASSES")  # "module:ClassName", beyond the list
@@ -211,6 +252,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2  # all of a body but its files
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 # A proxy's internal location for MODEL_DIR: the proxy then sends the files.
 FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
+if FL_ACCEL_PREFIX and S3_BUCKET:
+    env.problems.append("FL_ACCEL_PREFIX is of no use with FL_S3_BUCKET: unset one of them.")
 
 # --- The API -------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -1,0 +1,102 @@
+"""What the environment makes of the settings, read by a process that starts."""
+
+import os
+import secrets
+import subprocess
+import sys
+
+import pytest
+
+from tests.compose import ROOT
+
+KEY = secrets.token_urlsafe(50)
+PRODUCTION = {
+    "FL_POSTGRES_HOST": "db",
+    "FL_REDIS_HOST": "redis",
+    "FL_DJANGO_SECRET_KEY": KEY,
+    "FL_DJANGO_ALLOWED_HOSTS": "fl.example.org",
+}
+S3 = {"FL_S3_BUCKET": "models"}
+
+
+def run(folder, *command, **environment):
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"FL_DATA_DIR": str(folder)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def check_deploy(folder, **environment):
+    command = ("-W", "error", "manage.py", "check", "--deploy", "--fail-level", "WARNING")
+    return run(folder, *command, **environment)
+
+
+def test_a_deployment_behind_tls_has_nothing_to_be_warned_of(tmp_path):
+    done = check_deploy(tmp_path, **PRODUCTION, FL_TLS="true")
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_that_speaks_plain_http_is_warned_of_that_alone(tmp_path):
+    done = check_deploy(tmp_path, **PRODUCTION)
+    warned = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("?: ")]
+    assert warned == [f"(security.W0{number})" for number in ("04", "08", "12", "16")]
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        (
+            {"FL_POSTGRES_HOST": "db"},
+            "Set FL_DJANGO_SECRET_KEY or FL_DJANGO_SECRET_KEY_FILE.",
+        ),
+        (
+            {"FL_POSTGRES_PASSWD_FILE": "/dev/null"},
+            "FL_POSTGRES_PASSWD_FILE is set, but FL_POSTGRES_HOST is not.",
+        ),
+        ({"FL_REDIS_PORT": "1"}, "FL_REDIS_PORT is set, but FL_REDIS_HOST is not."),
+        ({"FL_S3_REGION": "eu"}, "FL_S3_REGION is set, but FL_S3_BUCKET is not."),
+        (
+            S3 | {"FL_S3_ACCESS_KEY": "key"},
+            "Set both FL_S3_ACCESS_KEY and FL_S3_SECRET_KEY, or none.",
+        ),
+        (
+            S3 | {"FL_ACCEL_PREFIX": "/files/"},
+            "FL_ACCEL_PREFIX is of no use with FL_S3_BUCKET: unset one of them.",
+        ),
+        ({"FL_TLS": "perhaps"}, "FL_TLS must be true or false, not 'perhaps'."),
+    ],
+)
+def test_settings_that_contradict_each_other_stop_the_start(tmp_path, environment, sentence):
+    done = run(tmp_path, "-m", "fl_server.processes", "web", **environment)
+    problems = [line for line in done.stderr.splitlines() if line.startswith("?: ")]
+    assert (done.returncode, problems) == (1, [f"?: (fl_server.E001) {sentence}"])
+
+
+def test_s3_without_its_library_is_told(tmp_path):
+    code = (
+        "import sys; sys.modules['boto3'] = None\n"
+        "from django.core.management import execute_from_command_line as run\n"
+        "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'fl_server.settings'\n"
+        "run(['manage.py', 'check'])"
+    )
+    done = run(tmp_path, "-c", code, **S3)
+    assert "(fl_server.E001) FL_S3_BUCKET needs boto3: install fl-server[s3]." in done.stderr
+    assert done.returncode == 1
+
+
+def test_redis_is_broker_and_cache_wherever_its_location_says(tmp_path):
+    code = (
+        "import django; from django.conf import settings as s; django.setup()\n"
+        "print(s.CELERY_BROKER_URL, s.CACHES['default']['LOCATION'])"
+    )
+    settings = {"DJANGO_SETTINGS_MODULE": "fl_server.settings"}
+    (tmp_path / "url").write_text("redis://:word@cache:1/\n")
+    host = run(tmp_path, "-c", code, FL_REDIS_HOST="redis", FL_REDIS_PORT="7", **settings)
+    url = run(tmp_path, "-c", code, FL_REDIS_LOCATION_FILE=str(tmp_path / "url"), **settings)
+    assert host.stdout == "redis://redis:7 redis://redis:7\n"
+    assert url.stdout == "redis://:word@cache:1/ redis://:word@cache:1/\n"
