@@ -4,6 +4,7 @@ import logging
 from uuid import UUID
 
 from fl_server_ai import notifier
+from fl_server_ai.posting import Unreachable
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.models import Notification, Training
 
@@ -17,7 +18,7 @@ def deliver(training_id: UUID, receiver_id: UUID) -> None:
             notifier.post(notification)
         except notifier.Refused as error:
             _give_up(notification, str(error), refused=True)
-        except notifier.Unreachable as error:
+        except Unreachable as error:
             if notification.deliveries <= notifier.RETRIES:
                 notifier.retry_later(notification, str(error))
             else:

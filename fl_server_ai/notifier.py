@@ -10,12 +10,11 @@ from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
-import requests
 from django.conf import settings
 from django.db.models import F, Max
 from django.db.models.functions import Now
 
-from fl_server_ai import hints
+from fl_server_ai import hints, posting
 from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.notification import NotificationQuerySet, NotificationType
 
@@ -31,10 +30,6 @@ ROUND_TYPES = (
 
 class Refused(Exception):
     """The receiver answered with an error status."""
-
-
-class Unreachable(Exception):
-    """The receiver gave no answer."""
 
 
 def owe(training: Training, kind: NotificationType, receivers: Iterable[User]) -> None:
@@ -98,20 +93,13 @@ def claim_next(training_id: UUID, receiver_id: UUID) -> Notification | None:
 
 def post(notification: Notification) -> None:
     """Post the message to its receiver; raise Refused or Unreachable when it isn't accepted."""
-    try:
-        with requests.Session() as session:
-            session.trust_env = False  # no proxy, no .netrc: nothing of ours goes along
-            answer = session.post(
-                notification.receiver.message_endpoint,
-                json=notification.message,
-                timeout=settings.FL_NOTIFY_TIMEOUT_SECONDS,
-                stream=True,  # whatever the answer's body holds, it isn't read
-            )
-            answer.close()
-    except (requests.RequestException, ValueError, OSError) as error:
-        raise Unreachable(type(error).__name__) from error
-    if not 200 <= answer.status_code < 300:
-        raise Refused(f"HTTP {answer.status_code}")
+    status = posting.post(
+        notification.receiver.message_endpoint,
+        notification.message,
+        seconds=settings.FL_NOTIFY_TIMEOUT_SECONDS,
+    )
+    if not 200 <= status < 300:
+        raise Refused(f"HTTP {status}")
 
 
 def mark_delivered(notification: Notification) -> None:

@@ -1,0 +1,159 @@
+"""What a receiver may do to us: nothing that takes long, much memory or our credentials."""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from fl_server_ai import posting
+from fl_server_ai.posting import Unreachable, post
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@contextmanager
+def endpoint(answer):
+    """Yield the URL of a receiver that takes one connection, and the requests it has read."""
+    seen = []
+
+    def serve():
+        try:
+            connection = listener.accept()[0]
+        except OSError:
+            return
+        with connection:
+            connection.settimeout(30)
+            seen.append(connection.recv(65536))
+            with suppress(OSError):  # it was cut
+                answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/", seen
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def sends(data):
+    return lambda connection: connection.sendall(data)
+
+
+def for_ever(chunk, first=b"", pause=0.0):
+    """Send chunk after chunk; only a cut ends it."""
+
+    def answer(connection):
+        connection.sendall(first)
+        while True:
+            connection.sendall(chunk)
+            time.sleep(pause)
+
+    return answer
+
+
+def test_a_message_is_posted_as_json():
+    with endpoint(sends(OK)) as (url, seen):
+        assert post(url, {"a": 1}, seconds=10) == 200
+    head, body = seen[0].split(b"\r\n\r\n")
+    assert head.startswith(b"POST / HTTP/1.1\r\n")
+    assert b"\r\nContent-Type: application/json" in head
+    assert json.loads(body) == {"a": 1}
+
+
+def test_nothing_of_ours_goes_along(monkeypatch, tmp_path):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login us password secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("http_proxy", "http://us:secret@127.0.0.1:1/")
+    with endpoint(sends(OK)) as (url, seen):
+        assert post(url, {}, seconds=10) == 200
+    assert b"uthorization" not in seen[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        for_ever(b"x", pause=0.05),
+        for_ever(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.05),
+        lambda connection: connection.recv(1),
+    ],
+    ids=["status", "continue", "silence"],
+)
+def test_a_receiver_that_never_comes_to_the_point_is_cut_off(answer):
+    with endpoint(answer) as (url, _), pytest.raises(Unreachable):
+        post(url, {}, seconds=1)
+
+
+def test_headers_that_never_end_are_cut_off():
+    with endpoint(for_ever(b"x", b"HTTP/1.1 200 OK\r\nX: ", pause=0.05)) as (url, _):
+        assert post(url, {}, seconds=1) == 200
+
+
+def test_a_receiver_that_never_finishes_tls_is_cut_off():
+    # A record's header announces more than ever comes.
+    drip = for_ever(b"\0", b"\x16\x03\x03\x40\x00", pause=0.05)
+    with endpoint(drip) as (url, _), pytest.raises(Unreachable):
+        post(url.replace("http:", "https:"), {}, seconds=1)
+
+
+@pytest.mark.parametrize("status", [200, 302, 307])
+def test_an_endless_body_is_not_read(status):
+    head = f"HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:1/\r\n\r\n".encode()
+    with endpoint(for_ever(b"x" * 65536, head)) as (url, _):
+        assert post(url, {}, seconds=10) == status
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70000 + b"\r\n\r\n",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+    ],
+)
+def test_an_answer_that_is_no_http_is_none(data):
+    with endpoint(sends(data)) as (url, _), pytest.raises(Unreachable):
+        post(url, {}, seconds=10)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x", "http://", "http://[bad/", "http://a\x01b/", "http://.../", "http://é..x/"]
+)
+def test_a_url_that_is_none_reaches_nobody(url):
+    with pytest.raises(Unreachable):
+        post(url, {}, seconds=1)
+
+
+def test_all_addresses_of_a_name_share_the_time(monkeypatch):
+    tried = []
+
+    def time_out(address, seconds):
+        tried.append(seconds)
+        time.sleep(seconds)
+        raise TimeoutError
+
+    info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))
+    monkeypatch.setattr(posting.socket, "getaddrinfo", lambda *_, **__: [info] * 1000)
+    monkeypatch.setattr(posting, "create_connection", time_out)
+    with pytest.raises(Unreachable):
+        post("http://many.test/", {}, seconds=0.2)
+    assert len(tried) == 1
+
+
+def test_certificates_are_checked():
+    def answer(connection):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_ciphers("aNULL:@SECLEVEL=0")
+        context.wrap_socket(connection, server_side=True)
+
+    with endpoint(answer) as (url, _), pytest.raises(Unreachable):
+        post(url.replace("http:", "https:"), {}, seconds=10)
