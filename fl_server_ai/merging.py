@@ -10,14 +10,14 @@ from contextlib import ExitStack
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models.fields.files import FieldFile
 
-from fl_server_ai.aggregation import AggregationError, Update, merge
+from fl_server_ai.aggregation import AggregationError, Update, merge, merge_tensors
 from fl_server_ai.device import DeviceMissing
-from fl_server_ai.plans import PLANS
+from fl_server_ai.plans import plan_of
 from fl_server_ai.trainer import ClaimLost, MergeClaim, ModelTrainer
 from fl_server_core.files import StoredFile, local_path, scratch_path, store
 from fl_server_core.models import Training
-from fl_server_core.models.training import AggregationMethod
 
 logger = logging.getLogger(__name__)
 
@@ -35,35 +35,55 @@ def merge_round(training_id: UUID, round: int, attempt: int) -> None:
 
 def _merge_claimed(claim: MergeClaim) -> None:
     """Merge outside of any transaction; anything but a final error leaves it to a retry."""
+    training = claim.training
+    merge_answers = _merge_moments if claim.moments else _merge_updates
     try:
-        merged = _merge_files(claim)
+        merge_answers(claim)
     except (AggregationError, DeviceMissing) as error:
-        with ModelTrainer.locked(claim.training.pk) as trainer:
-            trainer.fail(f"The updates of round {claim.training.round} can't be merged: {error}")
-        return
-    with ModelTrainer.locked(claim.training.pk) as trainer:
-        trainer.complete_merge(claim.token, merged)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.fail(f"What round {training.round} brought can't be merged: {error}")
 
 
-def _merge_files(claim: MergeClaim) -> StoredFile:
+def _merge_updates(claim: MergeClaim) -> None:
     training = claim.training
     with ExitStack() as stack:
+        updates = [
+            _answer(stack, update.file, update.sha256, update.sample_size)
+            for update in claim.updates
+        ]
         target = stack.enter_context(scratch_path())
         merge(
-            strategy=PLANS[AggregationMethod(training.aggregation_method)].strategy,
+            strategy=plan_of(training).strategy,
             template=stack.enter_context(local_path(training.model.file)),
-            updates=[
-                Update(
-                    path=stack.enter_context(local_path(update.file)),
-                    sha256=update.sha256,
-                    sample_size=update.sample_size or 0,
-                )
-                for update in claim.updates
-            ],
+            updates=updates,
             target=target,
             progress=_now_and_then(claim.renew),
         )
+        merged = store(target)
+    with ModelTrainer.locked(training.pk) as trainer:
+        trainer.complete_merge(claim.token, merged)
+
+
+def _merge_moments(claim: MergeClaim) -> None:
+    with ExitStack() as stack:
+        firsts, seconds = [], []
+        for row in claim.moments:
+            firsts.append(_answer(stack, row.first, row.first_sha256, row.sample_size))
+            seconds.append(_answer(stack, row.second, row.second_sha256, row.sample_size))
+        first, second = _merged_moment(firsts, claim), _merged_moment(seconds, claim)
+    with ModelTrainer.locked(claim.training.pk) as trainer:
+        trainer.complete_swag(claim.token, first, second)
+
+
+def _merged_moment(moments: list[Update], claim: MergeClaim) -> StoredFile:
+    with scratch_path() as target:
+        merge_tensors(updates=moments, target=target, progress=_now_and_then(claim.renew))
         return store(target)
+
+
+def _answer(stack: ExitStack, file: FieldFile, sha256: str, sample_size: int | None) -> Update:
+    path = stack.enter_context(local_path(file))
+    return Update(path=path, sha256=sha256, sample_size=sample_size or 0)
 
 
 def _now_and_then(renew: Callable[[], None]) -> Callable[[], None]:

@@ -6,7 +6,7 @@ the sweeper; nothing waits inside a worker.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from uuid import UUID
 
@@ -32,15 +32,20 @@ class Refused(Exception):
     """The receiver answered with an error status."""
 
 
-def owe(training: Training, kind: NotificationType, receivers: Iterable[User]) -> None:
+def owe(
+    training: Training,
+    kind: NotificationType,
+    receivers: Iterable[User],
+    models: Mapping[UUID, UUID] | None = None,
+) -> None:
     """Write one message per receiver, in the transaction that causes it.
 
-    The caller holds the training's lock: that keeps `sequence` in order.
+    `models` names, by receiver, what goes out instead of the global model. The caller holds
+    the training's lock: that keeps `sequence` in order.
     """
     latest = training.notifications.aggregate(latest=Max("sequence"))["latest"] or 0
-    body: dict[str, str | int] = {"global_model_uuid": str(training.model_id)}
-    if kind in ROUND_TYPES:
-        body["round"] = training.round
+    body = {"round": training.round} if kind in ROUND_TYPES else {}
+    models = models or {}
     Notification.objects.bulk_create(
         Notification(
             training=training,
@@ -49,7 +54,7 @@ def owe(training: Training, kind: NotificationType, receivers: Iterable[User]) -
             round=training.round,
             attempt=training.attempt,
             sequence=latest + 1,
-            body=body,
+            body=body | {"global_model_uuid": str(models.get(receiver.pk, training.model_id))},
             next_attempt_at=Now() if receiver.message_endpoint else None,
         )
         for receiver in receivers

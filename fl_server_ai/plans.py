@@ -1,19 +1,48 @@
-"""Which aggregation methods are on offer, and what a round of each does."""
+"""What the rounds of each method are like."""
 
 from dataclasses import dataclass
 
-from fl_server_core.models.training import AggregationMethod
+from fl_server_core.models import Training
+from fl_server_core.models.training import AggregationMethod, Phase, UncertaintyMethod, chain_period
+
+# The strategy that merges, a key of `aggregation.STRATEGIES`. FedProx changes the participants'
+# loss only, FedDC only how often there is a merge.
+STRATEGY = {
+    AggregationMethod.FEDAVG: "FedAvg",
+    AggregationMethod.FEDDC: "FedAvg",
+    AggregationMethod.FEDPROX: "FedAvg",
+}
 
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """`strategy` merges the updates: a key of `aggregation.STRATEGIES`."""
+    """What follows once a round's updates are there.
+
+    After every `period`-th round they are merged. After the others they are permuted: each
+    participant goes on training somebody's. Kamp, Fischer, Vreeken 2021, "Federated Learning
+    from Small Datasets", arXiv 2110.03469, algorithm 1.
+    """
 
     strategy: str
+    period: int
+    has_swag_rounds: bool
+    serves_updates: bool
+
+    def merges_after(self, round: int) -> bool:
+        """Tell whether this round's updates are merged."""
+        return (round + 1) % self.period == 0
+
+    @property
+    def after_merge(self) -> Phase:
+        """What the participants are asked for next."""
+        return Phase.SWAG if self.has_swag_rounds else Phase.TEST
 
 
-# FedProx changes the participants' loss only; the server merges as for FedAvg.
-PLANS = {
-    AggregationMethod.FEDAVG: RoundPlan(strategy="FedAvg"),
-    AggregationMethod.FEDPROX: RoundPlan(strategy="FedAvg"),
-}
+def plan_of(training: Training) -> RoundPlan:
+    """Return the plan that the training's methods and options make."""
+    return RoundPlan(
+        strategy=STRATEGY[AggregationMethod(training.aggregation_method)],
+        period=chain_period(training.options),
+        has_swag_rounds=training.uncertainty_method == UncertaintyMethod.SWAG,
+        serves_updates=training.uncertainty_method == UncertaintyMethod.ENSEMBLE,
+    )

@@ -1,8 +1,9 @@
 """Trainings under way: the one place where their state, phase and round change."""
 
 import logging
+import random
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,12 +17,27 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from fl_server_ai import hints, notifier
-from fl_server_ai.turnout import REQUESTS, asks_now, round_requests, round_updates, turnout
-from fl_server_core.exceptions import InvalidRequest, PermissionDenied
+from fl_server_ai.answers import (
+    check_moments,
+    check_update,
+    find_update,
+    keep_moments,
+    not_in_round,
+)
+from fl_server_ai.plans import plan_of
+from fl_server_ai.turnout import (
+    REQUESTS,
+    asks_now,
+    round_moments,
+    round_requests,
+    round_updates,
+    turnout,
+)
+from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile
-from fl_server_core.models import LocalModel, Model, Notification, Training, User
+from fl_server_core.models import Model, Moments, Notification, Training, User
 from fl_server_core.models.metric import MetricValue, record_metrics
-from fl_server_core.models.model import ModelKind
+from fl_server_core.models.model import close_rounds
 from fl_server_core.models.notification import NotificationType
 from fl_server_core.models.training import Phase, TrainingState
 
@@ -34,11 +50,12 @@ class ClaimLost(Exception):
 
 @dataclass(frozen=True)
 class MergeClaim:
-    """A worker's turn at merging one round: which updates go into which model."""
+    """A worker's turn at merging one phase's answers, which are of one kind or the other."""
 
     training: Training
     token: uuid.UUID
     updates: Sequence[Model]
+    moments: Sequence[Moments]
 
     def renew(self) -> None:
         """Keep the turn for another lease; raise ClaimLost when it is no longer ours."""
@@ -50,14 +67,17 @@ class MergeClaim:
 class ModelTrainer:
     """Moves one training on, inside a transaction that holds its row's lock.
 
-    | method          | from           | to              | owes               |
-    | --------------- | -------------- | --------------- | ------------------ |
-    | start           | INITIAL        | ONGOING, update | TRAINING_START     |
-    | next_round      | ONGOING        | ONGOING, update | UPDATE_ROUND_START |
-    | claim_merge     | ONGOING, update| the same, locked|                    |
-    | complete_merge  | ONGOING, update| ONGOING, test   | MODEL_TEST_ROUND   |
-    | finish          | ONGOING        | COMPLETED       | TRAINING_FINISHED  |
-    | fail            | any running    | ERROR           |                    |
+    | method         | from             | to                | owes               |
+    | -------------- | ---------------- | ----------------- | ------------------ |
+    | start          | INITIAL          | ONGOING, update   | TRAINING_START     |
+    | next_round     | ONGOING          | ONGOING, update   | UPDATE_ROUND_START |
+    | permute        | ONGOING, update  | ONGOING, update   | UPDATE_ROUND_START |
+    | claim_merge    | update or swag   | the same, locked  |                    |
+    | complete_merge | ONGOING, update  | SWAG_ROUND, swag  | SWAG_ROUND_START   |
+    |                |                  | or ONGOING, test  | MODEL_TEST_ROUND   |
+    | complete_swag  | SWAG_ROUND, swag | ONGOING, test     | MODEL_TEST_ROUND   |
+    | finish         | ONGOING          | COMPLETED         | TRAINING_FINISHED  |
+    | fail           | any running      | ERROR             |                    |
 
     A phase ends by `judge`, a query over who was asked and who has answered. It may be
     asked at any time and any number of times.
@@ -108,17 +128,11 @@ class ModelTrainer:
         """
         training = self.training
         check_update(training, owner, round)
-        update: Model = round_updates(training).filter(owner=owner).first() or LocalModel(
-            kind=ModelKind.LOCAL,
-            owner=owner,
-            base_model=training.model,
-            round=round,
-            attempt=training.attempt,
-        )
+        update = find_update(training, owner)
         if training.claim:
             if update.sha256 == file.sha256:
                 return update
-            raise _not_in_round(training, round)
+            raise not_in_round(training, round)
         update.file, update.sha256, update.size = file.name, file.sha256, file.size
         update.sample_size = sample_size
         update.save()
@@ -126,6 +140,17 @@ class ModelTrainer:
         logger.info("training %s round %s: update of user %s", training.pk, round, owner.pk)
         self.receive_metrics(model=update, reporter=owner, metrics=metrics)
         return update
+
+    def receive_moments(
+        self, *, owner: User, round: int, sample_size: int, first: StoredFile, second: StoredFile
+    ) -> None:
+        """Keep a participant's SWAG moments, in place of earlier ones, until they are merged."""
+        check_moments(self.training, owner, round)
+        if self.training.claim:
+            raise not_in_round(self.training, round)
+        keep_moments(self.training, owner, sample_size=sample_size, first=first, second=second)
+        self._touch()
+        self.judge()
 
     def receive_metrics(
         self, *, model: Model, reporter: User, metrics: Iterable[tuple[str, MetricValue]]
@@ -198,10 +223,12 @@ class ModelTrainer:
 
     def _end_phase(self) -> None:
         training = self.training
-        if training.phase == Phase.UPDATE:
+        if training.phase == Phase.TEST:
+            self.next_round()
+        elif training.phase == Phase.SWAG or plan_of(training).merges_after(training.round):
             hints.on_commit("merge_round", str(training.pk), training.round, training.attempt)
         else:
-            self.next_round()
+            self.permute()
 
     def next_round(self) -> None:
         """Ask every participant for an update of the present model, unless it is the last."""
@@ -210,11 +237,26 @@ class ModelTrainer:
         else:
             self._open(Phase.UPDATE)
 
+    def permute(self) -> None:
+        """Let the participants go on training each other's models, dealt out at random.
+
+        The messages that hand them out are the record of who got whose. With more
+        participants than updates the rest goes on from the global model.
+        """
+        training = self.training
+        updates = list(round_updates(training).values_list("pk", flat=True))
+        random.SystemRandom().shuffle(updates)
+        participants = list(training.participants.all())
+        handed_out = {user.pk: pk for user, pk in zip(participants, updates, strict=False)}
+        training.model.round += 1
+        training.model.save(update_fields=["round"])
+        close_rounds(training.model, before=training.round - 1, keep=settings.FL_KEEP_UPDATE_ROUNDS)
+        self._open(Phase.UPDATE, handed_out)
+
     def claim_merge(self, round: int, attempt: int) -> MergeClaim | None:
         """Take the turn at merging this round; None when that isn't due or somebody's."""
         training = self.training
-        is_present = (training.round, training.attempt) == (round, attempt)
-        if not (is_present and training.phase == Phase.UPDATE and turnout(training).is_complete):
+        if (training.round, training.attempt) != (round, attempt) or not self._is_mergeable():
             return None
         if training.claims >= settings.FL_MERGE_ATTEMPTS:
             self.fail(f"Round {round}: the merge was begun {training.claims} times in vain.")
@@ -224,23 +266,52 @@ class ModelTrainer:
         won = Training.objects.filter(free, pk=training.pk).update(
             claim=token, claimed_until=_lease_end(), claims=F("claims") + 1
         )
-        return MergeClaim(training, token, list(round_updates(training))) if won else None
+        if not won:
+            return None
+        is_swag = training.phase == Phase.SWAG
+        return MergeClaim(
+            training,
+            token,
+            updates=[] if is_swag else list(round_updates(training)),
+            moments=list(round_moments(training)) if is_swag else [],
+        )
+
+    def _is_mergeable(self) -> bool:
+        training = self.training
+        merges = training.phase == Phase.SWAG or (
+            training.phase == Phase.UPDATE and plan_of(training).merges_after(training.round)
+        )
+        return merges and turnout(training).is_complete
 
     def complete_merge(self, token: uuid.UUID, merged: StoredFile) -> None:
-        """Make the merged file the model of the next round and have it tested.
+        """Make the merged file the model of the next round.
 
         Raises ClaimLost when the turn is no longer this worker's: its file is dropped.
         """
-        training, model = self.training, self.training.model
-        if training.claim != token or not training.is_running:
-            raise ClaimLost
+        self._end_claim(token, Phase.UPDATE)
+        training, model, plan = self.training, self.training.model, plan_of(self.training)
         model.file, model.sha256, model.size = merged.name, merged.sha256, merged.size
         model.round += 1
         model.save(update_fields=["file", "sha256", "size", "round"])
-        self._close_rounds()
-        training.claim, training.claimed_until, training.claims = None, None, 0
+        kept = max(settings.FL_KEEP_UPDATE_ROUNDS, plan.serves_updates)
+        close_rounds(model, before=model.round, keep=kept)
         logger.info("training %s: the model is now at round %s", training.pk, model.round)
+        self._open(plan.after_merge)
+
+    def complete_swag(self, token: uuid.UUID, first: StoredFile, second: StoredFile) -> None:
+        """Give the model its moments. Raises ClaimLost as `complete_merge` does."""
+        self._end_claim(token, Phase.SWAG)
+        model = self.training.model
+        model.swag_first_moment, model.swag_second_moment = first.name, second.name
+        model.save(update_fields=["swag_first_moment", "swag_second_moment"])
+        round_moments(self.training).update(first="", second="")
         self._open(Phase.TEST)
+
+    def _end_claim(self, token: uuid.UUID, phase: Phase) -> None:
+        training = self.training
+        if training.claim != token or training.phase != phase:
+            raise ClaimLost
+        training.claim, training.claimed_until, training.claims = None, None, 0
 
     def finish(self) -> None:
         """End the training, its target reached."""
@@ -257,10 +328,13 @@ class ModelTrainer:
         requests = self.training.notifications.filter(type__in=REQUESTS.values())
         requests.filter(delivered_at=None, failed_at=None).update(withdrawn_at=Now())
 
-    def _open(self, phase: Phase) -> None:
-        self.training.phase = phase
+    def _open(self, phase: Phase, models: Mapping[uuid.UUID, uuid.UUID] | None = None) -> None:
+        training = self.training
+        training.phase = phase
+        is_swag = phase == Phase.SWAG
+        training.state = TrainingState.SWAG_ROUND if is_swag else TrainingState.ONGOING
         self._save()
-        notifier.owe(self.training, REQUESTS[phase], self.training.participants.all())
+        notifier.owe(training, REQUESTS[phase], training.participants.all(), models)
         self.judge()
 
     def _end(self, state: TrainingState) -> None:
@@ -276,29 +350,6 @@ class ModelTrainer:
     def _touch(self) -> None:
         self.training.last_update = timezone.now()
         self.training.save(update_fields=["last_update"])
-
-    def _close_rounds(self) -> None:
-        """Turn the updates of rounds that are over into a ledger without files."""
-        over = LocalModel.objects.filter(
-            base_model=self.training.model_id, round__lt=self.training.round
-        )
-        over.filter(closed_at=None).update(closed_at=Now())
-        last_kept = self.training.round - settings.FL_KEEP_UPDATE_ROUNDS
-        over.filter(round__lt=last_kept).exclude(file="").update(file="")
-
-
-def check_update(training: Training, user: User, round: int) -> None:
-    """Raise unless an update of this user for this round can be taken."""
-    if not training.is_participant(user):
-        raise PermissionDenied(f"You are not a participant of training {training.pk}!")
-    if training.state != TrainingState.ONGOING:
-        raise InvalidRequest(f"Training with ID {training.pk} is in state {training.state}")
-    if round != training.round:
-        raise _not_in_round(training, round)
-
-
-def _not_in_round(training: Training, round: int) -> InvalidRequest:
-    return InvalidRequest(f"Training with ID {training.pk} is not currently in round {round}")
 
 
 def _lease_end() -> CombinedExpression:

@@ -4,7 +4,9 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fl_server_core.models import LocalModel, Metric, Notification, Training
+from django.db.models import QuerySet
+
+from fl_server_core.models import LocalModel, Metric, Moments, Notification, Training
 from fl_server_core.models.model import ModelQuerySet
 from fl_server_core.models.notification import NotificationQuerySet, NotificationType
 from fl_server_core.models.training import Phase
@@ -12,6 +14,7 @@ from fl_server_core.models.training import Phase
 # What asks the participants for what a phase waits for.
 REQUESTS = {
     Phase.UPDATE: NotificationType.UPDATE_ROUND_START,
+    Phase.SWAG: NotificationType.SWAG_ROUND_START,
     Phase.TEST: NotificationType.MODEL_TEST_ROUND,
 }
 
@@ -60,6 +63,8 @@ def round_requests(training: Training) -> NotificationQuerySet:
 def _answerers(training: Training) -> Iterable[uuid.UUID]:
     if training.phase == Phase.UPDATE:
         return round_updates(training).values_list("owner", flat=True)
+    if training.phase == Phase.SWAG:
+        return round_moments(training).values_list("owner", flat=True)
     return Metric.objects.filter(
         model=training.model_id, step=training.round, attempt=training.attempt
     ).values_list("reporter", flat=True)
@@ -74,6 +79,16 @@ def round_updates(training: Training) -> ModelQuerySet:
         owner__in=training.participants.all(),
     )
     return updates
+
+
+def round_moments(training: Training) -> QuerySet[Moments]:
+    """Return the SWAG moments that count for the present round."""
+    return Moments.objects.filter(
+        model=training.model_id,
+        round=training.round,
+        attempt=training.attempt,
+        owner__in=training.participants.all(),
+    )
 
 
 def asks_now(training: Training, notification: Notification) -> bool:

@@ -44,6 +44,7 @@ urlpatterns = [
         "models/<str:id>/preprocessing/",
         Model.as_view({"get": "preprocessing", "post": "upload_preprocessing"}),
     ),
+    path("models/<str:id>/swag/", Model.as_view({"post": "receive_swag"})),
     path("trainings/", Training.as_view({"get": "list", "post": "create"})),
     path("trainings/<str:id>/", Training.as_view({"get": "retrieve", "delete": "destroy"})),
     path(

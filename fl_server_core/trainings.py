@@ -12,6 +12,7 @@ from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.handouts import model_path
 from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind, clone_model
+from fl_server_core.models.training import chain_period
 
 
 def find_users(ids: Collection[UUID]) -> list[User] | None:
@@ -21,9 +22,18 @@ def find_users(ids: Collection[UUID]) -> list[User] | None:
 
 
 def create_training(
-    *, actor: User, model: Model, participants: Collection[User], **fields: Any
+    *,
+    actor: User,
+    model: Model,
+    participants: Collection[User],
+    target_num_updates: int,
+    options: dict[str, Any],
+    **fields: Any,
 ) -> Training:
     """Open a training of the model; of a copy, if a training has the model already.
+
+    In a daisy chain the target counts the local rounds: as many times the merges asked for as
+    the chain is long.
 
     The model's row is locked: of two requests at once only one gets the model itself. Raises
     InvalidRequest for a model that can't be trained.
@@ -33,7 +43,13 @@ def create_training(
         model = Model.objects.select_for_update().get(pk=model.pk)
         if Training.objects.filter(model=model).exists():
             model = clone_model(model)
-        training = Training.objects.create(actor=actor, model=model, **fields)
+        training = Training.objects.create(
+            actor=actor,
+            model=model,
+            target_num_updates=target_num_updates * chain_period(options),
+            options=options,
+            **fields,
+        )
         training.participants.set(participants)
     return training
 

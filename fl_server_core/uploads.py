@@ -17,7 +17,7 @@ from fl_server_core.archive.admission import admit_model
 from fl_server_core.archive.admitted import parse_extra
 from fl_server_core.archive.errors import ArchiveError
 from fl_server_core.archive.model import read_model
-from fl_server_core.archive.update import admit_update
+from fl_server_core.archive.update import admit_moments, admit_update
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, scratch_path, store
 from fl_server_core.handouts import model_path
@@ -67,6 +67,23 @@ def store_update(model: Model, file: TemporaryUploadedFile) -> StoredFile:
         with _explained(MODEL), read_model(template) as reference:
             admit_update(Path(file.temporary_file_path()), reference, target)
         return store(target)
+
+
+def store_moments(
+    model: Model, first: TemporaryUploadedFile, second: TemporaryUploadedFile
+) -> tuple[StoredFile, StoredFile]:
+    """Keep a participant's SWAG moments; both must fit the global model's parameters."""
+    with (
+        model_path(model) as template,
+        read_model(template) as reference,
+        scratch_path() as mean,
+        scratch_path() as square,
+    ):
+        with _explained("first moment"):
+            admit_moments(Path(first.temporary_file_path()), reference, mean)
+        with _explained("second moment"):
+            admit_moments(Path(second.temporary_file_path()), reference, square)
+        return store(mean), store(square)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Merging a round's updates into the next global model. Imports torch: for workers only."""
 
-from fl_server_ai.aggregation.engine import Update, merge
+from fl_server_ai.aggregation.engine import Update, merge, merge_tensors
 from fl_server_ai.aggregation.errors import AggregationError
 from fl_server_ai.aggregation.registry import STRATEGIES
 
-__all__ = ["STRATEGIES", "AggregationError", "Update", "merge"]
+__all__ = ["STRATEGIES", "AggregationError", "Update", "merge", "merge_tensors"]

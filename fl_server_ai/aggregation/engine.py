@@ -21,7 +21,7 @@ from fl_server_ai.device import pick_device
 from fl_server_core.archive.errors import ArchiveError
 from fl_server_core.archive.files import Bytes
 from fl_server_core.archive.model import read_model
-from fl_server_core.archive.tensors import TensorFile
+from fl_server_core.archive.tensors import Layout, TensorFile, write_tensor_file
 from fl_server_core.archive.writer import write_model
 
 BLOCK = 1 << 19
@@ -66,11 +66,19 @@ def merge(
     however many updates there are; all else is mapped.
     Raises `AggregationError`, `OSError`, `DeviceMissing`.
     """
-    device = pick_device(settings.FL_DEVICE)
-    ordered = sorted(updates, key=lambda update: (update.sha256, update.sample_size))
-    with _opened(template, ordered) as files, _threads() as pool:
-        walk = _Walk(STRATEGIES[strategy](), files, _weights(ordered), device, pool, progress)
+    with _walk(strategy, updates, progress) as walk:
+        if list(walk.layout.items()) != list(_read_layout(template).items()):
+            raise Unusable("An update has other tensors than the global model.")
         write_model(template, target, walk.tensors())
+
+
+def merge_tensors(*, updates: Sequence[Update], target: Path, progress: Callable[[], None]) -> None:
+    """Write the weighted mean of SWAG moments, as a safetensors file like theirs, to `target`.
+
+    All else is as for `merge`.
+    """
+    with _walk("FedAvg", updates, progress) as walk:
+        write_tensor_file(target, walk.layout, (raw for _, raw in walk.tensors()))
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,11 @@ class _Walk:
     device: torch.device
     pool: ThreadPoolExecutor
     progress: Callable[[], None]
+
+    @property
+    def layout(self) -> Layout:
+        """The files' tensors, in their order."""
+        return _layout(self.files[0])
 
     def tensors(self) -> Iterator[tuple[str, Bytes]]:
         """Yield the merged tensors' bytes in the files' order."""
@@ -119,24 +132,35 @@ def _agreed(name: str, raws: Sequence[Bytes]) -> Bytes:
 
 
 @contextmanager
-def _opened(template: Path, updates: Sequence[Update]) -> Iterator[list[TensorFile]]:
-    """Map the updates, which must hold the template's tensors in its order."""
+def _walk(
+    strategy: str, updates: Sequence[Update], progress: Callable[[], None]
+) -> Iterator[_Walk]:
+    """Map the updates, which must hold the same tensors in the same order."""
     if not updates:
         raise NothingToMerge("There are no updates to merge.")
-    _allow_open_files(len(updates))
-    with ExitStack() as stack:
+    device = pick_device(settings.FL_DEVICE)
+    ordered = sorted(updates, key=lambda update: (update.sha256, update.sample_size))
+    _allow_open_files(len(ordered))
+    with ExitStack() as stack, _threads() as pool:
         try:
-            layout = list(stack.enter_context(read_model(template)).layout.items())
-            files = [stack.enter_context(TensorFile(update.path)) for update in updates]
+            files = [stack.enter_context(TensorFile(update.path)) for update in ordered]
         except ArchiveError as error:
             raise Unusable(f"A stored file can't be read. {error}") from error
-        if any(_layout(file) != layout for file in files):
-            raise Unusable("An update has other tensors than the global model.")
-        yield files
+        if any(list(_layout(file).items()) != list(_layout(files[0]).items()) for file in files):
+            raise Unusable("The updates have different tensors.")
+        yield _Walk(STRATEGIES[strategy](), files, _weights(ordered), device, pool, progress)
 
 
-def _layout(file: TensorFile) -> list[tuple[str, tuple[str, tuple[int, ...]]]]:
-    return [(name, (info.dtype, info.shape)) for name, info in file.tensors.items()]
+def _read_layout(template: Path) -> Layout:
+    try:
+        with read_model(template) as archive:
+            return archive.layout
+    except ArchiveError as error:
+        raise Unusable(f"A stored file can't be read. {error}") from error
+
+
+def _layout(file: TensorFile) -> Layout:
+    return {name: (info.dtype, info.shape) for name, info in file.tensors.items()}
 
 
 def _allow_open_files(count: int) -> None:

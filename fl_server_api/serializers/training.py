@@ -4,16 +4,20 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import (
+    INCLUDE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    validate,
+    validates_schema,
+)
 from marshmallow.types import UnknownOption
 from rest_framework import serializers
 
-from fl_server_ai.plans import PLANS
 from fl_server_api.serializers.fields import MAX_ITEMS, SMALL, WholeNumber, ids, short_text
-from fl_server_core.models.training import AggregationMethod, UncertaintyMethod
-
-UNCERTAINTY_METHODS = (UncertaintyMethod.NONE, UncertaintyMethod.MC_DROPOUT)
-"""On offer: those that change nothing about rounds."""
+from fl_server_core.models.training import AggregationMethod, UncertaintyMethod, chain_period
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,6 @@ class ClientAdministrationBody:
     clients: list[UUID]
 
 
-def _offered(method: AggregationMethod | UncertaintyMethod) -> None:
-    if method not in PLANS and method not in UNCERTAINTY_METHODS:
-        raise ValidationError(f"{method.value} isn't available in this version.")
-
-
-def _check_chain(period: int) -> None:
-    if period and AggregationMethod.FEDDC not in PLANS:
-        raise ValidationError("A daisy chain isn't available in this version.")
-
-
 class UncertaintyOptionsSchema(Schema):
     """How often a prediction is sampled, and what of."""
 
@@ -62,7 +56,7 @@ class OptionsSchema(Schema):
     """Options; keys that aren't known are kept for the clients."""
 
     daisy_chain_period = WholeNumber(
-        validate=[validate.Range(0, SMALL), _check_chain],
+        validate=validate.Range(0, SMALL),
         metadata={"description": "Local rounds between two aggregations; 0 for no chain."},
     )
     uncertainty = fields.Nested(UncertaintyOptionsSchema)
@@ -81,11 +75,16 @@ class CreateTrainingRequestSchema(Schema):
         AggregationMethod,
         by_value=fields.String,
         required=True,
-        validate=_offered,
     )
-    uncertainty_method = fields.Enum(UncertaintyMethod, by_value=fields.String, validate=_offered)
+    uncertainty_method = fields.Enum(UncertaintyMethod, by_value=fields.String)
     options = fields.Nested(OptionsSchema)
     clients = ids()
+
+    @validates_schema
+    def check_rounds(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse more local rounds than can be counted."""
+        if data["target_num_updates"] * chain_period(data.get("options", {})) > SMALL:
+            raise ValidationError("Too many rounds.", "target_num_updates")
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> CreateTrainingRequest:

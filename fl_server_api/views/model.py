@@ -9,7 +9,8 @@ from rest_framework.exceptions import NotFound
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
-from fl_server_ai.trainer import ModelTrainer, check_update
+from fl_server_ai.answers import check_moments, check_update
+from fl_server_ai.trainer import ModelTrainer
 from fl_server_api.downloads import Download, send
 from fl_server_api.openapi import STRANGER, answers, download, multipart, said
 from fl_server_api.permissions import IsReader, OwnsModel, RemovesModel, ReportsOnModel
@@ -29,7 +30,7 @@ from fl_server_api.serializers.model import (
     UploadModelSchema,
     read_members,
 )
-from fl_server_api.serializers.update import UpdateSchema
+from fl_server_api.serializers.update import MomentsSchema, UpdateSchema
 from fl_server_api.utils import AuthenticatedRequest, find_file, get_entity, get_file, read_body
 from fl_server_api.views.base import ViewSet
 from fl_server_core import handouts, models, uploads
@@ -136,6 +137,40 @@ class Model(ViewSet):
                 metrics=metrics,
             )
         return Response({"detail": "Model Update Accepted"}, status.HTTP_201_CREATED)
+
+    @extend_schema(
+        request=multipart(MomentsSchema),
+        responses=answers(
+            {201: said("SWAG Statistic Accepted")},
+            {
+                400: [
+                    {"detail": "'round'"},
+                    {"detail": "No uploaded file 'first_moment_file' found."},
+                    UNKNOWN_GLOBAL,
+                    [f"Training with ID {ID} is in state O"],
+                    ["Invalid first moment file: The file is empty."],
+                ],
+                403: [{"detail": f"You are not a participant of training {ID}!"}],
+                404: [{"detail": f"Model with ID {ID} does not have a training process running"}],
+            },
+        ),
+    )
+    def receive_swag(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Hand in the SWAG moments of the current round.
+
+        Each file holds one flat tensor in the order of `parameters_to_vector`, or the
+        parameters by name: the mean of the weights, and of their squares, over one's own
+        training. Handing in again replaces one's own.
+        """
+        form = MomentsSchema().read(read_body(request))
+        files = [get_file(request, f"{moment}_moment_file") for moment in ("first", "second")]
+        model = get_entity(_visible(), id, "GlobalModel").global_model
+        training = _running_training(model)
+        check_moments(training, request.user, form["round"])
+        first, second = uploads.store_moments(model, *files)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.receive_moments(owner=request.user, first=first, second=second, **form)
+        return Response({"detail": "SWAG Statistic Accepted"}, status.HTTP_201_CREATED)
 
     @extend_schema(
         responses=answers(

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
@@ -185,3 +186,13 @@ def clone_model(model: Model) -> Model:
     )
     clone.members.set(model.members.all())
     return clone
+
+
+def close_rounds(model: Model, *, before: int, keep: int) -> None:
+    """Turn the updates of the rounds before this one into a ledger.
+
+    They lose their files, but for those of the last `keep` rounds.
+    """
+    over = LocalModel.objects.filter(base_model=model.pk, round__lt=before)
+    over.filter(closed_at=None).update(closed_at=Now())
+    over.filter(round__lt=before - keep).exclude(file="").update(file="")

@@ -1,7 +1,7 @@
 """Trainings: which round they are in and what they wait for."""
 
 import uuid
-from typing import Self
+from typing import Any, Self
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -124,3 +124,8 @@ class Training(models.Model):
     def is_participant(self, user: User) -> bool:
         """Tell whether the user takes part."""
         return self.participants.filter(pk=user.pk).exists()
+
+
+def chain_period(options: dict[str, Any]) -> int:
+    """Return how many local rounds there are to a merge: 1 where nothing is said."""
+    return options.get("daisy_chain_period") or 1

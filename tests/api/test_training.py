@@ -94,22 +94,11 @@ def test_a_model_in_use_is_cloned_at_round_0(client, training):
         ({"metric_names": [1]}, {"metric_names": {"0": ["Not a valid string."]}}),
         ({"metric_names": ["a" * 256]}, None),
         ({"aggregation_method": "FedX"}, None),
-        (
-            {"aggregation_method": "FedDC"},
-            {"aggregation_method": ["FedDC isn't available in this version."]},
-        ),
-        (
-            {"uncertainty_method": "SWAG"},
-            {"uncertainty_method": ["SWAG isn't available in this version."]},
-        ),
-        (
-            {"uncertainty_method": "ENSEMBLE"},
-            {"uncertainty_method": ["ENSEMBLE isn't available in this version."]},
-        ),
+        ({"uncertainty_method": "BAYES"}, None),
         ({"options": []}, {"options": {"_schema": ["Invalid input type."]}}),
         (
-            {"options": {"daisy_chain_period": 2}},
-            {"options": {"daisy_chain_period": ["A daisy chain isn't available in this version."]}},
+            {"target_num_updates": 2**20, "options": {"daisy_chain_period": 2**20}},
+            {"target_num_updates": ["Too many rounds."]},
         ),
         ({"options": {"daisy_chain_period": -1}}, None),
         ({"options": {"uncertainty": {"N": 0}}}, None),

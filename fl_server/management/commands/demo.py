@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fl_server.demo.children import Children, DemoError
 from fl_server.demo.run import Plan
-from fl_server_ai.plans import PLANS
+from fl_server_core.models.training import AggregationMethod
 
 EXTRA = ("matplotlib", "sklearn")
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:  # noqa: D102
         parser.add_argument("--clients", type=int, default=5, help="2 to 20; default: %(default)s")
         parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-        methods = [method.value for method in PLANS]
+        methods = [method.value for method in AggregationMethod]
         parser.add_argument("--method", choices=methods, default=methods[0])
         parser.add_argument("--seed", type=int, default=0, help="of split and weights")
         parser.add_argument(
