@@ -13,7 +13,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from rest_framework.authtoken.models import Token, TokenProxy
 
-from fl_server_core.models import Metric, Model, Notification, Training, User
+from fl_server_core.models import Metric, Model, Moments, Notification, Training, User
 
 admin.site.site_header = admin.site.site_title = "Federated learning"
 admin.site.unregister(TokenProxy)  # its list shows everybody's token; a user's page shows one
@@ -158,6 +158,16 @@ class MetricAdmin(ReadOnlyAdmin):
     list_filter = ["key", "created_at"]
     list_select_related = ["model", "reporter"]
     search_fields = ["key", "=model__id", "model__name", "reporter__username"]
+
+
+@admin.register(Moments)
+class MomentsAdmin(ReadOnlyAdmin):
+    """SWAG moments handed in."""
+
+    list_display = ["owner", "model", "round", "attempt", "sample_size", "created_at"]
+    list_filter = ["created_at"]
+    list_select_related = ["model", "owner"]
+    search_fields = ["=model__id", "model__name", "owner__username"]
 
 
 @admin.register(Notification)

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 import torch
 from django.utils import timezone
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fl_server_ai import merging
@@ -114,3 +114,20 @@ def test_a_long_merge_renews_its_lease(ready, monkeypatch, settings):
     monkeypatch.setattr(merging.MergeClaim, "renew", lambda claim: renewed.append(claim.token))
     merging.merge_round(ready.pk, 0, 0)
     assert renewed
+
+
+def test_moments_are_merged_by_sample_size(ready, participants, move):
+    Training.objects.update(uncertainty_method="SWAG")
+    merging.merge_round(ready.pk, 0, 0)
+    for user, value, size in zip(participants, (1.0, 4.0), (1, 2), strict=True):
+        first, second = (
+            saved(lambda path, x=x: save_file({"weight": torch.full((1, 2), x)}, path))
+            for x in (value, value**2)
+        )
+        move("receive_moments", owner=user, round=1, sample_size=size, first=first, second=second)
+    merging.merge_round(ready.pk, 1, 0)
+    model = Training.objects.get().model
+    for field, expected in ((model.swag_first_moment, 3.0), (model.swag_second_moment, 11.0)):
+        with local_path(field) as path:
+            assert torch.equal(load_file(path)["weight"], torch.full((1, 2), expected))
+    assert Training.objects.get().phase == "test"

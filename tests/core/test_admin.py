@@ -2,10 +2,10 @@ import pytest
 from django.contrib import admin
 from django.urls import reverse
 
-from fl_server_core.models import Metric, Model, Notification, Training, User
+from fl_server_core.models import Metric, Model, Moments, Notification, Training, User
 from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
 
-NOUNS = [User, Model, Training, Metric, Notification]
+NOUNS = [User, Model, Training, Metric, Moments, Notification]
 
 
 @pytest.fixture
@@ -27,6 +27,7 @@ def fill(number=3):
         Metric.objects.create(
             model=update, reporter=update.owner, key="note", value_binary=b"\0x", step=0
         )
+        Moments.objects.create(model=training.model, owner=update.owner, round=0, sample_size=1)
         Notification.objects.create(
             training=training,
             receiver=update.owner,
