@@ -1,4 +1,4 @@
-"""A real server: `manage.py serve` with all its processes, in a folder of its own."""
+"""Real servers: `manage.py serve`, and the processes that docker compose would start."""
 
 import os
 import signal
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.e2e.production import Production, running_production
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,7 +45,21 @@ def running_server(folder: Path, **environment: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[str]:
-    """The URL of a server that the tests of a run share."""
-    with running_server(tmp_path_factory.mktemp("server")) as url:
+def embedded(tmp_path_factory) -> Iterator[str]:
+    """The URL of a `manage.py serve` that the tests of a run share."""
+    with running_server(tmp_path_factory.mktemp("embedded")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def production(tmp_path_factory) -> Iterator[Production]:
+    """The other topology, shared as well: who kills a part of it starts that again."""
+    with running_production(tmp_path_factory.mktemp("production")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=["embedded", "production"])
+def server(request) -> str:
+    """The URL of a server, once of each topology."""
+    running = request.getfixturevalue(request.param)
+    return running if request.param == "embedded" else running.url

@@ -1,0 +1,70 @@
+"""Many users at once whose messages are pushed to them, and who do what is asked all at once."""
+
+import json
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.e2e.people import Person, wait_until
+
+Message = tuple[str, int | None]
+
+
+class Mailboxes:
+    """What was posted to whom: by path and training, how often each message."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, str], Counter[Message]] = defaultdict(Counter)
+
+    def note(self, path: str, message: dict) -> None:
+        with self._lock:
+            kind, number = message["notification_type"], message["body"].get("round")
+            self._seen[path, message["training_uuid"]][kind, number] += 1
+
+    def seen(self, person: Person, training: str) -> Counter[Message]:
+        """Return how often a person got each message of a training."""
+        with self._lock:
+            return self._seen[f"/{person.endpoint.rsplit('/', 1)[1]}", training].copy()
+
+    def await_all(self, people: list[Person], training: str, message: Message) -> None:
+        """Wait until each of them has it."""
+        wait_until(lambda: all(message in self.seen(person, training) for person in people))
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, Mailboxes]]:
+    """Yield the URL below which everything is taken, and what came."""
+    mailboxes = Mailboxes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            mailboxes.note(self.path, json.loads(body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_address[1]}", mailboxes
+        httpd.shutdown()
+        thread.join()
+
+
+def at_once(*calls):
+    """Run the calls in threads that all start at the same moment."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call):
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
