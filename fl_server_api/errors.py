@@ -11,7 +11,7 @@ from typing import Any
 
 import marshmallow
 from django.core import exceptions as django
-from django.db import DataError, OperationalError
+from django.db import DataError, IntegrityError, OperationalError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import exceptions as drf
@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from fl_server_core import exceptions as fl
-from fl_server_core.models import Training
+from fl_server_core.models import Model, Training
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +47,20 @@ class DiskFull(drf.APIException):
     default_detail = "The server's disk is full; nothing of this request was kept."
 
 
+BUSY = ("locked", "deadlock detected", "couldn't get a connection")
+"""What SQLite, PostgreSQL and the pool of connections say when too many want something."""
+
+
 def _operational(error: Exception) -> Exception:
     text = str(error)
     if "disk is full" in text or "No space left" in text:
         return DiskFull()
-    return Busy() if "locked" in text else error
+    return Busy() if any(phrase in text for phrase in BUSY) else error
+
+
+def _integrity(error: Exception) -> Exception:
+    dangles = "foreign key" in str(error).lower()
+    return drf.NotFound("What this refers to was removed meanwhile.") if dangles else error
 
 
 def _os(error: Exception) -> Exception:
@@ -66,12 +75,14 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.NotFound: lambda error: drf.NotFound(str(error)),
     marshmallow.ValidationError: lambda error: drf.ValidationError(error.messages),
     Training.DoesNotExist: lambda _: drf.NotFound("The training was removed meanwhile."),
+    Model.DoesNotExist: lambda _: drf.NotFound("The model was removed meanwhile."),
     django.RequestDataTooBig: lambda _: TooLarge(),
     django.SuspiciousOperation: lambda error: drf.ParseError(str(error)),
     django.BadRequest: lambda error: drf.ParseError(str(error)),
     UnreadablePostError: lambda _: drf.ParseError("The request ended too early."),
     DataError: lambda _: drf.ParseError("A value can't be stored."),
     OperationalError: _operational,
+    IntegrityError: _integrity,
     OSError: _os,
 }
 

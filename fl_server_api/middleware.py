@@ -25,7 +25,7 @@ class BodyLimit:
         if not length and "Transfer-Encoding" in request.headers:
             return _refuse(status.HTTP_411_LENGTH_REQUIRED, "A Content-Length is required.")
         limit = self._limit(request)
-        if length.isdecimal() and int(length[:20]) > limit:
+        if length.isdecimal() and int(length.lstrip("0")[:20] or 0) > limit:
             return _refuse(
                 status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
                 f"The request's body is larger than {limit} bytes.",

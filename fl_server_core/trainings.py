@@ -30,7 +30,7 @@ def create_training(
     options: dict[str, Any],
     **fields: Any,
 ) -> Training:
-    """Open a training of the model; of a copy, if a training has the model already.
+    """Open a training of the model; of a copy, if a training has or had the model already.
 
     In a daisy chain the target counts the local rounds: as many times the merges asked for as
     the chain is long.
@@ -41,7 +41,7 @@ def create_training(
     _check_trainable(model)
     with transaction.atomic():
         model = Model.objects.select_for_update().get(pk=model.pk)
-        if Training.objects.filter(model=model).exists():
+        if Training.objects.filter(model=model).exists() or model.local_models.exists():
             model = clone_model(model)
         training = Training.objects.create(
             actor=actor,

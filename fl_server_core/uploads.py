@@ -55,10 +55,17 @@ def create_mean_model(*, members: Iterable[Model], **fields: Any) -> Model:
 
 
 def replace_preprocessing(model: Model, file: TemporaryUploadedFile) -> None:
-    """Give a model this preprocessing, in place of an earlier one."""
+    """Give a model this preprocessing, in place of an earlier one.
+
+    Raises Model.DoesNotExist when the model is gone.
+    """
     with _admitted(file, PREPROCESSING) as path:
-        _set_preprocessing(model, store(path))
-    model.save(update_fields=["preprocessing_file", "preprocessing_sha256"])
+        stored = store(path)
+    found = Model.objects.filter(pk=model.pk).update(
+        preprocessing_file=stored.name, preprocessing_sha256=stored.sha256
+    )
+    if not found:
+        raise Model.DoesNotExist
 
 
 def store_update(model: Model, file: TemporaryUploadedFile) -> StoredFile:

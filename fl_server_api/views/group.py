@@ -62,10 +62,13 @@ class Group(ViewSet):
     )
     def update(self, request: AuthenticatedRequest, id: str, *, partial: bool = False) -> Response:
         """Rename a group."""
-        group = self.get_entity(models.Group, id)
-        serializer = GroupSerializer(group, data=read_body(request), partial=partial)
-        serializer.is_valid(raise_exception=True)
-        serializer.save()
+        body = read_body(request)
+        # Locked, because saving a group that was removed meanwhile would bring it back.
+        with transaction.atomic():
+            group = self.get_entity(models.Group.objects.select_for_update(), id)
+            serializer = GroupSerializer(group, data=body, partial=partial)
+            serializer.is_valid(raise_exception=True)
+            serializer.save()
         return Response(serializer.data)
 
     @extend_schema(

@@ -33,7 +33,7 @@ from fl_server_api.serializers.model import (
 from fl_server_api.serializers.update import MomentsSchema, UpdateSchema
 from fl_server_api.utils import AuthenticatedRequest, find_file, get_entity, get_file, read_body
 from fl_server_api.views.base import ViewSet
-from fl_server_core import handouts, models, uploads
+from fl_server_core import handouts, models, removal, uploads
 from fl_server_core.models.metric import record_metrics
 from fl_server_core.models.model import ModelKind, ModelQuerySet
 
@@ -180,7 +180,7 @@ class Model(ViewSet):
     @decorators.permission_classes([IsAuthenticated, RemovesModel])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Remove a model, and with a global model its training."""
-        self.get_entity(_visible(), id).delete()
+        removal.remove_model(self.get_entity(_visible(), id))
         return Response({"detail": "Model removed!"})
 
     @extend_schema(
@@ -243,13 +243,14 @@ class Model(ViewSet):
     )
     def preprocessing(self, request: AuthenticatedRequest, id: str) -> HttpResponseBase:
         """Download a model's preprocessing; an update answers with its base model's."""
-        model = self.get_entity(_visible(), id).global_model
+        asked = self.get_entity(_visible(), id)
+        model = asked.global_model
         if not model.preprocessing_file:
-            raise NotFound(f"Model '{id}' has no preprocessing model defined.")
+            raise NotFound(f"Model '{asked.pk}' has no preprocessing model defined.")
         return send(
             request,
             Download(
-                filename=f"model-{id}-proprecessing.pt",
+                filename=f"model-{asked.pk}-proprecessing.pt",
                 tag=model.preprocessing_sha256,
                 open=lambda: handouts.open_preprocessing(model),
                 stored_name=str(model.preprocessing_file),

@@ -26,7 +26,7 @@ from fl_server_api.serializers.training import (
 )
 from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
-from fl_server_core import models, trainings
+from fl_server_core import models, removal, trainings
 
 ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
 UNKNOWN = {"detail": f"Training {ID} not found."}
@@ -107,7 +107,7 @@ class Training(ViewSet):
     @decorators.permission_classes([IsAuthenticated, IsActor])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Remove a training; its model stays."""
-        self.get_entity(models.Training, id).delete()
+        removal.remove_training(self.get_entity(models.Training, id))
         return Response({"detail": "Training removed!"})
 
     @extend_schema(

@@ -1,5 +1,6 @@
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 
 from tests.api.conftest import as_user
 from tests.factories import UserFactory
@@ -57,6 +58,15 @@ def test_members_see_and_change_their_group(client, group):
     removed = client.delete(url)
     assert (removed.status_code, removed.content) == (204, b"")
     assert not Group.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_group_is_renamed_under_its_lock(client, group, monkeypatch):
+    held = []
+    check = "fl_server_api.views.base.ViewSet.check_object_permissions"
+    monkeypatch.setattr(check, lambda *_: held.append(connection.in_atomic_block))
+    assert client.put(f"{URL}{group.pk}/", {"name": "h"}).status_code == 200
+    assert held == [True]
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])

@@ -5,7 +5,7 @@ import json
 import logging
 
 import pytest
-from django.db import DataError, OperationalError
+from django.db import DataError, IntegrityError, OperationalError
 from rest_framework.test import APIClient
 
 from fl_server_core.models import User
@@ -137,7 +137,7 @@ def test_an_upload_without_credentials_is_not_read(nobody, db, monkeypatch):
         assert response.status_code == 401
 
 
-@pytest.mark.parametrize("length", ["9" * 30, "9" * 5000])
+@pytest.mark.parametrize("length", ["9" * 30, "9" * 5000, "0" * 30 + "9" * 9])
 def test_an_absurd_length_is_too_large(client, length):
     response = client.post(GROUPS, {"name": "a"}, headers={"content-length": length})
     assert response.status_code == 413
@@ -168,6 +168,10 @@ def failing(monkeypatch, error):
         (OperationalError("database or disk is full"), 507),
         (OSError(errno.ENOSPC, "No space left on device"), 507),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), 507),
+        (OperationalError("deadlock detected"), 503),
+        (OperationalError("couldn't get a connection after 30.00 sec"), 503),
+        (IntegrityError("FOREIGN KEY constraint failed"), 404),
+        (IntegrityError('violates foreign key constraint "x"'), 404),
         (DataError("A string literal cannot contain NUL (0x00) characters."), 400),
     ],
 )
@@ -179,7 +183,9 @@ def test_what_a_client_can_do_nothing_about(monkeypatch, error, status):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("error", [RuntimeError("secret"), OperationalError("gone"), OSError("x")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("secret"), OperationalError("gone"), IntegrityError("x"), OSError("x")]
+)
 def test_an_unexpected_fault_has_an_id_that_is_in_the_log(monkeypatch, caplog, error):
     with caplog.at_level(logging.ERROR, "fl_server_api.errors"):
         response = failing(monkeypatch, error)

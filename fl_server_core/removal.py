@@ -1,0 +1,28 @@
+"""Removing rows while others add to what hangs on them.
+
+Whoever adds an update or metrics to a training holds its row's lock, and adding anything to a
+row needs a share of that row's. So what has been found to hang on a locked row is all there
+is: without the locks, a row that came meanwhile would be left without what it points to, and
+the removal would fail.
+"""
+
+from django.db import transaction
+
+from fl_server_core.models import Model, Training
+
+
+def remove_training(training: Training) -> None:
+    """Delete the training; its model stays. Raises Training.DoesNotExist if it is gone."""
+    with transaction.atomic():
+        Training.objects.select_for_update().get(pk=training.pk).delete()
+
+
+def remove_model(model: Model) -> None:
+    """Delete the model, and with a global model its training and updates.
+
+    Raises Model.DoesNotExist if it is gone.
+    """
+    with transaction.atomic():
+        # In the order in which a merge locks them.
+        Training.objects.select_for_update().filter(model=model.global_model.pk).first()
+        Model.objects.select_for_update().get(pk=model.pk).delete()
