@@ -10,6 +10,7 @@ class ServerConfig(AppConfig):
     name = "fl_server"
 
     def ready(self) -> None:  # noqa: D102
-        from fl_server.checks import check_environment
+        from fl_server.checks import check_environment, check_model_classes
 
         register(check_environment)
+        register(check_model_classes)

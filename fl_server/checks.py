@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from fl_server import env
+from fl_server_core.archive.admitted import parse_extra
 
 
 def check_environment(
@@ -15,3 +17,15 @@ def check_environment(
 ) -> list[CheckMessage]:
     """fl_server.E001: an environment variable can't be used."""
     return [Error(problem, id="fl_server.E001") for problem in env.problems]
+
+
+def check_model_classes(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 (Django's signature)
+    **kwargs: Any,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """fl_server.E002: FL_MODEL_CLASSES names something else than classes."""
+    try:
+        parse_extra(settings.FL_MODEL_CLASSES)
+    except ValueError as error:
+        return [Error(str(error), id="fl_server.E002")]
+    return []

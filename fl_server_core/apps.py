@@ -7,3 +7,4 @@ class CoreConfig(AppConfig):
     """fl_server_core."""
 
     name = "fl_server_core"
+    verbose_name = "Federated learning"

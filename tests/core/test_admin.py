@@ -118,6 +118,12 @@ def test_only_a_models_words_are_changed(operator):
     assert (model.round, model.kind) == (0, "GLOBAL")
 
 
+def test_the_apps_have_names_for_people(operator):
+    apps = operator.get(reverse("admin:index")).context["app_list"]
+    assert "Federated learning" in {app["name"] for app in apps}
+    assert not any("_" in app["name"] for app in apps)
+
+
 def test_others_are_sent_to_the_login(db, client):
     client.force_login(UserFactory())
     for noun in NOUNS:
