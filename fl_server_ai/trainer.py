@@ -322,7 +322,7 @@ class ModelTrainer:
 
     def fail(self, reason: str) -> None:
         """End the training with a reason that its actor is shown."""
-        logger.error("training %s failed: %s", self.training.pk, reason)
+        logger.error("training %s failed: %r", self.training.pk, reason)
         self.training.state_reason = reason
         self._end(TrainingState.ERROR)
         requests = self.training.notifications.filter(type__in=REQUESTS.values())

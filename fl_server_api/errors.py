@@ -100,7 +100,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
 
 def _log_fault(request: HttpRequest, error: Exception | None) -> dict[str, str]:
     error_id = str(uuid.uuid4())
-    logger.error("error %s: %s %s", error_id, request.method, request.path, exc_info=error)
+    logger.error("error %s: %s %r", error_id, request.method, request.path, exc_info=error)
     return {"detail": "The server failed; its log knows why.", "error_id": error_id}
 
 

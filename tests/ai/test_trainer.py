@@ -365,6 +365,11 @@ def test_a_failed_training_calls_nobody_any_more(training, participants, move):
     assert not training.notifications.pending().filter(type="UPDATE_ROUND_START").exists()
 
 
+def test_a_reason_adds_no_line_to_the_log(training, move, caplog):
+    move("fail", "The updates differ in 'a\nERROR forged'.")
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
 def test_a_training_that_is_gone_can_not_be_locked(db):
     with pytest.raises(Training.DoesNotExist), ModelTrainer.locked(uuid.uuid4()):
         pass

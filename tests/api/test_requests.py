@@ -195,6 +195,14 @@ def test_an_unexpected_fault_has_an_id_that_is_in_the_log(monkeypatch, caplog, e
     assert type(error).__name__ in caplog.text
 
 
+def test_a_path_adds_no_line_to_the_log(monkeypatch, user, caplog):
+    caller = APIClient(raise_request_exception=False)
+    monkeypatch.setattr("fl_server_api.middleware.BodyLimit._limit", lambda *_: 1 / 0)
+    caller.get("/api/users/%0aERROR forged/")
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "fl_server_api.errors"]
+    assert "\n" not in line
+
+
 def test_a_fault_outside_of_the_views_is_json_too(monkeypatch, user, caplog):
     caller = APIClient(raise_request_exception=False)
     monkeypatch.setattr("fl_server_api.middleware.BodyLimit._limit", lambda *_: 1 / 0)
