@@ -1,0 +1,82 @@
+"""Upgrading a server whose trainings are under way."""
+
+import uuid
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from fl_server_ai.trainer import ModelTrainer
+from fl_server_core.files import StoredFile
+from fl_server_core.models import Training, User
+
+APP = "fl_server_core"
+
+
+def migrate(name):
+    executor = MigrationExecutor(connection)
+    executor.migrate([(APP, name)])
+    return executor.loader.project_state([(APP, name)]).apps
+
+
+@pytest.fixture
+def one_migration_back(transactional_db):
+    """The rows' classes as they were before the newest migration; it is applied afterwards."""
+    graph = MigrationExecutor(connection).loader.graph
+    [(_, newest)] = graph.leaf_nodes(APP)
+    [previous] = [name for app, name in graph.node_map[(APP, newest)].parents if app == APP]
+    yield migrate(previous), lambda: migrate(newest)
+    migrate(newest)
+
+
+def fill(apps):
+    """Store a training that waits for one of two updates."""
+    row = {name: apps.get_model(APP, name) for name in ("User", "Model", "Training")}
+    actor, first, second = (row["User"].objects.create(username=n) for n in ("a", "b", "c"))
+    model = row["Model"].objects.create(owner=actor, kind="GLOBAL", name="m", file="m", round=1)
+    training = row["Training"].objects.create(
+        model=model,
+        actor=actor,
+        state="O",
+        phase="update",
+        target_num_updates=2,
+        aggregation_method="FedAvg",
+    )
+    training.participants.set([first, second])
+    for user in (first, second):
+        apps.get_model(APP, "Notification").objects.create(
+            training=training,
+            receiver=user,
+            type="UPDATE_ROUND_START",
+            round=1,
+            attempt=0,
+            sequence=1,
+            body={"round": 1, "global_model_uuid": str(model.pk)},
+            delivered_at=timezone.now(),
+        )
+    row["Model"].objects.create(
+        owner=first, kind="LOCAL", base_model=model, round=1, sample_size=1, file="u"
+    )
+    return training.pk
+
+
+def test_a_running_training_goes_on_after_an_upgrade(one_migration_back):
+    old, upgrade = one_migration_back
+    training_id = fill(old)
+    upgrade()
+    users = {user.username: user for user in User.objects.all()}
+    file = StoredFile(name=str(uuid.uuid4()), sha256="0" * 64, size=1)
+    with ModelTrainer.locked(training_id) as trainer:
+        trainer.receive_update(owner=users["c"], round=1, sample_size=1, file=file)
+    with ModelTrainer.locked(training_id) as trainer:
+        claim = trainer.claim_merge(1, 0)
+    assert len(claim.updates) == 2
+    with ModelTrainer.locked(training_id) as trainer:
+        trainer.complete_merge(claim.token, file)
+    for name in ("b", "c"):
+        with ModelTrainer.locked(training_id) as trainer:
+            model = trainer.training.model
+            trainer.receive_metrics(model=model, reporter=users[name], metrics=[("loss", 1.0)])
+    training = Training.objects.get(pk=training_id)
+    assert (training.state, training.model.round) == ("C", 2)
