@@ -132,7 +132,7 @@ POSTGRES: dict[str, Any] = {
     "PASSWORD": env.secret("FL_POSTGRES_PASSWD"),
     "CONN_HEALTH_CHECKS": True,  # the server may have been restarted
     # Of each process: one for every thread that serves, or delivers, and for health checks.
-    "OPTIONS": {"pool": {"min_size": 1, "max_size": max(FL_WEB_THREADS, 16) + 2, "timeout": 10}},
+    "OPTIONS": {"pool": {"min_size": 1, "max_size": max(FL_WEB_THREADS, 16) + 2, "timeout": 5}},
 }
 if not POSTGRES_HOST:
     env.expect_none("FL_POSTGRES_", without="FL_POSTGRES_HOST")

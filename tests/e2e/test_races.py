@@ -1,37 +1,19 @@
 """Calls at the same moment: each round advances once, nobody is told anything twice."""
 
-import io
 from collections import Counter
 from functools import partial
 
 import pytest
 import torch
-from safetensors.torch import save
-from torch import nn
 
 from tests.e2e.crowd import at_once, listening
 from tests.e2e.people import Person
+from tests.e2e.tiny import scripted, update_of, weight_of
 
 pytestmark = pytest.mark.e2e
 
 ROUNDS = 50
 CROWD = 32
-
-
-def scripted(weight: float) -> bytes:
-    layer = nn.Linear(2, 1, bias=False)
-    nn.init.constant_(layer.weight, weight)
-    file = io.BytesIO()
-    torch.jit.save(torch.jit.script(layer), file)
-    return file.getvalue()
-
-
-def update_of(weight: float) -> bytes:
-    return save({"weight": torch.full((1, 2), weight)})
-
-
-def weight_of(content: bytes) -> torch.Tensor:
-    return torch.jit.load(io.BytesIO(content)).weight
 
 
 @pytest.fixture(scope="module")

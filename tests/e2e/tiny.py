@@ -1,0 +1,23 @@
+"""Models of one weight per input, in the forms that go over the wire."""
+
+import io
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+
+def scripted(weight: float, inputs: int = 2) -> bytes:
+    layer = nn.Linear(inputs, 1, bias=False)
+    nn.init.constant_(layer.weight, weight)
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(layer), file)
+    return file.getvalue()
+
+
+def update_of(weight: float) -> bytes:
+    return save({"weight": torch.full((1, 2), weight)})
+
+
+def weight_of(content: bytes) -> torch.Tensor:
+    return torch.jit.load(io.BytesIO(content)).weight
