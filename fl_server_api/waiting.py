@@ -11,8 +11,8 @@ from django.db import connection
 
 T = TypeVar("T")
 
-PAUSE = 0.25
-"""Seconds between two looks."""
+FIRST_PAUSE, LAST_PAUSE, GROWTH = 0.02, 0.5, 1.25
+"""Seconds between two looks: few at first, as most of what comes comes soon."""
 
 _slots = threading.BoundedSemaphore(max(settings.FL_WEB_THREADS // 2, 1))
 
@@ -36,11 +36,12 @@ def wait_for(look: Callable[[], list[T]], seconds: float) -> list[T]:
     found = look()
     if found or not seconds:
         return found
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
     with waiting_slot() as may_wait:
         while may_wait and not found and (left := deadline - time.monotonic()) > 0:
             _lend_connection()
-            time.sleep(min(PAUSE, left))
+            time.sleep(min(pause, left))
+            pause = min(pause * GROWTH, LAST_PAUSE)
             found = look()
     return found
 

@@ -81,6 +81,22 @@ def test_a_wait_ends_with_the_first_notification(caller, monkeypatch):
     assert (pending, len(pauses)) == (2, 1)
 
 
+def test_a_wait_looks_often_at_first_and_seldom_later(client, monkeypatch):
+    now = [0.0]
+    looks = []
+
+    def sleep(seconds):
+        now[0] += seconds
+        looks.append(now[0])
+
+    monkeypatch.setattr(waiting.time, "sleep", sleep)
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    assert client.get(URL, {"wait": 30}).json() == []
+    assert sum(look < 0.25 for look in looks) >= 4
+    assert len(looks) < 80
+    assert looks[-1] == pytest.approx(30)
+
+
 def test_a_wait_in_vain_ends(client):
     assert client.get(URL, {"wait": 0.05}).json() == []
 
