@@ -228,6 +228,8 @@ CELERY_TASK_ROUTES = {
     "fl_server_ai.tasks.deliver": {"queue": "notify"},
     "fl_server_ai.tasks.sweep": {"queue": "notify"},
     "fl_server_ai.tasks.remove_orphaned_files": {"queue": "notify"},
+    "fl_server_ai.tasks.predict": {"queue": "serving"},
+    "fl_server_ai.tasks.summarise": {"queue": "serving"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_REDIRECT_STDOUTS = False
@@ -305,6 +307,14 @@ FL_MERGE_ATTEMPTS = env.integer("FL_MERGE_ATTEMPTS", 5, minimum=1)
 FL_KEEP_UPDATE_ROUNDS = env.integer("FL_KEEP_UPDATE_ROUNDS", 0)
 FL_NOTIFY_TIMEOUT_SECONDS = env.integer("FL_NOTIFY_TIMEOUT_SECONDS", 10, minimum=1)
 FL_NOTIFY_RETRY_SECONDS = env.integer("FL_NOTIFY_RETRY_SECONDS", 2, minimum=1)
+
+# --- Serving -------------------------------------------------------------------------
+FL_RUNNERS = env.integer("FL_RUNNERS", 4)  # that stay with their model loaded
+FL_RUNNER_MEMORY_BYTES = env.integer("FL_RUNNER_MEMORY_BYTES", 4 * 1024**3, minimum=1)
+FL_RUNNER_SECONDS = env.integer("FL_RUNNER_SECONDS", 30, minimum=1)
+FL_MAX_INFERENCE_BATCH = env.integer("FL_MAX_INFERENCE_BATCH", 4096, minimum=1)
+FL_MAX_INFERENCE_BYTES = env.integer("FL_MAX_INFERENCE_BYTES", 64 * 1024**2, minimum=1)
+FL_STATS_WAIT_SECONDS = env.integer("FL_STATS_WAIT_SECONDS", 5)  # metadata's, for a summary
 
 # --- Logs ----------------------------------------------------------------------------
 LOGGING = {

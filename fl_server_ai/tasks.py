@@ -8,6 +8,7 @@ from uuid import UUID
 from celery import shared_task
 
 from fl_server_ai import delivery, notifier, sweeper
+from fl_server_ai.serving import stats, worker
 from fl_server_core import files
 
 
@@ -39,5 +40,18 @@ def sweep() -> None:
 
 @shared_task
 def remove_orphaned_files() -> None:
-    """Delete the files that no row names any more."""
+    """Delete the files that no row names any more, and what was said about them."""
     files.remove_orphans()
+    stats.forget_stats()
+
+
+@shared_task(ignore_result=False)
+def predict(model_id: str, input_name: str, is_json: bool, form: str) -> worker.Outcome:
+    """Predict for a stored input; somebody waits for the result."""
+    return worker.predict(UUID(model_id), input_name, is_json=is_json, form=form)
+
+
+@shared_task
+def summarise(model_id: str) -> None:
+    """Summarise a model's layers."""
+    stats.fill_stats(UUID(model_id))

@@ -6,13 +6,15 @@ never changes there. Nothing is deleted in a request: `remove_orphans` does it l
 
 import hashlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from django.apps import apps
 from django.conf import settings
@@ -53,6 +55,13 @@ def scratch_path() -> Iterator[Path]:
             os.unlink(name)
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield the path of an empty folder on the storage's disk; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=settings.SCRATCH_DIR) as folder:
+        yield Path(folder)
+
+
 def store(path: Path) -> StoredFile:
     """Move a finished file into the storage."""
     with path.open("rb") as file:
@@ -64,22 +73,35 @@ def store(path: Path) -> StoredFile:
     return StoredFile(name, sha256, size)
 
 
-@contextmanager
-def local_path(field: FieldFile) -> Iterator[Path]:
-    """Yield a path under which a stored file can be mapped; a copy where it is remote.
+def local_path(field: FieldFile) -> AbstractContextManager[Path]:
+    """Yield a path under which a row's file can be mapped; a copy where it is remote.
 
     Raises FileNotFoundError when the storage has lost the file.
     """
+    return stored_path(str(field.name))
+
+
+@contextmanager
+def stored_path(name: str) -> Iterator[Path]:
+    """Do the same for the file of this name."""
     try:
-        path = Path(field.path)
+        path = Path(default_storage.path(name))
     except NotImplementedError:  # the storage is no folder
-        with scratch_path() as copy, field.open("rb") as source:
+        with scratch_path() as copy, default_storage.open(name) as source:
             with copy.open("wb") as target:
                 for chunk in source.chunks():
                     target.write(chunk)
             yield copy
     else:
         yield path
+
+
+def take(name: str) -> BinaryIO:
+    """Open a stored file that is needed no more; its name is gone, its bytes aren't."""
+    with stored_path(name) as path:
+        file = path.open("rb")
+    default_storage.delete(name)
+    return file
 
 
 def remove_orphans() -> int:
@@ -110,6 +132,6 @@ def _remove_old_scratch(limit: float) -> int:
     for path in Path(settings.SCRATCH_DIR).iterdir():
         with suppress(FileNotFoundError):  # whoever works on it may be done with it
             if path.stat().st_mtime < limit:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed += 1
     return removed

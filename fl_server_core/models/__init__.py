@@ -4,6 +4,7 @@ from fl_server_core.models.metric import Metric
 from fl_server_core.models.model import GlobalModel, LocalModel, MeanModel, Model, SWAGModel
 from fl_server_core.models.moments import Moments
 from fl_server_core.models.notification import Notification
+from fl_server_core.models.stats import ModelStats
 from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
 
@@ -13,6 +14,7 @@ __all__ = [
     "MeanModel",
     "Metric",
     "Model",
+    "ModelStats",
     "Moments",
     "Notification",
     "SWAGModel",

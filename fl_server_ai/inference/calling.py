@@ -1,0 +1,26 @@
+"""Calling modules that somebody else wrote."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from fl_server_ai.runner.errors import JobRefused
+
+MAX_REASON = 500
+
+
+def call(module: nn.Module, value: Any, what: str) -> Any:
+    """Return what the module makes of the value. Raises `JobRefused` with its reason."""
+    try:
+        return module(value)
+    except Exception as error:  # anybody's code: it may raise anything
+        raise JobRefused(f"{what} refuses the input: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the sentence that counts: a script's error is a trace whose last line is it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return (lines[-1] if isinstance(error, torch.jit.Error) else lines[0])[:MAX_REASON]

@@ -1,0 +1,125 @@
+"""Loading stored files with torch, in a runner."""
+
+import copy
+import importlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fl_server_ai.device import DeviceMissing, pick_device
+from fl_server_ai.inference.tensors import to_tensor
+from fl_server_ai.runner.errors import CannotLoad
+from fl_server_ai.runner.jobs import Load
+from fl_server_core.archive.tensors import TensorFile
+
+UNUSED_OPERATORS = {
+    "torchvision::nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "torchvision::qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model: a loaded module, and for an update the numbers that go into it."""
+
+    template: nn.Module
+    numbers: TensorFile | None = None
+
+    def fresh(self) -> nn.Module:
+        """Return a copy to run, in eval mode: what a run leaves in it is nobody else's."""
+        module = copy.deepcopy(self.template)
+        if self.numbers is not None:
+            state = module.state_dict()
+            for name in self.numbers.tensors:
+                put(self.numbers, name, state[name])
+        return module.eval()
+
+
+@dataclass(frozen=True)
+class Served:
+    """All that serving a model needs. `moments` are SWAG's first and second, or none."""
+
+    members: list[Member]
+    moments: list[TensorFile]
+    preprocessing: nn.Module | None
+    device: torch.device
+
+
+def put(source: TensorFile, name: str, target: Tensor) -> None:
+    """Copy a tensor of a file into one of the same shape, whatever device that is on."""
+    info = source.tensors[name]
+    with torch.no_grad():
+        target.copy_(to_tensor(source.raw(name), info.dtype, info.shape))
+
+
+def open_device(name: str) -> torch.device:
+    """Return the device for this `FL_DEVICE`, ready for use."""
+    try:
+        device = pick_device(name)
+    except DeviceMissing as error:
+        raise CannotLoad(str(error)) from error
+    torch.empty(0, device=device)
+    return device
+
+
+def load(job: Load, device: torch.device) -> Served:
+    """Load what the job names. Raises `CannotLoad`."""
+    modules: dict[str, nn.Module] = {}
+    for path in dict.fromkeys(archive for archive, _ in job.members):
+        modules[path] = load_module(Path(path), device)
+    return Served(
+        members=[
+            Member(modules[archive], TensorFile(Path(numbers)) if numbers else None)
+            for archive, numbers in job.members
+        ],
+        moments=[TensorFile(Path(path)) for path in job.moments],
+        # It sees what came in: on the processor.
+        preprocessing=load_module(Path(job.preprocessing), torch.device("cpu"))
+        if job.preprocessing
+        else None,
+        device=device,
+    )
+
+
+def load_module(path: Path, device: torch.device) -> nn.Module:
+    """Load an admitted archive. Raises `CannotLoad`."""
+    try:
+        if _is_script(path):
+            script: nn.Module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
+            return script
+        _provide_torchvision(path)
+        # Anything may be in a pickle; admission has seen to what is in this one.
+        module = torch.load(path, map_location=device, weights_only=False)
+    except ModuleNotFoundError as error:
+        raise CannotLoad(f"It needs {error.name}, which isn't installed on the server.") from error
+    except Exception as error:  # loading runs what the file says
+        raise CannotLoad(f"{type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise CannotLoad("The file holds no module.")
+    return module
+
+
+def _is_script(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _provide_torchvision(path: Path) -> None:
+    """Import torchvision if the file names it, also one whose compiled part doesn't fit torch.
+
+    The import then looks for operators that a detector would use. No transform does, and no
+    other part of torchvision is admitted: declared without being there, they harm nobody.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if not any(b"torchvision" in archive.read(name) for name in names):
+            return
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for operator, schema in UNUSED_OPERATORS.items():
+            torch.library.define(operator, schema)
+        importlib.import_module("torchvision")

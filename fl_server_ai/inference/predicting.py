@@ -1,0 +1,81 @@
+"""Predicting: the input through preprocessing and checks to the method that runs the model."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fl_server_ai.inference.calling import call
+from fl_server_ai.inference.decoding import (
+    Decoded,
+    Unrecognised,
+    decode_bytes,
+    decode_json,
+    list_to_tensor,
+)
+from fl_server_ai.inference.loading import Served
+from fl_server_ai.runner.errors import JobRefused
+from fl_server_ai.runner.jobs import Predict
+from fl_server_ai.uncertainty import METHODS, Run
+
+NO_TENSOR = (
+    "Model input could not be casted or interpreted as a PyTorch tensor object "
+    "and no preprecessing is defined."
+)
+EMBEDDINGS = ("Embedding", "EmbeddingBag")
+
+
+def predict(served: Served, job: Predict) -> None:
+    """Do the job: read its input, write its result."""
+    batch = prepare(served, job)
+    run = Run(served, batch.to(served.device), samples=job.samples, softmax=job.softmax)
+    with torch.no_grad():
+        prediction = METHODS[job.method](run)
+    result = {"inference": prediction.inference} | {
+        f"uncertainty.{name}": value for name, value in prediction.uncertainty.items()
+    }
+    save_file({name: value.cpu().contiguous() for name, value in result.items()}, job.output)
+
+
+def prepare(served: Served, job: Predict) -> Tensor:
+    """Return the tensor that the model is called with."""
+    decoded = _decode(served, job)
+    value = decoded.value
+    if isinstance(value, list):
+        tensor = list_to_tensor(value, keep_integers=embeds(served.members[0].template))
+        if tensor is None and served.preprocessing is None:
+            raise JobRefused(NO_TENSOR)
+        value = value if tensor is None else tensor  # texts, say, which preprocessing may know
+    if served.preprocessing is not None:
+        value = call(served.preprocessing, value, "Preprocessing")
+    if not isinstance(value, Tensor):
+        raise JobRefused("Preprocessing gave something else than a tensor.")
+    if decoded.is_image and job.input_shape and len(job.input_shape) == value.dim() + 1:
+        value = value.unsqueeze(0)
+    _check_shape(value, job)
+    return value
+
+
+def _decode(served: Served, job: Predict) -> Decoded:
+    raw = Path(job.input).read_bytes()
+    try:
+        return decode_json(raw) if job.is_json else decode_bytes(raw)
+    except Unrecognised as error:
+        raise JobRefused(str(error) if served.preprocessing else NO_TENSOR) from error
+
+
+def embeds(module: nn.Module) -> bool:
+    """Whether the model has a layer that wants indices; scripts keep their classes' names."""
+    return any(
+        getattr(layer, "original_name", type(layer).__name__) in EMBEDDINGS
+        for layer in module.modules()
+    )
+
+
+def _check_shape(batch: Tensor, job: Predict) -> None:
+    for size, expected in zip(batch.shape, job.input_shape or [], strict=False):
+        if expected not in (None, size):
+            raise JobRefused("Input shape does not match model input shape.")
+    if batch.dim() and len(batch) > job.max_batch:
+        raise JobRefused(f"A request may hold up to {job.max_batch} inputs; this has {len(batch)}.")

@@ -1,0 +1,35 @@
+"""How a job can end without a result.
+
+    RunnerError
+    ├── JobRefused      the input doesn't fit, or the model refuses it
+    ├── CannotLoad      a stored file that torch can't load here
+    ├── RunnerDied      the runner ended: out of memory, most likely
+    ├── RunnerTooSlow   it took too long and was killed
+    └── RunnerFault     an error of our own in the runner
+
+The first two are said by the runner, which goes on; their sentences are for the client.
+"""
+
+
+class RunnerError(Exception):
+    """A job without a result."""
+
+
+class JobRefused(RunnerError):
+    """The job can't be done with this input."""
+
+
+class CannotLoad(RunnerError):
+    """The model, or what belongs to it, can't be loaded."""
+
+
+class RunnerDied(RunnerError):
+    """The runner ended before it answered."""
+
+
+class RunnerTooSlow(RunnerError):
+    """The runner didn't answer in time."""
+
+
+class RunnerFault(RunnerError):
+    """The runner's own code failed; the message is its traceback."""

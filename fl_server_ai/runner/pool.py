@@ -1,0 +1,152 @@
+"""The worker's runners: some at work, some idle with their model loaded."""
+
+import json
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fl_server_ai.runner.errors import (
+    CannotLoad,
+    JobRefused,
+    RunnerDied,
+    RunnerError,
+    RunnerFault,
+    RunnerTooSlow,
+)
+from fl_server_ai.runner.jobs import Job, encode
+from fl_server_ai.runner.launcher import Launcher
+
+logger = logging.getLogger(__name__)
+
+MAX_REPLY = 1 << 16
+SAID: dict[str, type[RunnerError]] = {
+    "refused": JobRefused,
+    "unloadable": CannotLoad,
+    "fault": RunnerFault,
+}
+
+
+class Runner:
+    """A process that does jobs. `used` tells whether it has done one, and so has loaded."""
+
+    def __init__(self, key: str, launcher: Launcher) -> None:
+        self.key = key
+        self.used = False
+        self._launcher = launcher
+        self._status: int | None = None
+        self.pid, self._socket = launcher.launch()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the idle runner still waits for a job: it has nothing to say, not even EOF."""
+        return not select.select([self._socket], [], [], 0)[0]
+
+    def do(self, job: Job, deadline: float) -> None:
+        """Have the job done by `deadline`, in `time.monotonic`'s seconds.
+
+        Raises what `errors` describes. After `RunnerDied` and `RunnerTooSlow` the runner is
+        of no more use.
+        """
+        try:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            self._socket.sendall(encode(job))
+            reply = self._read_reply(deadline)
+        except TimeoutError as error:
+            raise RunnerTooSlow("The model took too long.") from error
+        except (OSError, ValueError) as error:
+            raise RunnerDied(_obituary(self.end())) from error
+        self.used = True
+        for word, kind in SAID.items():
+            if word in reply:
+                raise kind(str(reply[word]))
+
+    def end(self) -> int:
+        """End the process; return how it ended, as `wait` says it. Again changes nothing."""
+        if self._status is None:
+            self._socket.close()
+            self._status = self._launcher.end(self.pid)
+        return self._status
+
+    def _read_reply(self, deadline: float) -> dict[str, Any]:
+        """Return one line of JSON. Raises ValueError for anything else: no trust here."""
+        line = b""
+        while not line.endswith(b"\n"):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            part = self._socket.recv(MAX_REPLY)
+            line += part
+            if not part or len(line) > MAX_REPLY:
+                raise ValueError("the runner ended or talks too much")
+        reply = json.loads(line)
+        if not isinstance(reply, dict):
+            raise ValueError("the runner talks nonsense")
+        return reply
+
+
+class Pool:
+    """Runners by key; up to `idle` of them stay when there is nothing to do.
+
+    The one that has been idle longest goes first. Threads may share a pool.
+    """
+
+    def __init__(self, launcher: Launcher, idle: int) -> None:
+        self._launcher = launcher
+        self._size = idle
+        self._lock = threading.Lock()
+        self._idle: list[Runner] = []
+
+    @contextmanager
+    def runner(self, key: str) -> Iterator[Runner]:
+        """Yield a runner that has had no other key than this one.
+
+        It stays for the next job if this one is left without an error or by what the runner
+        itself said, and if it has loaded.
+        """
+        runner = self._take(key) or Runner(key, self._launcher)
+        keep = False
+        try:
+            yield runner
+            keep = True
+        except JobRefused:
+            keep = True
+            raise
+        finally:
+            self._put(runner) if keep else runner.end()
+
+    def close(self) -> None:
+        """End all idle runners."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for runner in idle:
+            runner.end()
+
+    def _take(self, key: str) -> Runner | None:
+        with self._lock:
+            found = [runner for runner in self._idle if runner.key == key]
+            for runner in found:
+                self._idle.remove(runner)
+                if runner.alive:
+                    return runner
+                runner.end()
+        return None
+
+    def _put(self, runner: Runner) -> None:
+        with self._lock:
+            self._idle.append(runner)
+            surplus = self._idle[: -self._size] if self._size else self._idle[:]
+            del self._idle[: len(surplus)]
+        for old in surplus:
+            old.end()
+
+
+def _obituary(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    logger.warning("a runner ended with status %s", code)
+    return "The model ended the process that ran it: it may need more memory than is allowed."

@@ -1,0 +1,65 @@
+"""How a model is served."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from django.db.models.fields.files import FieldFile
+
+from fl_server_core.ensembles import find_members, find_moments
+from fl_server_core.exceptions import InvalidRequest
+from fl_server_core.models import Model, Training
+from fl_server_core.models.model import ModelKind
+from fl_server_core.models.training import UncertaintyMethod
+
+SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The method, and whose files it needs; `moments` for SWAG alone."""
+
+    method: UncertaintyMethod
+    samples: int
+    softmax: bool
+    members: list[Model]
+    moments: list[FieldFile]
+    preprocessing: FieldFile
+    input_shape: list[int | None] | None
+
+    @property
+    def key(self) -> str:
+        """Names the content of all these files: what a runner has loaded."""
+        names = [f"{member.global_model.sha256} {member.sha256}" for member in self.members]
+        names += ["moments", *(str(moment.name) for moment in self.moments)]
+        names += ["preprocessing", str(self.preprocessing.name)]
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+
+def choose(model: Model) -> Choice:
+    """Return how the model is served. Raises InvalidRequest where something is missing.
+
+    An update is served as its base model's training says; so is a global model; one without
+    a training has no uncertainty. A MEAN model is an ensemble in any case.
+    """
+    training = model.find_training()
+    options = training.options.get("uncertainty", {}) if training else {}
+    method = _method(model, training)
+    members = find_members(model) if method == UncertaintyMethod.ENSEMBLE else [model]
+    if any(not member.file for member in members):
+        raise InvalidRequest(f"Model {model.pk} has no file.")
+    return Choice(
+        method=method,
+        samples=options.get("N", SAMPLES),
+        softmax=options.get("softmax", False),
+        members=members,
+        moments=find_moments(model) if method == UncertaintyMethod.SWAG else [],
+        preprocessing=model.global_model.preprocessing_file,
+        input_shape=model.global_model.input_shape,
+    )
+
+
+def _method(model: Model, training: Training | None) -> UncertaintyMethod:
+    if model.kind == ModelKind.MEAN:
+        return UncertaintyMethod.ENSEMBLE
+    return UncertaintyMethod(training.uncertainty_method) if training else UncertaintyMethod.NONE

@@ -1,0 +1,80 @@
+"""Asking a serving worker and waiting for what it says."""
+
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from celery import current_app
+from celery.exceptions import TaskRevokedError
+from celery.exceptions import TimeoutError as NoResult
+from django.conf import settings
+from django.core.files.storage import default_storage
+from kombu.exceptions import OperationalError
+
+from fl_server_core.exceptions import InvalidRequest
+from fl_server_core.files import store, take
+
+QUEUE_SECONDS = 10
+"""How long a request may wait for a worker."""
+
+
+class ServingError(Exception):
+    """A prediction that can't be had, through no fault of the request.
+
+    ServingError
+    ├── NoWorker      none is there, or none is free
+    ├── TooSlow       the model was stopped
+    └── CannotLoad    the stored model can't be loaded
+    """
+
+
+class NoWorker(ServingError):
+    """No worker took the request in time."""
+
+
+class TooSlow(ServingError):
+    """The model took longer than it may."""
+
+
+class CannotLoad(ServingError):
+    """The model's file, or one that belongs to it, can't be loaded."""
+
+
+FAILURES: dict[str, type[Exception]] = {
+    "refused": InvalidRequest,
+    "slow": TooSlow,
+    "unloadable": CannotLoad,
+}
+
+
+def predict(model_id: UUID, source: Path, *, is_json: bool, form: str) -> BinaryIO:
+    """Return the answer for the input in a file, which is moved away; it blocks until then."""
+    name = store(source).name
+    try:
+        outcome = ask("predict", str(model_id), name, is_json, form)
+    finally:
+        default_storage.delete(name)
+    for failure, kind in FAILURES.items():
+        if failure in outcome:
+            raise kind(outcome[failure])
+    return take(outcome["file"])
+
+
+def ask(task: str, *args: str | bool) -> dict[str, Any]:
+    """Return a task's result."""
+    try:
+        result = current_app.send_task(
+            f"fl_server_ai.tasks.{task}", args=args, expires=QUEUE_SECONDS, ignore_result=False
+        )
+    except OperationalError as error:
+        raise NoWorker("The server can't reach its workers.") from error
+    try:
+        # A worker that has begun ends within its time, or a little later if a file is large.
+        outcome: dict[str, Any] = result.get(
+            timeout=QUEUE_SECONDS + settings.FL_RUNNER_SECONDS + 10, interval=0.02
+        )
+    except (NoResult, TaskRevokedError) as error:
+        raise NoWorker("No worker is free.") from error
+    finally:
+        result.forget()
+    return outcome

@@ -1,0 +1,51 @@
+"""SWAG: several passes, each with weights drawn from a Gaussian that training left behind."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from fl_server_ai.inference.tensors import to_tensor
+from fl_server_ai.runner.errors import JobRefused
+from fl_server_ai.uncertainty.walk import Prediction, Run, accumulator, walk
+from fl_server_core.archive.tensors import TensorFile
+
+
+def swag(run: Run) -> Prediction:
+    """Return the mean of passes with independently drawn weights; buffers stay as they are.
+
+    Maddox et al. 2019, "A Simple Baseline for Bayesian Uncertainty in Deep Learning", arXiv
+    1902.02476, section 3.2 (SWAG-Diagonal).
+    """
+    return walk(_outputs(run))
+
+
+def _outputs(run: Run) -> Iterator[Tensor]:
+    module = run.served.members[0].fresh()
+    for _ in range(run.samples):
+        draw(module, *run.served.moments)
+        yield run.output(module)
+
+
+def draw(module: nn.Module, first: TensorFile, second: TensorFile) -> None:
+    """Set every parameter to a sample of N(first, second - first²).
+
+    The files hold the parameters by name, in the order of `parameters_to_vector`.
+    """
+    state = module.state_dict()
+    if not first.tensors.keys() == second.tensors.keys() <= state.keys():
+        raise JobRefused("The SWAG moments are not those of this model.")
+    with torch.no_grad():
+        for name in first.tensors:
+            mean, mean_square = (_values(file, name) for file in (first, second))
+            # Rounding may leave less than the square of the mean.
+            std = (mean_square - mean.square()).clamp(min=0).sqrt()
+            state[name].copy_(mean + std * torch.randn_like(std))
+
+
+def _values(file: TensorFile, name: str) -> Tensor:
+    info = file.tensors[name]
+    values = to_tensor(file.raw(name), info.dtype, info.shape)
+    if values.is_complex():
+        raise JobRefused("SWAG knows no complex weights.")
+    return values.to(accumulator(values))
