@@ -67,6 +67,14 @@ def test_the_pages_work_without_internet(nobody, page):
         end(answer)
 
 
+def test_redoc_may_ask_nobody_else(nobody):
+    content = nobody.get(f"{URL}redoc/").content.decode()
+    (policy,) = re.findall(r'Content-Security-Policy"\s+content="([^"]*)"', content)
+    assert policy.startswith("default-src 'self'")
+    assert "http" not in policy
+    assert "*" not in policy
+
+
 def test_every_path_is_described(schema):
     described = set(schema["paths"])
     routed = {"/api/" + str(route.pattern).replace("<str:id>", "{id}") for route in urlpatterns}
