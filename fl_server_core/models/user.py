@@ -17,7 +17,7 @@ def validate_endpoint(value: str) -> None:
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or any(character.isspace() for character in value):
+    if not usable or " " in value or not value.isprintable():
         raise ValidationError("Enter a valid http or https URL.")
 
 

@@ -31,7 +31,15 @@ def test_http_endpoints_pass(url):
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://example.org", "client-01", "http://", "http://a b/", "javascript:x", "http://a:99999/"],
+    [
+        "ftp://example.org",
+        "client-01",
+        "http://",
+        "http://a b/",
+        "javascript:x",
+        "http://a:99999/",
+        "http://a/\x01",
+    ],
 )
 def test_anything_else_is_refused(url):
     with pytest.raises(ValidationError):
