@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What speaks to the database; where PostgreSQL is installed it has to pass there too.
+ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/core/archive --ignore tests/ai/aggregation
 
 .PHONY: help demo serve test check lint format clean
 
 help:
 	@echo "make demo   five clients train one model, live in this terminal"
 	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
-	@echo "make test   the tests"
+	@echo "make test   the tests; those of PostgreSQL, Redis and nginx where they are installed"
 	@echo "make check  format, lint, types, import direction, missing migrations, tests"
 	@echo "make format rewrites the code in the project's format"
 
@@ -25,6 +27,7 @@ serve: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/pytest $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m tests.on_postgres -q $(ON_POSTGRES))
 
 check: lint test
 
