@@ -9,7 +9,9 @@ from django.utils import timezone
 
 from fl_server_ai import notifier, sweeper
 from fl_server_ai.delivery import deliver
+from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.models import Notification
+from tests.factories import TrainingFactory
 
 URL = "http://client.test/"
 
@@ -172,6 +174,22 @@ def test_the_sweeper_starts_each_due_delivery_once(started, participants, sent):
     assert sorted(sent) == sorted(
         ("deliver", str(training.pk), str(user.pk)) for user in participants
     )
+
+
+def test_one_training_that_fails_the_sweeper_holds_up_no_other(started, monkeypatch, caplog):
+    training, _ = started
+    other = TrainingFactory(state="O")
+    seen = []
+
+    def judge(trainer):
+        seen.append(trainer.training.pk)
+        if trainer.training.pk == training.pk:
+            raise ValueError("broken")
+
+    monkeypatch.setattr(ModelTrainer, "judge", judge)
+    sweeper.sweep()
+    assert set(seen) == {training.pk, other.pk}
+    assert f"training {training.pk} can't be judged" in caplog.text
 
 
 def test_the_sweeper_leaves_alone_what_is_not_due(started, sent):
