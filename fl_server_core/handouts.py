@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from django.db.models.fields.files import FieldFile
+
 from fl_server_core.archive.tensors import TensorFile
 from fl_server_core.archive.writer import write_model
 from fl_server_core.exceptions import InvalidRequest, NotFound
@@ -17,16 +19,12 @@ from fl_server_core.models.model import ModelKind
 def model_path(model: Model) -> Iterator[Path]:
     """Yield the path of a model's stored file.
 
-    Raises InvalidRequest for a model that has none, and NotFound when the file is gone: the
-    model may have moved on between the reading of its row and now.
+    Raises InvalidRequest for a model that has none, and NotFound when the file is gone.
     """
     if not model.file:
         raise InvalidRequest(f"Model {model.pk} has no file.")
-    try:
-        with local_path(model.file) as path:
-            yield path
-    except FileNotFoundError as error:
-        raise NotFound(f"The file of model {model.pk} is gone; try again.") from error
+    with _path(model, model.file) as path:
+        yield path
 
 
 def open_model(model: Model) -> BinaryIO:
@@ -42,7 +40,7 @@ def open_model(model: Model) -> BinaryIO:
 
 def open_preprocessing(model: Model) -> BinaryIO:
     """Open a model's preprocessing, which there must be."""
-    with local_path(model.preprocessing_file) as path:
+    with _path(model, model.preprocessing_file) as path:
         return path.open("rb")
 
 
@@ -50,6 +48,16 @@ def model_tag(model: Model) -> str:
     """Return what changes whenever the bytes of `open_model` do."""
     base = f"-{model.global_model.sha256}" if model.kind == ModelKind.LOCAL else ""
     return model.sha256 + base
+
+
+@contextmanager
+def _path(model: Model, field: FieldFile) -> Iterator[Path]:
+    """Yield a file's path; the model may have moved on since its row was read."""
+    try:
+        with local_path(field) as path:
+            yield path
+    except FileNotFoundError as error:
+        raise NotFound(f"The file of model {model.pk} is gone; try again.") from error
 
 
 def _open_update(update: Model) -> BinaryIO:

@@ -32,6 +32,23 @@ def test_an_update_answers_with_its_base_models_preprocessing(client, training):
     assert len(load(response)) == 1
 
 
+def test_a_lost_file_is_a_404(client, model):
+    put_preprocessing(client, model.pk, saved(make_module()))
+    model.refresh_from_db()
+    model.preprocessing_file.storage.delete(model.preprocessing_file.name)
+    response = client.get(f"{URL}{model.pk}/preprocessing/")
+    assert response.status_code == 404
+    assert "is gone" in response.json()["detail"]
+
+
+def test_an_id_in_another_form_is_told_in_its_own(client, model):
+    put_preprocessing(client, model.pk, saved(make_module()))
+    response = client.get(f"{URL}{{{str(model.pk).upper()}}}/preprocessing/")
+    assert response["Content-Disposition"] == f'filename="model-{model.pk}-proprecessing.pt"'
+    assert response["Content-Type"] == "application/octet-stream"
+    load(response)
+
+
 def test_a_model_without_preprocessing_says_so(client, model):
     response = client.get(f"{URL}{model.pk}/preprocessing/")
     assert response.status_code == 404

@@ -1,8 +1,10 @@
 import json
 import uuid
+from datetime import timedelta
 
 import pytest
 import torch
+from django.utils import timezone
 
 from fl_server_core.models import Model, Training
 from fl_server_core.models.training import TrainingState
@@ -189,6 +191,11 @@ def test_a_training_tells_how_far_its_round_is(client, started, participant):
         answer = caller.get(f"{URL}{started.pk}/").json()
         assert set(answer) == FIELDS | {"local_models_arrived", "local_models_expected"}
         assert (answer["local_models_arrived"], answer["local_models_expected"]) == (1, 1)
+
+
+def test_a_training_is_locked_while_it_is_merged(client, training):
+    Training.objects.update(claimed_until=timezone.now() + timedelta(minutes=1))
+    assert client.get(f"{URL}{training.pk}/").json()["locked"] is True
 
 
 def test_an_initial_training_expects_all_participants(client, training):

@@ -175,6 +175,16 @@ def test_an_update_to_an_unknown_model_is_refused(client, id):
     )
 
 
+def test_the_form_is_looked_at_before_the_model(client):
+    for left_out, answer in (
+        ("round", "'round'"),
+        ("sample_size", "'sample_size'"),
+        ("model_file", "No uploaded file 'model_file' found."),
+    ):
+        response = update(client, "x", **{left_out: None})
+        assert (response.status_code, response.json()) == (400, {"detail": answer})
+
+
 def test_a_model_without_training_takes_no_update(client):
     model = ModelFactory()
     response = update(client, model.pk)
