@@ -73,6 +73,8 @@ def find_models(training: Training) -> list[Model]:
 def find_latest_models(training: Training) -> list[Model]:
     """Return the global model and each participant's newest update to it."""
     participants = set(training.participants.values_list("pk", flat=True))
-    model, *updates = find_models(training)
-    newest = {update.owner_id: update for update in updates if update.owner_id in participants}
-    return [model, *newest.values()]
+    found = find_models(training)
+    updates = [model for model in found if model.base_model_id and model.owner_id in participants]
+    updates.sort(key=lambda update: (update.attempt, update.round))
+    newest = {update.owner_id: update for update in updates}
+    return [model for model in found if not model.base_model_id] + list(newest.values())

@@ -61,6 +61,21 @@ def test_what_is_removed_twice_at_once_is_removed_once(client, training, monkeyp
     assert response.json()["detail"].endswith("was removed meanwhile.")
 
 
+@pytest.mark.parametrize("tail", ["", "latest/"])
+def test_a_model_removed_while_it_is_listed(client, training, monkeypatch, tail):
+    check = "fl_server_api.views.base.ViewSet.check_object_permissions"
+    monkeypatch.setattr(check, lambda *_: Model.objects.all().delete())
+    response = client.get(f"/api/trainings/{training.pk}/models/{tail}")
+    assert (response.status_code, response.json()) == (200, [])
+
+
+def test_the_newest_update_is_that_of_the_latest_round(client, training, participant):
+    for number in (1, 0):  # a clock that was set back between the two
+        LocalModelFactory(base_model=training.model, owner=participant, round=number)
+    rows = client.get(f"/api/trainings/{training.pk}/models/latest/").json()
+    assert [row["round"] for row in rows] == [0, 1]
+
+
 def test_updates_to_a_removed_training_do_not_count_in_the_next(
     client, started, participant, model
 ):
