@@ -2,7 +2,8 @@
 
 Uploaded bytes are never handed on: what is checked is written into a fresh archive, from
 members known by their exact names. Its pickles are the checked ones byte for byte, see
-`pickles`; its code is stored with zeros for what it left uninitialised; its blocks are those that the pickles name.
+`pickles`; its code is stored with zeros for what it left uninitialised; its blocks are those
+that the pickles name.
 """
 
 import re
@@ -21,6 +22,7 @@ from fl_server_core.archive.admitted import (
     check_state,
     zeroed,
 )
+from fl_server_core.archive.declared import read_classes
 from fl_server_core.archive.dtypes import DTYPES, STORAGES
 from fl_server_core.archive.errors import NotAModel, Refused
 from fl_server_core.archive.members import check_content, read_content
@@ -28,6 +30,7 @@ from fl_server_core.archive.model import Archive, TensorSpec, read_model
 from fl_server_core.archive.packing import Content, write_members
 from fl_server_core.archive.pickles import MAX_BYTES
 from fl_server_core.archive.records import UNSET, Call, Global, Pickle, text_items
+from fl_server_core.archive.typed import Values
 from fl_server_core.archive.views import (
     CARRIERS,
     TENSOR_CALLS,
@@ -80,15 +83,25 @@ def _check_members(archive: Archive) -> None:
 
 def _check_admitted(archive: Archive, extra: Collection[Pair]) -> None:
     if archive.kind == "torchscript":
-        for pickle in archive.pickles.values():
-            check_script_globals(sorted(pickle.globals - STORAGE_CLASSES))
-        check_code(archive.sources)
+        _check_script(archive)
         return
     pickle = archive.pickles["data.pkl"]
+    if pickle.scripted is not None:
+        raise Refused(pickle.scripted)
     check_globals(sorted(pickle.globals), extra=extra)
     check_calls(_calls(pickle), extra=extra)
     for keys in _states(pickle):
         check_state(keys)
+
+
+def _check_script(archive: Archive) -> None:
+    for pickle in archive.pickles.values():
+        if pickle.unscripted is not None:
+            raise Refused(pickle.unscripted)
+        check_script_globals(sorted(pickle.globals - STORAGE_CLASSES))
+    check_code(archive.sources)
+    root, constants = (archive.pickles[name].root for name in ("data.pkl", "constants.pkl"))
+    Values(read_classes(archive.sources)).check(root, constants)
 
 
 def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:

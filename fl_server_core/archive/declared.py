@@ -10,32 +10,46 @@ text's size:
       __annotations__["0"] = Tensor
       in_features : Final[int] = 2
       def forward(self: ...
+    class Color(Enum):
+      RED = 1
+
+Where a line that torch understands is not understood here, an attribute is missing, and an
+object that has it has others than declared.
 """
 
+import ast
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fl_server_core.archive.errors import NotAModel, Refused
 
-CLASS = re.compile(r"class (\w+)\((\w+)\):")
+CLASS = re.compile(r"class (\w+)(?:\((\w+)\))?:")
 LISTED = re.compile(r"  (__parameters__|__buffers__) = \[(.*)\]")
 QUOTED = re.compile(r'"([^"\\]*)", ')
-ATTRIBUTE = re.compile(r'  (?:(\w+) : |__annotations__\["([^"\\]+)"\] = )(.+)')
+# With a value behind its type it is a constant.
+ATTRIBUTE = re.compile(r'  (?:(\w+) : |__annotations__\["([^"\\]+)"\] = )([^=]+)')
+MEMBER = re.compile(r"  \w+ = ([^\\]{1,1000})")  # torch reads escapes otherwise than Python
 METHOD = re.compile(r"\s+def (\w+)\(")
 
 
 @dataclass(slots=True)
 class Declared:
-    """A module class: the names of its attributes in torch's order, each with its type."""
+    """A class: the names of its attributes in torch's order, each with its type.
 
+    `base` is Module, NamedTuple, Enum, Interface, ModuleInterface or nothing; `members` are the
+    values of an enum.
+    """
+
+    base: str
     attributes: dict[str, str] = field(default_factory=dict)
     parameters: set[str] = field(default_factory=set)
     buffers: set[str] = field(default_factory=set)
+    members: list[object] = field(default_factory=list)
 
 
 def read_classes(sources: Mapping[str, bytes]) -> dict[str, Declared]:
-    """The module classes by qualified name, from members such as `code/__torch__/a/b.py`."""
+    """The classes by qualified name, from members such as `code/__torch__/a/b.py`."""
     classes: dict[str, Declared] = {}
     for member, source in sources.items():
         scope = member.removeprefix("code/").removesuffix(".py").replace("/", ".")
@@ -44,7 +58,8 @@ def read_classes(sources: Mapping[str, bytes]) -> dict[str, Declared]:
         except UnicodeDecodeError as error:
             raise NotAModel(f"Member '{member:.80}' is not text.") from error
         for name, declared in _scan(lines):
-            classes[f"{scope}.{name}"] = declared
+            if classes.setdefault(f"{scope}.{name}", declared) is not declared:
+                raise Refused(f"Class '{name:.80}' of the model is declared twice.")
     return classes
 
 
@@ -53,7 +68,7 @@ def _scan(lines: Iterable[str]) -> Iterable[tuple[str, Declared]]:
     for line in lines:
         if line and not line[0].isspace():
             heading = CLASS.fullmatch(line)
-            declared = Declared() if heading and heading[2] == "Module" else None
+            declared = Declared(heading[2] or "") if heading else None
             if heading and declared is not None:
                 yield heading[1], declared
         elif method := METHOD.match(line):
@@ -68,5 +83,15 @@ def _read_line(line: str, declared: Declared) -> None:
     if listed := LISTED.fullmatch(line):
         names = declared.parameters if listed[1] == "__parameters__" else declared.buffers
         names.update(QUOTED.findall(listed[2]))
-    elif (attribute := ATTRIBUTE.fullmatch(line)) and not attribute[3].startswith("Final["):
+    elif (attribute := ATTRIBUTE.fullmatch(line)) is not None:
         declared.attributes[attribute[1] or attribute[2]] = attribute[3]
+    elif declared.base == "Enum" and (member := MEMBER.fullmatch(line)):
+        declared.members.append(_literal(member[1]))
+
+
+def _literal(text: str) -> object:
+    """The number or text of an enum's member."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise NotAModel("An Enum of the model has a value that can't be read.") from error

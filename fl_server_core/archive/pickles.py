@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from fl_server_core.archive.dtypes import STORAGES
 from fl_server_core.archive.errors import NotAModel, Refused
-from fl_server_core.archive.records import UNSET, Call, Global, Pairs, Pickle, Storage
+from fl_server_core.archive.records import UNSET, Bare, Call, Global, Pairs, Pickle, Storage
 
 MAX_BYTES = 16 << 20
 MAX_OPCODES = 1_000_000
@@ -109,8 +109,10 @@ class _Loop:
         values = [self.stack.pop() for _ in range(size)]
         return tuple(reversed(values))
 
-    def drop(self, value: object) -> None:
+    def drop(self, pop: Callable[[], object]) -> None:
         """What pickles of tuples that hold themselves do with the unfinished ones."""
+        pop()
+        self.unscripted("throws something away")
 
     def long(self) -> None:
         size = self.number(U1)
@@ -128,12 +130,13 @@ class _Loop:
         self.found.globals.add((module, name))
         self.push(Global(module, name))
 
-    def call(self, callee: object, args: object) -> None:
+    def call(self, callee: object, args: object, *, new: bool = False) -> None:
         if not isinstance(args, tuple):
-            raise NotAModel("The file's pickle calls with something else than arguments.")
+            args = Bare((args,))
+            self.found.scripted = "The file's pickle calls with something else than arguments."
         if not isinstance(callee, Global):
             self.odd("calls something that is not a name")
-        made = Call(callee, args)
+        made = Call(callee, args, new)
         self.found.calls.append(made)
         self.push(made)
 
@@ -196,6 +199,8 @@ class _Loop:
     def put(self, index: int) -> None:
         if index != len(self.memo):
             raise NotAModel("The file's pickle numbers its objects out of order.")
+        if isinstance(self.stack[-1], Call) and self.stack[-1].new and not self.stack[-1].filled:
+            self.unscripted("numbers an object that is not finished")
         self.memo.append(self.stack[-1])
 
     def get(self, index: int) -> None:
@@ -203,6 +208,9 @@ class _Loop:
 
     def odd(self, what: str) -> None:
         self.found.oddity = self.found.oddity or f"The file's pickle {what}."
+
+    def unscripted(self, what: str) -> None:
+        self.found.unscripted = self.found.unscripted or f"The script's pickle {what}."
 
 
 STOP = ord(".")
@@ -244,15 +252,15 @@ PROTOCOL_2 = _steps(
         b"u": lambda loop: loop.set_items(loop.pop_mark()),
         b"c": lambda loop: loop.name(loop.line(), loop.line()),
         b"R": lambda loop: loop.call(*loop.pop_tuple(2)),
-        b"\x81": lambda loop: loop.call(*loop.pop_tuple(2)),
+        b"\x81": lambda loop: loop.call(*loop.pop_tuple(2), new=True),
         b"b": _Loop.build,
         b"Q": _Loop.persistent,
         b"q": lambda loop: loop.put(loop.number(U1)),
         b"r": lambda loop: loop.put(loop.number(U4)),
         b"h": lambda loop: loop.get(loop.number(U1)),
         b"j": lambda loop: loop.get(loop.number(U4)),
-        b"0": lambda loop: loop.drop(loop.stack.pop()),
-        b"1": lambda loop: loop.drop(loop.pop_mark()),
+        b"0": lambda loop: loop.drop(loop.stack.pop),
+        b"1": lambda loop: loop.drop(loop.pop_mark),
     }
 )
 

@@ -15,6 +15,10 @@ class Pairs(list[tuple[object, object]]):
     """A dict as it was filled, keys unhashed: chosen keys could make a real one quadratic."""
 
 
+class Bare(tuple[object]):
+    """What a call got without a tuple around it, as TorchScript writes the values of enums."""
+
+
 @dataclass(frozen=True, slots=True)
 class Global:
     """A class or function by name."""
@@ -30,10 +34,11 @@ class Global:
 
 @dataclass(eq=False, repr=False, slots=True)
 class Call:
-    """An object made by calling `callee`, then filled."""
+    """An object made by calling `callee` (`new`: its `__new__`), then filled."""
 
     callee: object
     args: tuple[object, ...]
+    new: bool = False
     state: object = UNSET
     items: Pairs | None = None
     elements: list[object] | None = None
@@ -42,6 +47,11 @@ class Call:
     def pair(self) -> tuple[str, str]:
         """Module and name of what is called; empty if it isn't a name."""
         return self.callee.pair if isinstance(self.callee, Global) else ("", "")
+
+    @property
+    def filled(self) -> bool:
+        """Whether anything was done to the object after the call."""
+        return (self.state, self.items, self.elements) != (UNSET, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,11 @@ class Storage:
 
 @dataclass(slots=True)
 class Pickle:
-    """All that one pickle holds. `oddity` is the first thing that torch never writes."""
+    """All that one pickle holds.
+
+    `oddity` is the first thing that torch never writes, `scripted` the first that only
+    TorchScript's own pickler does, and `unscripted` the first that it doesn't and Python's does.
+    """
 
     protocol: int
     root: object = None
@@ -64,6 +78,8 @@ class Pickle:
     calls: list[Call] = field(default_factory=list)
     storages: list[Storage] = field(default_factory=list)
     oddity: str | None = None
+    scripted: str | None = None
+    unscripted: str | None = None
 
 
 def text_items(record: object) -> dict[str, object] | None:

@@ -41,7 +41,8 @@ def module_tensors(root: Call) -> Iterator[Found]:
 
 def script_tensors(root: Call, classes: Mapping[str, Declared]) -> Iterator[Found]:
     """The parameters and buffers of a TorchScript module, which knows no others."""
-    return _walk(root, lambda module: _script_parts(module, classes))
+    modules = {name: declared for name, declared in classes.items() if declared.base == "Module"}
+    return _walk(root, lambda module: _script_parts(module, modules))
 
 
 def state_tensors(root: object) -> Iterator[Found]:

@@ -9,7 +9,7 @@ import numpy as np
 from fl_server_core.archive.dtypes import DTYPES, TORCH
 from fl_server_core.archive.errors import NotAModel, Refused
 from fl_server_core.archive.files import Bytes
-from fl_server_core.archive.records import UNSET, Call, Global, Storage, text_items
+from fl_server_core.archive.records import UNSET, Call, Global, Pairs, Storage, text_items
 from fl_server_core.archive.tensors import MAX_BYTES, MAX_RANK
 
 Shape = tuple[int, ...]
@@ -169,9 +169,9 @@ def _read_dtype(more: list[object]) -> tuple[str, list[object]]:
 
 
 def _check_bits(more: list[object]) -> None:
-    if len(more) > 1 or (more and text_items(more[0]) is None):
+    if len(more) > 1 or not all(isinstance(bits, Pairs) for bits in more):
         raise NotAModel("A tensor is described in an unknown way.")
-    if more and text_items(more[0]):
+    if more and more[0]:
         raise Refused("A tensor is a conjugate or negative view: save a clone of it.")
 
 

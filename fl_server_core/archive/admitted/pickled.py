@@ -36,6 +36,7 @@ STORAGES += ("Double", "Float", "Half", "Int", "Long", "Short")
 LISTS = ("boollist", "doublelist", "intlist", "tensorlist")
 SCRIPT_GLOBALS: frozenset[Pair] = frozenset(
     {
+        ("builtins", "complex"),
         ("collections", "OrderedDict"),
         ("torch", "device"),
         ("torch._utils", "_rebuild_tensor_v2"),

@@ -145,10 +145,11 @@ def test_what_is_no_module_is_not_of_expected_type(root, tmp_path):
         forge.name("os", "system") + b"0" + ONE,
         forge.module() + b"}b",
         forge.module() + b"NNs",
+        forge.module(x=forge.name("torch", "Size") + b"]R"),
     ],
     ids=[
         *("a call", "a name", "an argument", "a dotted name", "a dunder", "a name thrown away"),
-        *("a second state", "an entry"),
+        *("a second state", "an entry", "a call without a tuple"),
     ],
 )
 def test_refuses_pickles_that_do_more_than_build_modules(body, tmp_path):

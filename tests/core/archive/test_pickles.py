@@ -106,7 +106,6 @@ HOSTILE = {
     "an extension": b"\x82\x01.",
     "a persistent id as text": b"P0\n.",
     "a persistent id of another form": b"K\x00Q.",
-    "arguments that are no tuple": b"cos\nsystem\n]R.",
     "half a pair": b"}(Nu.",
     "entries of a list": b"]NNs.",
     "elements of a dict": b"}Na.",

@@ -71,6 +71,8 @@ class Member(Expressions):
 
     def _declare(self, name: str, annotation: ast.expr) -> None:
         self.check_type(annotation)
+        if name == words.REPLACED:
+            raise self.denied(annotation, "has another type in quantized modules; rename it")
         self.archive.declared.add(name)
         self.fields[name] = ast.unparse(annotation)
 

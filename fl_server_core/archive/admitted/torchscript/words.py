@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+# Names are short: torch takes the mangled ones apart by std::regex, which recurses over them.
 TOKENS = re.compile(
     r"""(?:
       (?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?j?(?![A-Za-z0-9_])
-    | [A-Za-z_][A-Za-z0-9_]*
+    | [A-Za-z_][A-Za-z0-9_]{0,254}(?![A-Za-z0-9_])
     | ""(?!") | ''(?!')
     | "(?:[^"\\\n]|\\[^\n])++" | '(?:[^'\\\n]|\\[^\n])++'
     | -> | [()\[\]{},:.=+-]
@@ -16,8 +17,9 @@ TOKENS = re.compile(
     )*+""",
     re.VERBOSE,
 )
-MEMBER = re.compile(r"(?:code/)?(__torch__(?:/[A-Za-z_][A-Za-z0-9_]*)*)\.py")
+MEMBER = re.compile(r"(?:code/)?(__torch__(?:/[A-Za-z_][A-Za-z0-9_]{0,254})*)\.py")
 BOUND_IN_C = "__torch__.torch.classes"  # looked up before the archive's own classes
+REPLACED = "_packed_params"  # of some classes by name, whatever type the code declares
 
 NUMBERS = frozenset({"inf", "infj", "nan", "nanj"})
 SPACES = frozenset({"CONSTANTS", "__torch__", "ops", "torch"})

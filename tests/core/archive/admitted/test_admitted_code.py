@@ -292,6 +292,19 @@ def test_code_made_to_exhaust_the_parser_is_refused(source):
         check_code(zeroed({MEMBER: source.encode()}))
 
 
+def test_long_names_are_refused_because_torch_recurses_over_them():
+    name = "___torch_mangle_" + "1" * 300
+    with pytest.raises(Refused, match="holds"):
+        check(f"class {name}(Module):\n  pass\n")
+    with pytest.raises(Refused, match="no place for"):
+        check_code({f"code/__torch__/{name}.py": b""})
+
+
+def test_an_attribute_whose_type_torch_replaces_is_refused():
+    with pytest.raises(Refused, match="quantized"):
+        check("class M(Module):\n  _packed_params : Tensor\n")
+
+
 def test_too_much_code_is_refused_unread():
     with pytest.raises(Refused, match="larger than 2 MiB"):
         check(b"def f() -> int:\n  return 1\n" * 400_000)
