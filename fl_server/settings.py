@@ -288,6 +288,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "groups", "description": "Groups of users; members see and change them."},
         {"name": "models", "description": "Models, the updates to them, the metrics on them."},
         {"name": "trainings", "description": "Rounds of training, and who takes part."},
+        {"name": "inference", "description": "Predictions, with their uncertainty."},
         {"name": "notifications", "description": "For clients that fetch what they are told."},
     ],
     "SCHEMA_PATH_PREFIX": "/api/",

@@ -19,6 +19,7 @@ from rest_framework import status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from fl_server_ai.serving import client
 from fl_server_core import exceptions as fl
 from fl_server_core.models import Model, Training
 
@@ -51,6 +52,22 @@ BUSY = ("locked", "deadlock detected", "couldn't get a connection")
 """What SQLite, PostgreSQL and the pool of connections say when too many want something."""
 
 
+class TooSlow(drf.APIException):
+    """A model took longer than it may."""
+
+    status_code = status.HTTP_504_GATEWAY_TIMEOUT
+
+
+class Unloadable(drf.APIException):
+    """A stored model that can't be loaded."""
+
+    default_detail = "Error loading torch object"
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__()
+        self.detail = [drf.ErrorDetail(text) for text in (self.default_detail, *reasons)]
+
+
 def _operational(error: Exception) -> Exception:
     text = str(error)
     if "disk is full" in text or "No space left" in text:
@@ -74,6 +91,10 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),
     fl.NotFound: lambda error: drf.NotFound(str(error)),
     marshmallow.ValidationError: lambda error: drf.ValidationError(error.messages),
+    client.NoWorker: lambda _: Busy(),
+    client.TooSlow: lambda error: TooSlow(str(error)),
+    client.Missing: lambda error: Unloadable(str(error)),
+    client.CannotLoad: lambda _: Unloadable(),
     Training.DoesNotExist: lambda _: drf.NotFound("The training was removed meanwhile."),
     Model.DoesNotExist: lambda _: drf.NotFound("The model was removed meanwhile."),
     django.RequestDataTooBig: lambda _: TooLarge(),

@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.middleware import common
 from rest_framework import status
 
-UPLOADS = ("/api/models/", "/api/inference/")
-"""Where files come in: nobody without credentials gets to send any there."""
+UPLOADS = {"/api/models/": "FL_MAX_UPLOAD_BYTES", "/api/inference/": "FL_MAX_INFERENCE_BYTES"}
+"""Where files come in, and up to what: nobody without credentials gets to send any there."""
 
 Answer = Callable[[HttpRequest], HttpResponseBase]
 
@@ -34,9 +34,10 @@ class BodyLimit:
 
     def _limit(self, request: HttpRequest) -> int:
         """Files go to disk as they come, where there are any; else a body is read into memory."""
-        takes_files = request.path_info.startswith(UPLOADS)
-        if takes_files and request.content_type == "multipart/form-data":
-            return int(settings.FL_MAX_UPLOAD_BYTES)
+        if request.content_type == "multipart/form-data":
+            for path, setting in UPLOADS.items():
+                if request.path_info.startswith(path):
+                    return int(getattr(settings, setting))
         return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 

@@ -41,7 +41,12 @@ MEANINGS = {
     401: "No credentials, or wrong ones.",
     403: "The caller may not do this.",
     404: "There is nothing of this kind here.",
+    413: "The body is too large.",
+    415: "The body is of no type that is read here.",
     416: "The range begins behind the end of the file.",
+    500: "What is stored can't be used.",
+    503: "The server is busy.",
+    504: "It took too long.",
 }
 NOBODY = {"detail": "Authentication credentials were not provided."}
 STRANGER = {"detail": "You do not have permission to perform this action."}
@@ -50,7 +55,7 @@ STRANGER = {"detail": "You do not have permission to perform this action."}
 def error_response(code: int, examples: Sequence[Json]) -> OpenApiResponse:
     """Describe an error by the bodies that it may come with."""
     return OpenApiResponse(
-        REFUSAL if code == 400 else ErrorSerializer,
+        REFUSAL if code in (400, 500) else ErrorSerializer,
         description=MEANINGS[code],
         examples=[
             OpenApiExample(_sentence(body)[:60], body, response_only=True) for body in examples

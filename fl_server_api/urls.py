@@ -4,6 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from fl_server_api.views.group import Group
+from fl_server_api.views.inference import Inference
 from fl_server_api.views.model import Model
 from fl_server_api.views.notification import Notification
 from fl_server_api.views.training import Training
@@ -54,6 +55,7 @@ urlpatterns = [
     path("trainings/<str:id>/start/", Training.as_view({"post": "start"})),
     path("trainings/<str:id>/models/", Training.as_view({"get": "models"})),
     path("trainings/<str:id>/models/latest/", Training.as_view({"get": "latest_models"})),
+    path("inference/", Inference.as_view({"post": "create"})),
     path("notifications/", Notification.as_view({"get": "list"})),
     path("notifications/<str:id>/ack/", Notification.as_view({"post": "ack"})),
 ]

@@ -39,14 +39,14 @@ def wait_for(look: Callable[[], list[T]], seconds: float) -> list[T]:
     deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
     with waiting_slot() as may_wait:
         while may_wait and not found and (left := deadline - time.monotonic()) > 0:
-            _lend_connection()
+            lend_connection()
             time.sleep(min(pause, left))
             pause = min(pause * GROWTH, LAST_PAUSE)
             found = look()
     return found
 
 
-def _lend_connection() -> None:
+def lend_connection() -> None:
     """Give a pooled connection back for the pause; the pool is smaller than the web tier."""
     if not connection.in_atomic_block:
         connection.close()

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from fl_server_ai.runner.errors import JobRefused
@@ -23,4 +22,4 @@ def _reason(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    return (lines[-1] if isinstance(error, torch.jit.Error) else lines[0])[:MAX_REASON]
+    return lines[-1 if "TorchScript" in lines[0] else 0][:MAX_REASON]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fl_server_ai.device import DeviceMissing, pick_device
 from fl_server_ai.inference.tensors import to_tensor
-from fl_server_ai.runner.errors import CannotLoad
+from fl_server_ai.runner.errors import CannotLoad, Missing
 from fl_server_ai.runner.jobs import Load
 from fl_server_core.archive.tensors import TensorFile
 
@@ -60,7 +60,7 @@ def open_device(name: str) -> torch.device:
     try:
         device = pick_device(name)
     except DeviceMissing as error:
-        raise CannotLoad(str(error)) from error
+        raise Missing(str(error)) from error
     torch.empty(0, device=device)
     return device
 
@@ -93,8 +93,10 @@ def load_module(path: Path, device: torch.device) -> nn.Module:
         _provide_torchvision(path)
         # Anything may be in a pickle; admission has seen to what is in this one.
         module = torch.load(path, map_location=device, weights_only=False)
+    except FileNotFoundError:
+        raise
     except ModuleNotFoundError as error:
-        raise CannotLoad(f"It needs {error.name}, which isn't installed on the server.") from error
+        raise Missing(f"It needs {error.name}, which isn't installed on the server.") from error
     except Exception as error:  # loading runs what the file says
         raise CannotLoad(f"{type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):

@@ -16,7 +16,7 @@ from fl_server_ai.inference.packing import pack
 from fl_server_ai.inference.predicting import predict
 from fl_server_ai.inference.summary import summarise
 from fl_server_ai.runner import limits
-from fl_server_ai.runner.errors import CannotLoad, JobRefused
+from fl_server_ai.runner.errors import CannotLoad, JobRefused, Missing
 from fl_server_ai.runner.jobs import Job, Load, Pack, Predict, Summarise, decode
 
 SIGKILL = 9
@@ -52,6 +52,10 @@ def _reply(session: "Session", line: bytes) -> dict[str, str]:
         session.do(decode(line))
     except JobRefused as error:
         return {"refused": str(error)[:MAX_REASON]}
+    except FileNotFoundError:  # the model has moved on since its row was read
+        return {"refused": "A file is gone; try again."}
+    except Missing as error:
+        return {"missing": str(error)[:MAX_REASON]}
     except CannotLoad as error:
         return {"unloadable": str(error)[:MAX_REASON]}
     except Exception:  # the job ends here; whoever asked logs it
@@ -64,6 +68,7 @@ class Session:
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
+        self._limited = False
         self._served: Served | None = None
 
     def do(self, job: Job) -> None:
@@ -80,12 +85,17 @@ class Session:
 
     def _load(self, job: Load) -> None:
         device = open_device(job.device)  # takes memory that isn't the model's
-        limits.limit_memory(self._memory_bytes)
+        self._limit_memory()
         self._served = load(job, device)
 
     def _pack(self, job: Pack) -> None:
-        limits.limit_memory(self._memory_bytes)
+        self._limit_memory()
         pack(job)
+
+    def _limit_memory(self) -> None:
+        if not self._limited:
+            limits.limit_memory(self._memory_bytes)
+            self._limited = True
 
     def _loaded(self) -> Served:
         if self._served is None:

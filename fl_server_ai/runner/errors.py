@@ -2,12 +2,13 @@
 
     RunnerError
     ├── JobRefused      the input doesn't fit, or the model refuses it
-    ├── CannotLoad      a stored file that torch can't load here
+    ├── CannotLoad      a stored file that torch can't load
+    │   └── Missing     because this machine lacks something
     ├── RunnerDied      the runner ended: out of memory, most likely
     ├── RunnerTooSlow   it took too long and was killed
     └── RunnerFault     an error of our own in the runner
 
-The first two are said by the runner, which goes on; their sentences are for the client.
+JobRefused and Missing have sentences for the client.
 """
 
 
@@ -21,6 +22,10 @@ class JobRefused(RunnerError):
 
 class CannotLoad(RunnerError):
     """The model, or what belongs to it, can't be loaded."""
+
+
+class Missing(CannotLoad):
+    """The machine lacks a library or a device that is needed."""
 
 
 class RunnerDied(RunnerError):

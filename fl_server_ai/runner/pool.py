@@ -13,6 +13,7 @@ from typing import Any
 from fl_server_ai.runner.errors import (
     CannotLoad,
     JobRefused,
+    Missing,
     RunnerDied,
     RunnerError,
     RunnerFault,
@@ -26,13 +27,17 @@ logger = logging.getLogger(__name__)
 MAX_REPLY = 1 << 16
 SAID: dict[str, type[RunnerError]] = {
     "refused": JobRefused,
+    "missing": Missing,
     "unloadable": CannotLoad,
     "fault": RunnerFault,
 }
 
 
 class Runner:
-    """A process that does jobs. `used` tells whether it has done one, and so has loaded."""
+    """A process that does jobs. `used` tells whether it has done one, and so has loaded.
+
+    Not to be shared by threads.
+    """
 
     def __init__(self, key: str, launcher: Launcher) -> None:
         self.key = key
@@ -60,10 +65,10 @@ class Runner:
             raise RunnerTooSlow("The model took too long.") from error
         except (OSError, ValueError) as error:
             raise RunnerDied(_obituary(self.end())) from error
-        self.used = True
         for word, kind in SAID.items():
             if word in reply:
                 raise kind(str(reply[word]))
+        self.used = True
 
     def end(self) -> int:
         """End the process; return how it ended, as `wait` says it. Again changes nothing."""

@@ -25,6 +25,7 @@ class ServingError(Exception):
     ├── NoWorker      none is there, or none is free
     ├── TooSlow       the model was stopped
     └── CannotLoad    the stored model can't be loaded
+        └── Missing   because the server lacks something
     """
 
 
@@ -40,9 +41,14 @@ class CannotLoad(ServingError):
     """The model's file, or one that belongs to it, can't be loaded."""
 
 
+class Missing(CannotLoad):
+    """A library or a device isn't there."""
+
+
 FAILURES: dict[str, type[Exception]] = {
     "refused": InvalidRequest,
     "slow": TooSlow,
+    "missing": Missing,
     "unloadable": CannotLoad,
 }
 

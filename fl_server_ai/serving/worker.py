@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from fl_server_ai.runner.errors import CannotLoad, JobRefused, RunnerDied, RunnerTooSlow
+from fl_server_ai.runner.errors import CannotLoad, JobRefused, Missing, RunnerDied, RunnerTooSlow
 from fl_server_ai.runner.jobs import Load, Pack, Predict, Summarise
 from fl_server_ai.runner.launcher import Launcher
 from fl_server_ai.runner.pool import Pool, Runner
@@ -50,6 +50,8 @@ def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> Out
         return {"refused": "A file is gone; try again."}
     except RunnerTooSlow:
         return {"slow": f"The model took more than {settings.FL_RUNNER_SECONDS} seconds."}
+    except Missing as error:
+        return {"missing": str(error)}
     except CannotLoad as error:
         logger.warning("model %s can't be loaded: %s", model_id, error)
         return {"unloadable": str(error)}

@@ -3,10 +3,13 @@
 from typing import Any
 
 import marshmallow
+from django.conf import settings
+from django.utils import timezone
 from marshmallow import fields, post_load, validate
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 
+from fl_server_ai.serving.stats import want_stats
 from fl_server_api.serializers.fields import (
     BIG,
     SMALL,
@@ -16,7 +19,8 @@ from fl_server_api.serializers.fields import (
     ids,
     short_text,
 )
-from fl_server_core.models import LocalModel, MeanModel, Model, User
+from fl_server_api.waiting import wait_for
+from fl_server_core.models import LocalModel, MeanModel, Model, ModelStats, User
 from fl_server_core.models.model import ModelKind
 
 MAX_DIMENSIONS = 64
@@ -92,8 +96,15 @@ class ModelStatsSerializer(serializers.Serializer[Model]):
     def get_has_preprocessing(self, model: Model) -> bool:  # noqa: D102
         return bool(model.global_model.preprocessing_file)
 
-    def get_stats(self, model: Model) -> dict[str, Any] | None:  # noqa: ARG002, D102
-        return None
+    def get_stats(self, model: Model) -> dict[str, Any] | None:
+        """Return the summary, if there is one in time; else the next request may see it."""
+        row = want_stats(model)
+        if row is None:
+            return None
+        wait = settings.FL_STATS_WAIT_SECONDS - (timezone.now() - row.asked_at).total_seconds()
+        rows = ModelStats.objects.filter(pk=row.pk).exclude(computed_at=None)
+        found = wait_for(lambda: list(rows.all()), max(wait, 0))
+        return found[0].stats if found else None
 
 
 class ModelSerializer(serializers.BaseSerializer[Any]):
