@@ -1,0 +1,129 @@
+"""Real runners, and files handed to them directly: what admission would refuse included."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from fl_server_ai.runner.jobs import Load, Predict
+from fl_server_ai.runner.launcher import Launcher
+from fl_server_ai.runner.pool import Pool
+
+
+class Written:
+    """An object whose pickle runs source where it is loaded, and becomes its `made`."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __reduce__(self):
+        run = f"(lambda space: exec({self.source!r}, space) or space['made'])({{}})"
+        return eval, (run,)
+
+
+EVIL = """
+import os, sys, time, torch
+
+class Evil(torch.nn.Module):
+    def forward(self, x):
+        {}
+
+made = Evil()
+"""
+
+
+def evil(statements):
+    """Return what loads as a module whose call runs these statements."""
+    return Written(EVIL.format(statements.replace("\n", "\n        ")))
+
+
+@pytest.fixture(scope="session")
+def launcher():
+    launcher = Launcher(memory_bytes=256 << 20, seconds=20)
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture
+def pool(launcher):
+    pool = Pool(launcher, idle=2)
+    yield pool
+    pool.close()
+
+
+def soon(seconds=20.0):
+    return time.monotonic() + seconds
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(obj, name="model"):
+        torch.save(obj, tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+def loading(path, numbers=""):
+    return Load([(str(path), str(numbers))], [], "", "cpu")
+
+
+@pytest.fixture
+def predicting(tmp_path):
+    """Make a job: `predicting([[1.0]])`."""
+
+    def make(rows, method="MC_DROPOUT", samples=2):
+        (tmp_path / "input").write_text(json.dumps(rows))
+        return Predict(
+            method=method,
+            samples=samples,
+            softmax=False,
+            input=str(tmp_path / "input"),
+            is_json=True,
+            input_shape=None,
+            max_batch=10,
+            output=str(tmp_path / "output"),
+        )
+
+    return make
+
+
+@pytest.fixture
+def run(pool, predicting, save, tmp_path):
+    """Load a saved object in a runner of its own and predict; return the result's tensors."""
+
+    def call(obj, rows=((1.0, 2.0),), key="key", seconds=20.0, **options):
+        with pool.runner(key) as runner:
+            runner.do(loading(save(obj)), soon(seconds))
+            runner.do(predicting([list(row) for row in rows], **options), soon(seconds))
+        return load_file(tmp_path / "output")
+
+    return call
+
+
+@pytest.fixture
+def well(run):
+    """Check that the next request is served."""
+
+    def check():
+        assert run(nn.Identity(), key="well")["inference"].tolist() == [[1.0, 2.0]]
+
+    return check
+
+
+def is_gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+def until_gone(pid):
+    deadline = time.monotonic() + 20
+    while not is_gone(pid):
+        assert time.monotonic() < deadline, f"{pid} lives on"
+        time.sleep(0.02)

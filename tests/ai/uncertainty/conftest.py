@@ -1,0 +1,45 @@
+"""Models to be served, made in this process: methods need no runner."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from fl_server_ai.inference.loading import Member, Served
+from fl_server_ai.uncertainty import METHODS, Run
+from fl_server_core.archive.tensors import TensorFile
+
+
+def linear(*weights):
+    """Return a linear model without bias: output is input times weights."""
+    module = nn.Linear(1, len(weights), bias=False)
+    module.weight.data = torch.tensor(weights).reshape(-1, 1)
+    return module
+
+
+def moments_of(folder: Path, first, second):
+    """Return moment files, as a SWAG round leaves them."""
+    for name, tensors in (("first", first), ("second", second)):
+        save_file(tensors, folder / name)
+    return [TensorFile(folder / "first"), TensorFile(folder / "second")]
+
+
+@pytest.fixture
+def predict(tmp_path):
+    """Call a method: `predict("SWAG", module, batch, std=...)`."""
+
+    def call(method, module, batch, *, others=(), std=0.0, samples=10, softmax=False):
+        state = {name: value.detach().clone() for name, value in module.named_parameters()}
+        second = {name: value.square() + std**2 for name, value in state.items()}
+        served = Served(
+            members=[Member(module), *(Member(other) for other in others)],
+            moments=moments_of(tmp_path, state, second) if method == "SWAG" else [],
+            preprocessing=None,
+            device=torch.device("cpu"),
+        )
+        with torch.no_grad():
+            return METHODS[method](Run(served, batch, samples=samples, softmax=softmax))
+
+    return call
