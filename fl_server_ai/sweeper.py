@@ -3,6 +3,8 @@
 import logging
 from uuid import UUID
 
+from django.db import OperationalError
+
 from fl_server_ai import notifier
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.models import Training
@@ -23,5 +25,7 @@ def _judge(training_id: UUID) -> None:
             trainer.judge()
     except Training.DoesNotExist:
         pass  # removed since it was listed
+    except OperationalError:  # it is the database: the next sweep may fare better
+        raise
     except Exception:  # the others' turn must come, every time
         logger.exception("training %s can't be judged", training_id)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 import requests
 import responses
+from django.db import OperationalError
 from django.utils import timezone
 
 from fl_server_ai import notifier, sweeper
@@ -190,6 +191,20 @@ def test_one_training_that_fails_the_sweeper_holds_up_no_other(started, monkeypa
     sweeper.sweep()
     assert set(seen) == {training.pk, other.pk}
     assert f"training {training.pk} can't be judged" in caplog.text
+
+
+def test_a_locked_database_ends_the_sweep(started, monkeypatch):
+    TrainingFactory(state="O")
+    tried = []
+
+    def judge(trainer):
+        tried.append(trainer)
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(ModelTrainer, "judge", judge)
+    with pytest.raises(OperationalError):
+        sweeper.sweep()
+    assert len(tried) == 1
 
 
 def test_the_sweeper_leaves_alone_what_is_not_due(started, sent):
