@@ -5,6 +5,7 @@ Nothing a client sends may end in the last branch; what does gets an id that is 
 
 import errno
 import logging
+import sys
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -110,13 +111,16 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
 
 def handle(error: Exception, context: dict[str, Any]) -> Response:
     """Return the answer that an exception in a view becomes."""
-    for cause, translate in TRANSLATIONS.items():
-        if isinstance(error, cause):
-            error = translate(error)
-            break
-    return exception_handler(error, context) or Response(
+    return exception_handler(_translated(error), context) or Response(
         _log_fault(context["request"], error), status.HTTP_500_INTERNAL_SERVER_ERROR
     )
+
+
+def _translated(error: Exception) -> Exception:
+    for cause, translate in TRANSLATIONS.items():
+        if isinstance(error, cause):
+            return translate(error)
+    return error
 
 
 def _log_fault(request: HttpRequest, error: Exception | None) -> dict[str, str]:
@@ -138,5 +142,10 @@ def answer_bad_request(request: HttpRequest, exception: Exception) -> HttpRespon
 
 
 def answer_fault(request: HttpRequest) -> HttpResponseBase:
-    """Answer an error outside of the API's views; Django has just logged its trace."""
+    """Answer an error outside of the API's views, such as a login on a busy database."""
+    error = sys.exc_info()[1]
+    known = _translated(error) if isinstance(error, Exception) else None
+    if isinstance(known, Busy):
+        headers = {"Retry-After": str(known.wait)}
+        return JsonResponse({"detail": known.detail}, status=known.status_code, headers=headers)
     return JsonResponse(_log_fault(request, None), status=status.HTTP_500_INTERNAL_SERVER_ERROR)

@@ -195,6 +195,17 @@ def test_an_unexpected_fault_has_an_id_that_is_in_the_log(monkeypatch, caplog, e
     assert type(error).__name__ in caplog.text
 
 
+def test_a_busy_database_outside_of_the_views_may_be_asked_again(monkeypatch, db):
+    def busy(*_):
+        raise OperationalError("database is locked")
+
+    caller = APIClient(raise_request_exception=False)
+    monkeypatch.setattr("fl_server_api.middleware.BodyLimit._limit", busy)
+    response = caller.post("/api-auth/login/")
+    assert (response.status_code, response["Retry-After"]) == (503, "1")
+    assert response.json() == {"detail": "The server is busy; try again."}
+
+
 def test_a_path_adds_no_line_to_the_log(monkeypatch, user, caplog):
     caller = APIClient(raise_request_exception=False)
     monkeypatch.setattr("fl_server_api.middleware.BodyLimit._limit", lambda *_: 1 / 0)
