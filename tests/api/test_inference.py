@@ -6,40 +6,27 @@ import pickle
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from fl_server_ai import tasks
-from fl_server_ai.runner.launcher import Launcher
-from fl_server_ai.runner.pool import Pool
 from fl_server_ai.serving import client as serving
-from fl_server_ai.serving import worker
 from fl_server_api import waiting
-from fl_server_core.models import Model
-from tests.api.conftest import as_user, body_of, files, make_module, saved, scripted, upload
+from tests.api.conftest import as_user, files, make_module, saved, scripted, upload
+from tests.api.serving import (
+    URL,
+    _served_here,  # noqa: F401 (a fixture)
+    ask,
+    post_model,
+    read,
+    refusal,
+    runners,  # noqa: F401 (a fixture)
+    send,
+)
 from tests.factories import TrainingFactory, UserFactory
 
-URL = "/api/inference/"
 NO_TENSOR = (
     "Model input could not be casted or interpreted as a PyTorch tensor object "
     "and no preprecessing is defined."
 )
-
-
-@pytest.fixture(scope="module")
-def runners():
-    launcher = Launcher(memory_bytes=1 << 30, seconds=20)
-    pool = Pool(launcher, idle=3)
-    yield pool
-    pool.close()
-    launcher.close()
-
-
-@pytest.fixture(autouse=True)
-def _served_here(monkeypatch, runners):
-    """The tasks are run by the test itself, in real runners."""
-    monkeypatch.setattr(worker, "pool", lambda: runners)
-    monkeypatch.setattr(serving, "ask", lambda task, *args: getattr(tasks, task)(*args))
 
 
 def classifier(classes=4):
@@ -51,34 +38,9 @@ def classifier(classes=4):
     return module
 
 
-def post_model(client, file, **fields):
-    data = {"name": "m", "description": "d", "model_file": file} | fields
-    response = client.post("/api/models/", data, format="multipart")
-    assert response.status_code == 201, response.content
-    return Model.objects.get(pk=response.json()["model_id"])
-
-
 @pytest.fixture
 def model(client):
     return post_model(client, saved(classifier()), input_shape=["None", "3"])
-
-
-def ask(client, model, value, form=None):
-    body = {"model_id": str(model.pk), "model_input": value}
-    return client.post(URL, body | ({"return_format": form} if form else {}), format="json")
-
-
-def send(client, model, file, form=None):
-    body = {"model_id": str(model.pk), "model_input": file}
-    return client.post(URL, body | ({"return_format": form} if form else {}), format="multipart")
-
-
-def read(response):
-    assert response.status_code == 200, response.content
-    content = body_of(response)
-    if response["Content-Type"] == "application/json":
-        return json.loads(content)
-    return load_tensors(content) if content[8:9] == b"{" else pickle.loads(content)
 
 
 def encoded(content):
@@ -234,11 +196,6 @@ def test_integers_stay_integers_for_an_embedding(client):
 
 
 # --- What is refused ---------------------------------------------------------------------
-
-
-def refusal(response, code=400):
-    assert response.status_code == code, response.content
-    return response.json()
 
 
 def test_what_is_missing_is_named(client, model):

@@ -1,0 +1,124 @@
+"""Predictions of a real server: web, broker, worker and runners in processes of their own."""
+
+import io
+import pickle
+import threading
+import warnings
+
+import pytest
+import requests
+import torch
+from torch import nn
+
+from tests.e2e.conftest import running_server
+from tests.e2e.people import Person, wait_until
+
+pytestmark = pytest.mark.e2e
+
+BATCH = [[1.0, 2.0, 3.0]]
+
+
+class Endless(nn.Module):
+    def forward(self, x):
+        while bool(x.sum() < 1e30):
+            x = x * 1.0
+        return x
+
+
+def saved(module):
+    file = io.BytesIO()
+    torch.save(module, file)
+    return file.getvalue()
+
+
+def scripted(module):
+    file = io.BytesIO()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        torch.jit.save(torch.jit.script(module), file)
+    return file.getvalue()
+
+
+def classifier(best):
+    module = nn.Sequential(nn.Linear(3, 4), nn.Softmax(1))
+    nn.init.zeros_(module[0].weight)
+    module[0].bias.data = nn.functional.one_hot(torch.tensor(best), 4).float()
+    return module
+
+
+def ask(person, model, **options):
+    return person.ask(
+        "POST", "/inference/", json={"model_id": model, "model_input": BATCH}, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inference")
+    with running_server(folder, FL_RUNNER_SECONDS="5") as url:
+        yield url, folder / "var" / "models"
+
+
+def test_a_model_predicts_and_nothing_is_left(server):
+    url, folder = server
+    person = Person(url)
+    model = person.upload_model(saved(classifier(2)), input_shape=["None", "3"])
+    stored = {path.name for path in folder.iterdir()}
+    assert ask(person, model) == {"inference": [2], "uncertainty": {}}
+    file = io.BytesIO()
+    torch.save(torch.tensor(BATCH), file)
+    answer = person.ask(
+        "POST", "/inference/", data={"model_id": model}, files={"model_input": file.getvalue()}
+    )
+    assert torch.equal(pickle.loads(answer)["inference"], torch.tensor([2]))
+    assert {path.name for path in folder.iterdir()} == stored
+    wait_until(lambda: not list((folder / "scratch").iterdir()))  # after the answer is sent
+    assert person.ask("GET", f"/models/{model}/metadata/")["stats"]["total_params"] == 16
+
+
+def test_a_model_that_hangs_holds_up_nobody_else(server):
+    person = Person(server[0])
+    endless = person.upload_model(scripted(Endless()))
+    well = person.upload_model(saved(classifier(1)))
+    codes = []
+
+    def hang():
+        try:
+            ask(person, endless, expect=504)
+            codes.append(504)
+        except (AssertionError, requests.RequestException) as error:
+            codes.append(error)
+
+    hanging = [threading.Thread(target=hang) for _ in range(2)]
+    for thread in hanging:
+        thread.start()
+    for _ in range(3):
+        assert ask(person, well)["inference"] == [1]
+    for thread in hanging:
+        thread.join()
+    assert codes == [504, 504]
+    assert ask(person, well)["inference"] == [1]
+
+
+def test_many_at_once_get_their_own_answers(server):
+    person = Person(server[0])
+    models = {best: person.upload_model(saved(classifier(best))) for best in range(4)}
+    wrong = []
+
+    def work(best):
+        session = requests.Session()
+        session.headers.update(person.session.headers)
+        for _ in range(5):
+            answer = session.post(
+                f"{person.url}/api/inference/",
+                json={"model_id": models[best], "model_input": BATCH},
+                timeout=60,
+            )
+            if answer.status_code != 200 or answer.json()["inference"] != [best]:
+                wrong.append((best, answer.status_code, answer.text))
+
+    threads = [threading.Thread(target=work, args=(best,)) for best in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
