@@ -7,7 +7,7 @@ that the pickles name.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,26 +15,23 @@ import numpy as np
 
 from fl_server_core.archive.admitted import (
     Pair,
-    check_calls,
     check_code,
-    check_globals,
     check_script_globals,
-    check_state,
     zeroed,
 )
 from fl_server_core.archive.declared import read_classes
 from fl_server_core.archive.dtypes import DTYPES, STORAGES
+from fl_server_core.archive.eager import check_module
 from fl_server_core.archive.errors import NotAModel, Refused
 from fl_server_core.archive.members import check_content, read_content
 from fl_server_core.archive.model import Archive, TensorSpec, read_model
 from fl_server_core.archive.packing import Content, write_members
 from fl_server_core.archive.pickles import MAX_BYTES
-from fl_server_core.archive.records import UNSET, Call, Global, Pickle, text_items
+from fl_server_core.archive.records import Pickle
 from fl_server_core.archive.typed import Values
 from fl_server_core.archive.views import (
     CARRIERS,
     TENSOR_CALLS,
-    TYPED_CALL,
     UNSUPPORTED,
     WRAPPERS,
     read_view,
@@ -84,14 +81,8 @@ def _check_members(archive: Archive) -> None:
 def _check_admitted(archive: Archive, extra: Collection[Pair]) -> None:
     if archive.kind == "torchscript":
         _check_script(archive)
-        return
-    pickle = archive.pickles["data.pkl"]
-    if pickle.scripted is not None:
-        raise Refused(pickle.scripted)
-    check_globals(sorted(pickle.globals), extra=extra)
-    check_calls(_calls(pickle), extra=extra)
-    for keys in _states(pickle):
-        check_state(keys)
+    else:
+        check_module(archive.pickles["data.pkl"], extra)
 
 
 def _check_script(archive: Archive) -> None:
@@ -117,32 +108,6 @@ def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:
     for call in pickle.calls:
         if call.pair in TENSOR_CALLS | WRAPPERS or call.pair[1] in UNSUPPORTED:
             read_view(call, folder, archive.blocks)
-
-
-def _calls(pickle: Pickle) -> Iterator[tuple[Pair, int]]:
-    for call in pickle.calls:
-        yield call.pair, len(call.args)
-        match call.args:
-            case (Global() as callee, _, tuple(args), _) if call.pair == TYPED_CALL:
-                yield callee.pair, len(args)  # which is what the rebuild function does
-
-
-def _states(pickle: Pickle) -> Iterator[Iterable[str]]:
-    for call in pickle.calls:
-        states = [] if call.state is UNSET else [call.state]
-        if call.pair in WRAPPERS:
-            states += call.args[3:]
-        for state in states:
-            yield _text_keys(call, state)
-
-
-def _text_keys(call: Call, state: object) -> Iterable[str]:
-    if state is None:
-        return ()
-    entries = None if isinstance(state, Call) else text_items(state)
-    if entries is None:
-        raise Refused(f"The file gives {call.pair[1][:80]!a} a state that is not a dict of names.")
-    return entries
 
 
 def _check_apart(archive: Archive) -> None:

@@ -59,10 +59,9 @@ def read_members(raw: Bytes) -> dict[str, Member]:
         start, size, count = _find_directory(raw)
         entries = sorted(_read_directory(raw, start, size, count), key=lambda entry: entry.header)
         ends = [entry.header for entry in entries[1:]] + [start]
-        members = _locate(raw, entries, ends)
+        return _without_folder(_locate(raw, entries, ends))
     except struct.error as error:
         raise NotAModel("The zip file is damaged.") from error
-    return _without_folder(members)
 
 
 def read_content(raw: Bytes, member: Member, limit: int) -> bytes:
@@ -237,7 +236,7 @@ def _read_name(name: bytes) -> str:
     return text
 
 
-def _without_folder(members: Iterator[Member] | list[Member]) -> dict[str, Member]:
+def _without_folder(members: Iterator[Member]) -> dict[str, Member]:
     found: dict[str, Member] = {}
     folders: set[str] = set()
     spellings: set[str] = set()

@@ -170,6 +170,7 @@ class _Loop:
         if len(flat) % 2:
             raise NotAModel("The file's pickle fills a dict with half a pair.")
         target = self.stack[-1]
+        self.found.keys += [key for key in flat[::2] if type(key) is tuple]
         pairs = zip(flat[::2], flat[1::2], strict=True)
         if isinstance(target, Call):
             if target.pair != ("collections", "OrderedDict"):

@@ -70,6 +70,7 @@ class Pickle:
 
     `oddity` is the first thing that torch never writes, `scripted` the first that only
     TorchScript's own pickler does, and `unscripted` the first that it doesn't and Python's does.
+    `keys` are those of dicts that are tuples.
     """
 
     protocol: int
@@ -77,6 +78,7 @@ class Pickle:
     globals: set[tuple[str, str]] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     storages: list[Storage] = field(default_factory=list)
+    keys: list[tuple[object, ...]] = field(default_factory=list)
     oddity: str | None = None
     scripted: str | None = None
     unscripted: str | None = None

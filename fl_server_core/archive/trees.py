@@ -114,8 +114,10 @@ def _as_module(record: object) -> Call:
 
 def _names(record: object) -> set[object]:
     """A set of text: `set([...])` in protocol 2, filled after its making in later ones."""
-    if not isinstance(record, Call):
+    if record is None:
         return set()
+    if not isinstance(record, Call) or record.pair[1] != "set":
+        raise NotAModel("A module of the model is not built as torch does.")
     values = record.elements or (record.args[0] if record.args else [])
     return {value for value in values if isinstance(value, str)} if type(values) is list else set()
 

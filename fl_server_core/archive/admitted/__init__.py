@@ -9,18 +9,18 @@ For an eager module (`torch.save`), the reader passes
 
 - to `check_globals` every (module, name) of GLOBAL and STACK_GLOBAL, whether used or not,
   spelt as in the file (`__builtin__ set`, not `builtins set`: torch writes protocol 2);
-- to `check_calls` every REDUCE and NEWOBJ, as the callee's pair and the number of arguments; and
-  for `_rebuild_from_type_v2(func, type, args, state)` also (func, len(args)), because that
-  function calls it;
+- to `check_calls` every REDUCE and NEWOBJ, as the callee's pair, the number of arguments and
+  which of the two; and for `_rebuild_from_type_v2(func, type, args, state)` also (func,
+  len(args)), because that function calls it;
 - to `check_state` the keys of every dict that BUILD (or the state argument of a rebuild
-  function) lays over an object.
+  function) lays over an object, and whether that is a Module, Tensor or OrderedDict.
 
 That holds only if the reader itself also refuses: a callee that is not a global; NEWOBJ_EX, INST,
 OBJ, EXT*; BUILD on anything but an object made by a call, a second BUILD on the same object, a
 state that is not a dict with text keys (of a pair, the second part is given to `setattr`); APPEND
 on anything but a list, SETITEM on anything but a dict or OrderedDict, ADDITEMS on anything but a
-set, and the like; backward hooks that are not an empty OrderedDict; a storage's location other
-than cpu, cuda[:n] or mps.
+set, and the like; a key or an element of a set that is a tuple nested deeply (hashing recurses);
+hooks, of tensors and modules; a storage's location other than cpu, cuda[:n] or mps.
 
 For a TorchScript archive it passes the pairs of `data.pkl` and `constants.pkl` to
 `check_script_globals`, replaces the code members by `zeroed` ones, passes all of these to
@@ -29,6 +29,7 @@ For a TorchScript archive it passes the pairs of `data.pkl` and `constants.pkl` 
 
 from fl_server_core.archive.admitted.code import check_code, zeroed
 from fl_server_core.archive.admitted.pickled import (
+    Called,
     Pair,
     check_calls,
     check_globals,
@@ -38,6 +39,7 @@ from fl_server_core.archive.admitted.pickled import (
 )
 
 __all__ = [
+    "Called",
     "Pair",
     "check_calls",
     "check_code",

@@ -3,11 +3,21 @@
 from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from fl_server_core.archive.errors import Refused
 
 Pair = tuple[str, str]
 """A module and a name in it, both as the pickle spells them."""
+
+
+class Called(NamedTuple):
+    """A call as the pickle has it; `new`: of the callee's `__new__` alone (NEWOBJ)."""
+
+    pair: Pair
+    arguments: int
+    new: bool = False
+
 
 SAVE_AS_SCRIPT = "Save the model by torch.jit.script, or have FL_MODEL_CLASSES name its classes."
 
@@ -16,6 +26,7 @@ ARGUMENTS: dict[Pair, frozenset[int]] = {
     ("__builtin__", "frozenset"): frozenset({1}),
     ("__builtin__", "set"): frozenset({1}),
     ("__builtin__", "slice"): frozenset({3}),
+    ("collections", "OrderedDict"): frozenset({0}),
     ("torch", "Size"): frozenset({1}),
     ("torch", "device"): frozenset({1, 2}),
     ("torch._tensor", "_rebuild_from_type_v2"): frozenset({4}),
@@ -24,11 +35,14 @@ ARGUMENTS: dict[Pair, frozenset[int]] = {
     ("torch._utils", "_rebuild_tensor_v2"): frozenset({6, 7}),
     ("torch._utils", "_rebuild_tensor_v3"): frozenset({7, 8}),
     ("torch.serialization", "_get_layout"): frozenset({1}),
+    ("torchvision.transforms.autoaugment", "AutoAugmentPolicy"): frozenset({1}),
+    ("torchvision.transforms.functional", "InterpolationMode"): frozenset({1}),
+    ("torchvision.tv_tensors._bounding_boxes", "BoundingBoxFormat"): frozenset({1}),
 }
-"""How many arguments torch passes; everything else is called with none.
+"""How many arguments torch passes to what it calls; everything else is made by `__new__` alone.
 
-A class of torch.nn is pickled as an empty object and its attributes: arguments would run its
-`__init__`, which allocates whatever it is told to.
+A class of torch.nn is pickled as an empty object and its attributes: a call would run its
+`__init__`, which allocates whatever it is told to, or its defaults say (0.2 GB, a Transformer).
 """
 
 STORAGES: tuple[str, ...] = ("BFloat16", "Bool", "Byte", "Char", "ComplexDouble", "ComplexFloat")
@@ -52,8 +66,18 @@ SCRIPT_GLOBALS: frozenset[Pair] = frozenset(
 @cache
 def admitted() -> frozenset[Pair]:
     """The checked-in pairs, one `module name` a line."""
-    lines = Path(__file__).with_name("globals.txt").read_text("ascii").splitlines()
-    return frozenset((module, name) for module, name in map(str.split, lines))
+    return _pairs("globals.txt")
+
+
+@cache
+def reserved() -> frozenset[Pair]:
+    """Classes by their short names, each with an attribute of its own."""
+    return _pairs("reserved.txt")
+
+
+def _pairs(name: str) -> frozenset[Pair]:
+    lines = Path(__file__).with_name(name).read_text("ascii").splitlines()
+    return frozenset((first, second) for first, second in map(str.split, lines))
 
 
 def check_globals(pairs: Iterable[Pair], *, extra: Collection[Pair] = ()) -> None:
@@ -63,21 +87,26 @@ def check_globals(pairs: Iterable[Pair], *, extra: Collection[Pair] = ()) -> Non
             raise Refused(f"The file names {shown(pair)}, which is not admitted. {SAVE_AS_SCRIPT}")
 
 
-def check_calls(calls: Iterable[tuple[Pair, int]], *, extra: Collection[Pair] = ()) -> None:
-    """Refuse calls with another number of arguments than torch passes.
+def check_calls(calls: Iterable[Called], *, extra: Collection[Pair] = ()) -> None:
+    """Refuse calls in another form or with another number of arguments than torch's.
 
     What the operator added as `extra` may be called with any: enums and named tuples need it.
     """
-    for pair, count in calls:
+    for pair, count, new in calls:
         check_globals([pair], extra=extra)
-        if pair not in extra and count not in ARGUMENTS.get(pair, {0}):
+        expected = ARGUMENTS.get(pair, {0})
+        if pair not in extra and (count not in expected or new == (pair in ARGUMENTS)):
             raise Refused(f"The file calls {shown(pair)} with {count} arguments. {SAVE_AS_SCRIPT}")
 
 
-def check_state(keys: Iterable[str]) -> None:
-    """Refuse attributes that would replace what Python itself calls on an object."""
+def check_state(keys: Iterable[str], *, of: str = "") -> None:
+    """Refuse attributes that would replace what Python calls on an object of any class.
+
+    Of a Module, Tensor or OrderedDict also what the class itself has: `data` would exchange a
+    parameter's values, `state_dict` hide a module's.
+    """
     for key in keys:
-        if key.startswith("__") and key.endswith("__"):
+        if (key.startswith("__") and key.endswith("__")) or (of, key) in reserved():
             raise Refused(f"The file sets the attribute {key[:80]!r} on an object; remove it.")
 
 

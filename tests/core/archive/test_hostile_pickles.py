@@ -154,3 +154,75 @@ def test_what_is_no_module_is_not_of_expected_type(root, tmp_path):
 )
 def test_refuses_pickles_that_do_more_than_build_modules(body, tmp_path):
     expect_refused(forge.archive(tmp_path / "m", body))
+
+
+# --- What loading would do with them --------------------------------------------------------
+
+DEEP = b")" + b"\x85" * 100_000
+WIDE = (
+    b"("
+    + b")" * 1000
+    + b"t"
+    + b"".join(
+        b"q" + bytes([level]) + b"0(" + (b"h" + bytes([level])) * 1000 + b"t" for level in range(4)
+    )
+)
+SET = forge.name("__builtin__", "set")
+
+
+@pytest.mark.parametrize("key", [DEEP, WIDE], ids=["deep", "wide"])
+@pytest.mark.parametrize("kind", ["set", "dict", "OrderedDict"])
+def test_refuses_keys_whose_hash_takes_all_of_the_stack_or_an_age(key, kind, tmp_path):
+    filled = {
+        "set": SET + b"](" + key + b"e\x85R",
+        "dict": b"}" + key + b"Ns",
+        "OrderedDict": forge.name("collections", "OrderedDict") + b")R" + key + b"Ns",
+    }[kind]
+    expect_refused(forge.archive(tmp_path / "m", forge.module(x=filled)), "keys")
+
+
+def test_keys_may_be_tuples(tmp_path):
+    key = forge.tuple_of(forge.text("a"), forge.tuple_of(forge.number(1), forge.NONE))
+    filled = forge.tuple_of(b"}" + key + b"Ns", SET + b"](" + key + b"e\x85R")
+    admit(forge.archive(tmp_path / "m", forge.module(x=filled)))
+    assert torch.load(tmp_path / "admitted", weights_only=False).x[1] == {("a", (1, None))}
+
+
+ORDERED = forge.name("collections", "OrderedDict") + b")R"
+RELU = forge.name("torch.nn.functional", "relu")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        forge.module(forward=RELU),
+        forge.module(state_dict=forge.name("torch", "Size")),
+        forge.module(_forward_hooks=ORDERED + forge.number(0) + RELU + b"s"),
+        forge.module(_load_state_dict_pre_hooks=forge.dict_of({"a": RELU})),
+        forge.module(_state_dict_hooks=RELU),
+        forge.module(_modules=ORDERED + forge.dict_of({"items": RELU}) + b"b"),
+        forge.module(_non_persistent_buffers_set=forge.text("abc")),
+        forge.module(x=forge.name("torch.nn.modules.transformer", "Transformer") + b")R"),
+        forge.module(
+            x=forge.call(
+                forge.name("torch._utils", "_rebuild_parameter_with_state"),
+                *(forge.tensor(), forge.TRUE, ORDERED, forge.dict_of({"data": forge.tensor()})),
+            )
+        ),
+    ],
+    ids=[
+        *("a method replaced", "its state replaced", "a hook", "a hook by name", "no hooks"),
+        *("a dict's method replaced", "a text as a set", "a constructor", "a parameter's data"),
+    ],
+)
+def test_refuses_objects_that_mean_more_than_their_tensors(body, tmp_path):
+    expect_refused(forge.archive(tmp_path / "m", body))
+
+
+def test_a_parameter_may_have_a_note(tmp_path):
+    weight = forge.call(
+        forge.name("torch._utils", "_rebuild_parameter_with_state"),
+        *(forge.tensor(), forge.TRUE, ORDERED, forge.dict_of({"note": forge.text("a")})),
+    )
+    admit(forge.archive(tmp_path / "m", forge.module({"w": weight})))
+    assert torch.load(tmp_path / "admitted", weights_only=False)._parameters["w"].note == "a"

@@ -136,6 +136,16 @@ def test_refuses_a_header_that_differs_from_the_directory(field, place, tmp_path
     expect_refused(path)
 
 
+def test_refuses_an_extra_field_that_is_cut_off(tmp_path):
+    """In the header alone, two bytes: what the name's last ones were."""
+    path = forge.archive(tmp_path / "m", ONE)
+    data = bytearray(path.read_bytes())
+    data[26] -= 2
+    data[28] = 2
+    path.write_bytes(data)
+    expect_refused(path, "damaged")
+
+
 def test_refuses_encrypted_members(tmp_path):
     path, data = tmp_path / "m", forged_bytes(tmp_path)
     data[6] |= 1

@@ -36,6 +36,14 @@ def test_transforms_are_admitted_and_work_as_before(v2, tmp_path, container):
     assert torch.equal(loaded(image), module(image))
 
 
+def test_transforms_that_hold_enums_are_admitted(v2, tmp_path):
+    module = nn.Sequential(v2.AutoAugment(), v2.RandomRotation(3), v2.Resize((8, 8)))
+    torch.save(module, tmp_path / "source")
+    admit_model(tmp_path / "source", tmp_path / "admitted")
+    loaded = torch.load(tmp_path / "admitted", weights_only=False)
+    assert loaded[0].policy is module[0].policy
+
+
 def test_the_first_versions_compose_is_no_module(v2, tmp_path):
     from torchvision import transforms
 

@@ -10,6 +10,7 @@ import pickle
 import pickletools
 import pkgutil
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -153,6 +154,14 @@ def operators() -> tuple[set[str], set[str]]:
     return {f"torch.{name}" for name in names - withheld} | prim, withheld
 
 
+# --- What a state may not replace ----------------------------------------------------------
+def reserved() -> set[str]:
+    """Attributes that the classes themselves have."""
+    classes = (OrderedDict, torch.nn.Module, torch.Tensor)
+    rows = {f"{cls.__name__} {name}" for cls in classes for name in dir(cls)}
+    return {row for row in rows if not row.endswith("__")}
+
+
 def lines(rows: Iterable[str]) -> str:
     return "".join(f"{row}\n" for row in sorted(rows))
 
@@ -170,6 +179,7 @@ def main() -> None:
     admitted, withheld = operators()
     (FOLDER / "globals.txt").write_text(lines(pairs))
     (FOLDER / "operators.txt").write_text(lines(admitted))
+    (FOLDER / "reserved.txt").write_text(lines(reserved()))
     (FOLDER / "withheld.txt").write_text(lines(withheld))
 
 

@@ -11,6 +11,7 @@ from admitted_models import MODELS
 from torch import nn
 
 from fl_server_core.archive.admitted import (
+    Called,
     check_calls,
     check_globals,
     check_script_globals,
@@ -137,7 +138,7 @@ def test_anything_else_is_refused(pair):
 def test_what_the_operator_adds_passes():
     extra = parse_extra(["my.models:Net"])
     check_globals([("my.models", "Net")], extra=extra)
-    check_calls([(("my.models", "Net"), 3)], extra=extra)
+    check_calls([Called(("my.models", "Net"), 3)], extra=extra)
     with pytest.raises(Refused):
         check_globals([("my.models", "Other")], extra=extra)
 
@@ -152,20 +153,42 @@ def test_a_malformed_addition_is_named(item):
 
 def test_a_module_is_built_without_arguments_only():
     linear = ("torch.nn.modules.linear", "Linear")
-    check_calls([(linear, 0), (("torch._utils", "_rebuild_tensor_v2"), 6)])
+    check_calls([Called(linear, 0, new=True), Called(("torch._utils", "_rebuild_tensor_v2"), 6)])
     with pytest.raises(Refused, match="with 2 arguments"):
-        check_calls([(linear, 2)])
+        check_calls([Called(linear, 2, new=True)])
+
+
+def test_a_module_is_not_built_by_a_call_which_would_allocate_what_its_defaults_say():
+    with pytest.raises(Refused, match="with 0 arguments"):
+        check_calls([Called(("torch.nn.modules.transformer", "Transformer"), 0)])
 
 
 def test_what_may_not_be_named_may_not_be_called():
     with pytest.raises(Refused, match="not admitted"):
-        check_calls([(("os", "system"), 1)])
+        check_calls([Called(("os", "system"), 1)])
 
 
 def test_attributes_that_python_calls_are_refused():
     check_state(["training", "_modules", "__constants__"[2:]])
     with pytest.raises(Refused, match="__setstate__"):
         check_state(["training", "__setstate__"])
+
+
+@pytest.mark.parametrize(
+    ("of", "key"),
+    [("Tensor", "data"), ("Module", "state_dict"), ("Module", "forward"), ("OrderedDict", "items")],
+)
+def test_attributes_that_the_class_itself_has_are_refused(of, key):
+    check_state(["note", "training", "_metadata", key])
+    check_state(["note", "training", "_metadata"], of=of)
+    with pytest.raises(Refused, match=key):
+        check_state(["note", key], of=of)
+
+
+@pytest.mark.parametrize("cls", list(module_classes()), ids=lambda cls: cls.__name__)
+@pytest.mark.filterwarnings("ignore")
+def test_no_module_of_torch_keeps_an_attribute_under_such_a_name(cls):
+    check_state(built(cls).__getstate__(), of="Module")
 
 
 @pytest.mark.parametrize("name", MODELS)

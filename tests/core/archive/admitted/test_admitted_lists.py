@@ -28,7 +28,11 @@ def test_the_operators_are_those_of_the_installed_torch():
     assert admitted_lists.checked_in("withheld.txt") == withheld
 
 
-@pytest.mark.parametrize("name", ["globals.txt", "operators.txt", "withheld.txt"])
+def test_the_attributes_of_classes_are_those_of_the_installed_torch():
+    assert admitted_lists.checked_in("reserved.txt") == admitted_lists.reserved()
+
+
+@pytest.mark.parametrize("name", ["globals.txt", "operators.txt", "reserved.txt", "withheld.txt"])
 def test_a_list_is_sorted(name):
     text = (admitted_lists.FOLDER / name).read_text()
     assert text == admitted_lists.lines(text.splitlines())
