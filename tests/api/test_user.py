@@ -1,5 +1,6 @@
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 from rest_framework.authtoken.models import Token
 
 from fl_server_core.models import User
@@ -122,6 +123,25 @@ def test_a_name_taken_at_the_same_time_is_told_alike(nobody, user, monkeypatch):
     assert (response.status_code, response.json()) == (
         400,
         {"username": ["A user with that username already exists."]},
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_the_hashing_of_a_password(nobody, monkeypatch):
+    held = []
+    hashing = User.set_password
+
+    def set_password(*args):
+        held.append(connection.in_atomic_block)
+        hashing(*args)
+
+    monkeypatch.setattr(User, "set_password", set_password)
+    body = {"username": "ann", "password": "secret", "email": "Ann@EXAMPLE.org"}
+    assert nobody.post(URL, body).status_code == 201
+    assert held == [False]
+    assert (User.objects.get().email, User.objects.get().check_password("secret")) == (
+        "Ann@example.org",
+        True,
     )
 
 
