@@ -1,9 +1,10 @@
-"""A federated-learning client in one file: copy it, put your own data and training in.
+"""A federated-learning client: what it says to the server, and when.
 
     python client.py http://127.0.0.1:8000 slices/client-1.npz --name alice
 
 Round after round it is asked to train the server's model on data that never leave it; with
---pull it asks for work and needs no port. A repeat is harmless: the last answer counts.
+--pull it asks for work and needs no port. A repeat is harmless: the last answer counts. Copy
+it with `learning.py`, where your own data and training go in.
 """
 
 import argparse
@@ -17,12 +18,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import numpy as np
 import requests
 import torch
+from learning import collect_moments, evaluate, load, train
 from requests.adapters import HTTPAdapter, Retry
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
 
 class Client:
@@ -33,9 +33,7 @@ class Client:
         self.session = requests.Session()  # retries broken connections and 5xx for half a minute
         retry = Retry(6, backoff_factor=0.5, status_forcelist=range(500, 600), allowed_methods=None)
         self.session.mount(url, HTTPAdapter(max_retries=retry))
-        with np.load(data) as file:  # in random order; a fifth is held out for testing
-            self.test_x, self.x = torch.from_numpy(file["x"]).tensor_split([len(file["x"]) // 5])
-            self.test_y, self.y = torch.from_numpy(file["y"]).tensor_split([len(file["y"]) // 5])
+        self.x, self.y, self.test_x, self.test_y = load(data)
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
         """Raise requests.HTTPError with the server's reason when it refuses."""
@@ -52,6 +50,8 @@ class Client:
             try:
                 if kind == "UPDATE_ROUND_START":
                     self.update(path, item["body"]["round"])
+                elif kind == "SWAG_ROUND_START":  # only where uncertainty_method is SWAG
+                    self.swag(path, item["body"]["round"])
                 elif kind == "MODEL_TEST_ROUND":
                     self.test(path)
             except requests.HTTPError as error:  # that round is over, say: wait for the next
@@ -63,11 +63,19 @@ class Client:
 
     def update(self, path: str, round_number: int) -> None:
         """Train the model on the own data and send its weights back."""
-        model, file = self.download(path), io.BytesIO()
+        model = self.download(path)
         train(model, self.x, self.y, self.epochs, self.mu)
-        torch.save(model.state_dict(), file)  # torch.jit.save(model, file) would do too
+        self.send(path, round_number, model_file=model.state_dict())
+
+    def swag(self, path: str, round_number: int) -> None:
+        """Train the merged model on; send the moments of the weights that it went through."""
+        first, second = collect_moments(self.download(path), self.x, self.y, self.epochs)
+        self.send(f"{path}swag/", round_number, first_moment_file=first, second_moment_file=second)
+
+    def send(self, path: str, round_number: int, **learned: Any) -> None:
+        """Post what was learned, each as a file of torch's."""
         form = {"round": round_number, "sample_size": len(self.y)}
-        self.ask("POST", path, data=form, files={"model_file": file.getvalue()})
+        self.ask("POST", path, data=form, files={k: saved(v) for k, v in learned.items()})
 
     def test(self, path: str) -> None:
         """Report how good the model is on the samples held out."""
@@ -80,27 +88,11 @@ class Client:
         return torch.jit.load(io.BytesIO(self.ask("GET", path).content), "cpu")
 
 
-def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int, mu: float) -> None:
-    """Train in place; mu > 0 makes it FedProx by one more term: mu/2 * |w - w received|^2."""
-    received = [parameter.detach().clone() for parameter in model.parameters()]
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    model.train()
-    for _ in range(epochs):
-        for batch in torch.randperm(len(y)).split(32):
-            pairs = zip(model.parameters(), received, strict=True)
-            drift = torch.stack([(now - before).square().sum() for now, before in pairs]).sum()
-            loss = cross_entropy(model(x[batch]), y[batch]) + mu / 2 * drift
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
-    """Return accuracy and mean loss."""
-    scores = model.eval()(x)
-    hits = (scores.argmax(dim=1) == y).float()
-    return {"accuracy": hits.mean().item(), "loss": cross_entropy(scores, y).item()}
+def saved(value: Any) -> bytes:
+    """Return the content of a file that `torch.load` reads."""
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
 
 
 def pull(client: Client) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from client import Client, evaluate, train
+from learning import evaluate, load, train
 
 
 def compare(slices: Path, initial: str, final: str, epochs: int) -> dict[str, float | list[float]]:
@@ -22,9 +22,9 @@ def compare(slices: Path, initial: str, final: str, epochs: int) -> dict[str, fl
         x, y = torch.from_numpy(file["x"]), torch.from_numpy(file["y"])
     alone = []
     for number in range(1, len(list(slices.glob("client-*.npz"))) + 1):
-        client = Client("", str(slices / f"client-{number}.npz"), epochs, 0.0)
+        own_x, own_y, *_ = load(str(slices / f"client-{number}.npz"))
         model = torch.jit.load(initial)
-        train(model, client.x, client.y, epochs, 0.0)
+        train(model, own_x, own_y, epochs)
         alone.append(evaluate(model, x, y)["accuracy"])
     return {"global": evaluate(torch.jit.load(final), x, y)["accuracy"], "alone": alone}
 

@@ -13,7 +13,6 @@ import pytest
 import requests
 import responses
 import torch
-from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tests.examples.conftest import EXAMPLE
@@ -39,6 +38,7 @@ def serving(server, archive):
     server.get(MODEL, body=archive)
     server.post(MODEL, status=201, json={})
     server.post(f"{MODEL}metrics/", status=201, json={})
+    server.post(f"{MODEL}swag/", status=201, json={})
     return server
 
 
@@ -56,6 +56,7 @@ def notification(kind, **body):
 
 
 UPDATE = notification("UPDATE_ROUND_START", round=3)
+SWAG = notification("SWAG_ROUND_START", round=4)
 TEST = notification("MODEL_TEST_ROUND", round=4)
 FINISHED = notification("TRAINING_FINISHED")
 
@@ -82,6 +83,28 @@ def test_an_update_round_sends_trained_weights(participant, serving, archive):
     received = torch.jit.load(io.BytesIO(archive)).state_dict()
     assert weights.keys() == received.keys()
     assert not torch.equal(weights["1.weight"], received["1.weight"])
+
+
+def sent_moments(call):
+    sent = form(call.request)
+    assert (sent["round"], sent["sample_size"]) == (b"4", b"8")
+    files = (sent["first_moment_file"], sent["second_moment_file"])
+    return [torch.load(io.BytesIO(file), weights_only=True) for file in files]
+
+
+def test_a_swag_round_sends_flat_moments(participant, serving):
+    participant.take_part(iter([SWAG]))
+    assert made(serving) == ["GET /api/models/m/", "POST /api/models/m/swag/"]
+    assert [moment.shape for moment in sent_moments(serving.calls[-1])] == 2 * [(64 * 10 + 10,)]
+
+
+def test_a_swag_round_asked_for_again_begins_anew(participant, serving, archive):
+    torch.manual_seed(1)
+    participant.take_part(iter([SWAG]))
+    torch.manual_seed(1)
+    participant.take_part(iter([SWAG]))
+    before, after = (sent_moments(serving.calls[place]) for place in (1, 3))
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
 def test_a_test_round_reports_accuracy_and_loss_on_the_samples_held_out(
@@ -220,30 +243,22 @@ def test_with_a_name_that_is_taken_it_ends_with_the_servers_reason(monkeypatch, 
         run(monkeypatch, URL, samples, "--name", "alice", "--pull")
 
 
-@pytest.mark.parametrize(("mu", "expected"), [(0.0, 0.142502), (2.0, 0.132502)])
-def test_fedprox_pulls_towards_the_weights_received(mu, expected):
-    """Two steps by hand: one sample of class 0, two weights from 0, lr 0.1, momentum 0.9.
-
-    Step 1: gradient -0.5, weight 0.05. Step 2: gradient softmax(0.05, -0.05) - 1 = -0.475021
-    and mu * 0.05 of the proximal term; weight 0.05 + 0.1 * (0.9 * 0.5 + 0.475021 - mu * 0.05).
-    """
-    model = nn.Linear(1, 2, bias=False)
-    nn.init.zeros_(model.weight)
-    client.train(model, torch.ones(1, 1), torch.tensor([0]), epochs=2, mu=mu)
-    assert model.weight.flatten().tolist() == pytest.approx([expected, -expected], abs=1e-6)
+def test_the_client_is_short():
+    assert (EXAMPLE / "client.py").read_text().count("\n") < 150
 
 
-def test_the_client_is_short_and_needs_nothing_of_the_server():
-    source = (EXAMPLE / "client.py").read_text()
-    assert source.count("\n") < 150
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [("client.py", {"learning", "requests", "torch"}), ("learning.py", {"numpy", "torch"})],
+)
+def test_the_client_needs_nothing_of_the_server(name, needed):
     imported = [
         name.split(".")[0]
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(ast.parse((EXAMPLE / name).read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module] if isinstance(node, ast.ImportFrom) else _names(node))
     ]
-    outside = set(imported) - sys.stdlib_module_names
-    assert outside == {"numpy", "requests", "torch"}
+    assert set(imported) - sys.stdlib_module_names == needed
 
 
 def _names(node):

@@ -2,7 +2,7 @@ import compare
 import data
 import pytest
 import torch
-from client import evaluate
+from learning import evaluate
 from model import digits_net
 
 
