@@ -15,6 +15,8 @@ TORCH: dict[str, torch.dtype] = {
 
 def to_tensor(raw: Bytes, dtype: str, shape: tuple[int, ...]) -> Tensor:
     """Return a copy of the bytes as a tensor."""
+    if not raw.size:  # which can't be viewed as another type
+        return torch.empty(shape, dtype=TORCH[dtype])
     data = torch.from_numpy(raw.copy())
     # Any other byte than 0 and 1 in a bool is undefined behaviour.
     values = data != 0 if dtype == "BOOL" else data.view(TORCH[dtype])

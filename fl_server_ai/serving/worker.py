@@ -4,7 +4,6 @@ import json
 import logging
 import time
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,18 +22,16 @@ from fl_server_core.models.model import ModelKind
 
 logger = logging.getLogger(__name__)
 
+RUNNERS = Pool(
+    Launcher(settings.FL_RUNNER_MEMORY_BYTES, settings.FL_RUNNER_SECONDS), settings.FL_RUNNERS
+)
+"""This process's; none is started before it is needed."""
+
 PACKER = "packer"
 """The key of the runner that loads no model."""
 
 Outcome = dict[str, str]
 """One entry: `file`, the stored answer's name; or the kind of a failure and its sentence."""
-
-
-@cache
-def pool() -> Pool:
-    """Return this process's runners."""
-    launcher = Launcher(settings.FL_RUNNER_MEMORY_BYTES, settings.FL_RUNNER_SECONDS)
-    return Pool(launcher, settings.FL_RUNNERS)
 
 
 def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> Outcome:
@@ -58,10 +55,10 @@ def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> Out
 
 
 def _predict(choice: Choice, input_name: str, *, is_json: bool, form: str) -> str:
-    deadline = time.monotonic() + settings.FL_RUNNER_SECONDS
     with scratch_folder() as folder:
         result, answer = folder / "result", folder / "answer"
-        with pool().runner(choice.key) as runner, stored_path(input_name) as source:
+        with RUNNERS.runner(choice.key) as runner, stored_path(input_name) as source:
+            deadline = time.monotonic() + settings.FL_RUNNER_SECONDS  # now that there is a runner
             _load(runner, choice, deadline)
             job = Predict(
                 method=choice.method.value,
@@ -74,7 +71,7 @@ def _predict(choice: Choice, input_name: str, *, is_json: bool, form: str) -> st
                 output=str(result),
             )
             runner.do(job, deadline)
-        with pool().runner(PACKER) as packer:
+        with RUNNERS.runner(PACKER) as packer:
             packer.do(Pack(source=str(result), form=form, output=str(answer)), deadline)
         return store(answer).name
 
@@ -108,13 +105,13 @@ def _load(runner: Runner, choice: Choice, deadline: float) -> None:
 
 def summarise(model: Model, input_shape: list[int | None]) -> dict[str, Any] | None:
     """Return torchinfo's summary of a model with a file; None if there can't be one."""
-    deadline = time.monotonic() + settings.FL_RUNNER_SECONDS
     try:
         with (
             scratch_folder() as folder,
-            pool().runner(f"summary of {model.sha256}") as runner,
+            RUNNERS.runner(f"summary of {model.sha256}") as runner,
             local_path(model.file) as path,
         ):
+            deadline = time.monotonic() + settings.FL_RUNNER_SECONDS
             output = folder / "stats"
             runner.do(Load([(str(path), "")], [], "", settings.FL_DEVICE), deadline)
             runner.do(Summarise(input_shape, str(output)), deadline)

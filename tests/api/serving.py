@@ -28,7 +28,7 @@ def runners():
 
 @pytest.fixture(autouse=True)
 def _served_here(monkeypatch, runners):
-    monkeypatch.setattr(worker, "pool", lambda: runners)
+    monkeypatch.setattr(worker, "RUNNERS", runners)
     monkeypatch.setattr(serving, "ask", lambda task, *args: getattr(tasks, task)(*args))
 
 
