@@ -1,17 +1,19 @@
 """Taking in what a participant sends: only numbers, checked and put in the global order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fl_server_core.archive.dtypes import DTYPES, FLOATING, flaws
+from fl_server_core.archive.dtypes import DTYPES, flaws
 from fl_server_core.archive.errors import Mismatch, NotAModel
 from fl_server_core.archive.files import Bytes, windows
 from fl_server_core.archive.model import Archive, TensorSpec, read_model
-from fl_server_core.archive.tensors import Layout, write_tensor_file
+from fl_server_core.archive.tensors import write_tensor_file
+from fl_server_core.archive.views import Shape
 
 
 def admit_update(source: Path, reference: Archive, target: Path) -> None:
@@ -37,33 +39,47 @@ def admit_moments(source: Path, reference: Archive, target: Path) -> None:
     """Copy SWAG moments into a safetensors file with the reference's parameters, in their order.
 
     The source is one flat tensor as `parameters_to_vector` makes it, or holds the parameters by
-    name. Moments keep their own float type, which may be wider than the parameters'.
+    name. All become float64: everybody's must be of one type to be merged, and their variance
+    is the difference of two numbers that are nearly the same.
     """
     with read_model(source) as moments:
-        flat = moments.kind == "tensor"
-        layout = (_split_flat if flat else _match_parameters)(moments, reference)
-        if not FLOATING.issuperset(dtype for dtype, _ in layout.values()):
+        if not WIDENED.keys() >= {spec.dtype for spec in moments.tensors.values()}:
             raise Mismatch("The moments are not floating-point numbers.")
-        names = [""] if flat else list(layout)
-        chunks = (chunk for name in names for chunk in _read_checked(moments, [name], None))
-        write_tensor_file(target, layout, chunks)
+        flat = moments.kind == "tensor"
+        shapes = (_split_flat if flat else _match_parameters)(moments, reference)
+        names = [""] if flat else list(shapes)
+        chunks = (
+            WIDENED[moments.tensors[name].dtype](chunk).astype("<f8").view(np.uint8)
+            for name in names
+            for chunk in _read_checked(moments, [name], None)
+        )
+        write_tensor_file(target, {name: ("F64", shape) for name, shape in shapes.items()}, chunks)
 
 
-def _split_flat(moments: Archive, reference: Archive) -> Layout:
+WIDENED: dict[str, Callable[[Bytes], npt.NDArray[Any]]] = {
+    "F16": lambda raw: raw.view("<f2"),
+    "BF16": lambda raw: (raw.view("<u2").astype("<u4") << 16).view("<f4"),
+    "F32": lambda raw: raw.view("<f4"),
+    "F64": lambda raw: raw.view("<f8"),
+}
+"""Numbers that numpy can convert, by the dtype of their bytes."""
+
+
+def _split_flat(moments: Archive, reference: Archive) -> dict[str, Shape]:
     [spec] = moments.tensors.values()
     shapes = {name: reference.tensors[name].shape for name in reference.parameters}
     count = sum(map(prod, shapes.values()))
     if spec.shape != (count,):
         raise Mismatch(f"The moments are {_shown(spec)}; the model has {count} parameters.")
-    return {name: (spec.dtype, shape) for name, shape in shapes.items()}
+    return shapes
 
 
-def _match_parameters(moments: Archive, reference: Archive) -> Layout:
+def _match_parameters(moments: Archive, reference: Archive) -> dict[str, Shape]:
     names = reference.parameters
     _check_same_names(set(moments.tensors), set(names), set(names))
     for name in names:
         _check_alike(moments.tensors[name], reference.tensors[name], dtype=False)
-    return {name: (moments.tensors[name].dtype, moments.tensors[name].shape) for name in names}
+    return {name: moments.tensors[name].shape for name in names}
 
 
 def _match_names(update: Archive, reference: Archive) -> dict[str, list[str]]:
