@@ -12,6 +12,7 @@ from torch import nn
 
 from tests.e2e.conftest import running_server
 from tests.e2e.people import Person, wait_until
+from tests.servers import S3, Redis
 
 pytestmark = pytest.mark.e2e
 
@@ -122,3 +123,18 @@ def test_many_at_once_get_their_own_answers(server):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_input_and_answer_travel_by_bucket_and_redis(tmp_path):
+    with Redis() as redis, S3() as s3:
+        bucket = s3.bucket("models")
+        with running_server(
+            tmp_path, FL_REDIS_LOCATION=f"redis://127.0.0.1:{redis.port}", **bucket
+        ) as url:
+            person = Person(url)
+            model = person.upload_model(saved(classifier(2)), input_shape=["None", "3"])
+            for _ in range(3):
+                assert ask(person, model) == {"inference": [2], "uncertainty": {}}
+            assert person.ask("GET", f"/models/{model}/metadata/")["stats"]["total_params"] == 16
+        listed = requests.get(f"{bucket['FL_S3_ENDPOINT_URL']}/models", timeout=10).text
+        assert listed.count("<Key>") == 1  # the model alone
