@@ -32,7 +32,7 @@ def clients(server, tmp_path):
         processes = []
         for number in range(1, CLIENTS + 1):
             command = [sys.executable, DIGITS / "client.py", server]
-            command += [tmp_path / f"client-{number}.npz", "--name", f"digits-{number}"]
+            command += [tmp_path / f"client-{number}.npz", "--name", f"{tmp_path.name}-{number}"]
             processes.append(
                 subprocess.Popen(
                     command + (["--pull"] if number > 3 else []),
@@ -46,8 +46,8 @@ def clients(server, tmp_path):
         yield processes
 
 
-def registered(actor):
-    users = [u for u in actor.ask("GET", "/users/") if u["username"].startswith("digits-")]
+def registered(actor, tmp_path):
+    users = [u for u in actor.ask("GET", "/users/") if u["username"].startswith(tmp_path.name)]
     return users if len(users) == CLIENTS else None
 
 
@@ -58,24 +58,48 @@ def accuracy(content, test):
     return hits.mean()
 
 
-def test_five_clients_learn_together_what_none_could_alone(server, clients, tmp_path):
-    run(DIGITS / "model.py", tmp_path / "model.pt")
-    actor = Person(server)
-    model = actor.upload_model((tmp_path / "model.pt").read_bytes())
-    people = wait_until(lambda: registered(actor))
-    training = actor.open_training(model, [], ROUNDS)
-    form = {"clients": [user["id"] for user in people]}
-    actor.ask("PUT", f"/trainings/{training}/clients/", json=form, expect=202)
-    actor.start(training)
-    state = wait_until(lambda: finished(actor, training), seconds=120)
-    assert (state["state"], state["state_reason"]) == ("C", "")
-    for process in clients:
-        assert process.wait(timeout=30) == 0
+@pytest.fixture
+def trained(server, clients, tmp_path):
+    """A function that runs a training to its end; it returns actor, participants and model."""
+
+    def run_training(rounds, **fields):
+        run(DIGITS / "model.py", tmp_path / "model.pt")
+        actor = Person(server)
+        model = actor.upload_model((tmp_path / "model.pt").read_bytes())
+        people = wait_until(lambda: registered(actor, tmp_path))
+        training = actor.open_training(model, [], rounds, **fields)
+        form = {"clients": [user["id"] for user in people]}
+        actor.ask("PUT", f"/trainings/{training}/clients/", json=form, expect=202)
+        actor.start(training)
+        state = wait_until(lambda: finished(actor, training), seconds=120)
+        assert (state["state"], state["state_reason"]) == ("C", "")
+        for process in clients:
+            assert process.wait(timeout=30) == 0
+        return actor, people, model
+
+    return run_training
+
+
+def test_five_clients_learn_together_what_none_could_alone(trained, tmp_path):
+    actor, people, model = trained(ROUNDS)
     metrics = actor.ask("GET", f"/models/{model}/metrics/")
     reports = sorted((row["step"], row["reporter"]) for row in metrics if row["key"] == "accuracy")
     assert reports == sorted((n, user["id"]) for n in range(1, ROUNDS + 1) for user in people)
     with np.load(tmp_path / "test.npz") as test:
         assert accuracy(actor.ask("GET", f"/models/{model}/"), test) >= 0.93
+
+
+def test_swag_moments_of_five_clients_make_predictions_with_their_spread(trained, tmp_path):
+    actor, _, model = trained(2, uncertainty_method="SWAG")
+    for number in range(1, CLIENTS + 1):
+        said = (tmp_path / f"client-{number}.log").read_text()
+        assert (said.count("SWAG_ROUND_START"), said.count("refused")) == (2, 0)
+    with np.load(tmp_path / "test.npz") as test:
+        form = {"model_id": model, "model_input": test["x"][:100].tolist()}
+        answer = actor.ask("POST", "/inference/", json=form)
+        hits = np.argmax(answer["inference"], axis=1) == test["y"][:100]
+    assert hits.mean() >= 0.85
+    assert np.min(answer["uncertainty"]["std"]) > 0
 
 
 def finished(actor, training):
