@@ -1,6 +1,7 @@
 """What a receiver may do to us: nothing that takes long, much memory or our credentials."""
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -27,7 +28,9 @@ def endpoint(answer):
             return
         with connection:
             connection.settimeout(30)
-            seen.append(connection.recv(65536))
+            seen.append(read_request(connection))
+            while seen[0].startswith(b"POST") and not seen[0].endswith(b"}"):  # comes in parts
+                seen[0] += connection.recv(65536)
             with suppress(OSError):  # it was cut
                 answer(connection)
 
@@ -40,6 +43,20 @@ def endpoint(answer):
             listener.shutdown(socket.SHUT_RDWR)
             thread.join(30)
             assert not thread.is_alive()
+
+
+def read_request(connection):
+    """Return a request with its body, which may come later than its head; or what is no request."""
+    data = connection.recv(65536)
+    while data.startswith(b"POST") and not is_whole(data):
+        data += connection.recv(65536)
+    return data
+
+
+def is_whole(request):
+    head, blank, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"Content-Length: (\d+)", head)
+    return bool(blank and length and len(body) >= int(length[1]))
 
 
 def sends(data):
