@@ -31,7 +31,8 @@ def begin(connection):
 
 
 def open_cursors(connection):
-    cursors = (found for found in gc.get_objects() if isinstance(found, sqlite3.Cursor))
+    # Not isinstance, which would ask every object there is for its __class__.
+    cursors = (found for found in gc.get_objects() if issubclass(type(found), sqlite3.Cursor))
     return [
         cursor for cursor in cursors if cursor.connection is connection.connection and _open(cursor)
     ]
