@@ -49,7 +49,9 @@ def read_request(connection):
     """Return a request with its body, which may come later than its head; or what is no request."""
     data = connection.recv(65536)
     while data.startswith(b"POST") and not is_whole(data):
-        data += connection.recv(65536)
+        part = connection.recv(65536)
+        assert part, data
+        data += part
     return data
 
 
