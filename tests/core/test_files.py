@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import default_storage
 
-from fl_server_core.files import local_path, remove_orphans, scratch_path, store
+from fl_server_core.files import (
+    local_path,
+    remove_orphans,
+    scratch_folder,
+    scratch_path,
+    store,
+    take,
+)
 from tests.factories import ModelFactory
 
 
@@ -64,3 +71,22 @@ def test_orphans_go_after_an_hour_and_named_files_stay(db, settings):
     assert remove_orphans() == 2
     assert not scratch.exists()
     assert set(default_storage.listdir("")[1]) == {named.name, preprocessing.name, fresh.name}
+
+
+def test_a_scratch_folder_is_gone_afterwards_and_one_left_behind_later(db, settings):
+    with scratch_folder() as folder:
+        (folder / "file").touch()
+    assert not folder.exists()
+    left = settings.SCRATCH_DIR / "left"
+    left.mkdir()
+    (left / "file").touch()
+    make_old(left)
+    assert remove_orphans() == 1
+    assert not left.exists()
+
+
+def test_a_file_that_is_taken_has_no_name_any_more():
+    name = stored(b"answer").name
+    with take(name) as file:
+        assert not default_storage.exists(name)
+        assert file.read() == b"answer"
