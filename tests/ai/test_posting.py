@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import ssl
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -166,13 +165,3 @@ def test_all_addresses_of_a_name_share_the_time(monkeypatch):
     with pytest.raises(Unreachable):
         post("http://many.test/", {}, seconds=0.2)
     assert len(tried) == 1
-
-
-def test_certificates_are_checked():
-    def answer(connection):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_ciphers("aNULL:@SECLEVEL=0")
-        context.wrap_socket(connection, server_side=True)
-
-    with endpoint(answer) as (url, _), pytest.raises(Unreachable):
-        post(url.replace("http:", "https:"), {}, seconds=10)
