@@ -38,6 +38,9 @@ from fl_server_core.archive.views import (
     storage_size,
 )
 
+MAX_SHARED = 256 << 20
+"""Bytes of a block whose tensors interleave: looking for overlaps takes as many again."""
+
 FOLDERS = {"data.pkl": "data", "constants.pkl": "constants"}
 STORAGE_CLASSES = {("torch", name) for name in STORAGES}
 LOCATION = re.compile(r"cpu|mps|cuda(:\d{1,3})?")
@@ -124,6 +127,8 @@ def _check_apart(archive: Archive) -> None:
 
 
 def _check_elements_apart(specs: list[TensorSpec], size: int) -> None:
+    if size > MAX_SHARED:
+        raise Refused(f"Tensor '{specs[0].name:.80}' shares a large block: save clones of all.")
     taken = np.zeros(size, np.uint8)
     for spec in specs:
         itemsize = DTYPES[spec.dtype]

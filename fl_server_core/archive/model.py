@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -9,9 +10,9 @@ from typing import Literal, Self
 import numpy as np
 
 from fl_server_core.archive.declared import read_classes
-from fl_server_core.archive.dtypes import FLOATING
+from fl_server_core.archive.dtypes import DTYPES, FLOATING
 from fl_server_core.archive.errors import NotAModel, Refused
-from fl_server_core.archive.files import Bytes, map_file
+from fl_server_core.archive.files import WINDOW, Bytes, map_file, windows
 from fl_server_core.archive.members import Member, read_content, read_members
 from fl_server_core.archive.pickles import MAX_BYTES, read_pickle
 from fl_server_core.archive.records import Call, Pickle
@@ -106,6 +107,17 @@ class Archive:
             return self.blocks[spec.block][start:end]
         gathered = np.ascontiguousarray(spec.view.window(self.blocks[spec.block]))
         return gathered.reshape(-1).view(np.uint8)
+
+    def windows(self, name: str) -> Iterator[Bytes]:
+        """The same in pieces, of which only one is in memory at a time."""
+        spec = self.tensors[name]
+        if spec.view.contiguous:
+            yield from windows(self.raw(name), DTYPES[spec.dtype])
+            return
+        elements = spec.view.window(self.blocks[spec.block]).flat
+        step = WINDOW // DTYPES[spec.dtype]
+        for start in range(0, prod(spec.shape), step):
+            yield np.ascontiguousarray(elements[start : start + step]).view(np.uint8)
 
 
 def read_model(path: Path) -> Archive:

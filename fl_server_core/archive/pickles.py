@@ -80,8 +80,13 @@ class _Loop:
             raise NotAModel("The file's pickle is cut off.")
         return self.data[start : self.position]
 
+    def byte(self) -> int:
+        self.position += 1
+        return self.data[self.position - 1]
+
     def number(self, form: struct.Struct) -> int:
-        value: int = form.unpack(self.take(form.size))[0]
+        value: int = form.unpack_from(self.data, self.position)[0]
+        self.position += form.size
         return value
 
     def line(self) -> str:
@@ -91,9 +96,6 @@ class _Loop:
         return self.take(end + 1 - self.position)[:-1].decode()
 
     # --- Making objects -----------------------------------------------------------------
-
-    def push(self, value: object) -> None:
-        self.stack.append(value)
 
     def mark(self) -> None:
         if len(self.outer) >= MAX_DEPTH:
@@ -105,9 +107,16 @@ class _Loop:
         values, self.stack = self.stack, self.outer.pop()
         return values
 
+    def mark_tuple(self) -> None:
+        values = tuple(self.pop_mark())
+        self.stack.append(values)
+
     def pop_tuple(self, size: int) -> tuple[object, ...]:
-        values = [self.stack.pop() for _ in range(size)]
-        return tuple(reversed(values))
+        values = tuple(self.stack[-size:])
+        if len(values) != size:
+            raise IndexError
+        del self.stack[-size:]
+        return values
 
     def drop(self, pop: Callable[[], object]) -> None:
         """What pickles of tuples that hold themselves do with the unfinished ones."""
@@ -115,10 +124,10 @@ class _Loop:
         self.unscripted("throws something away")
 
     def long(self) -> None:
-        size = self.number(U1)
+        size = self.byte()
         if size > MAX_LONG:
             raise NotAModel("The file's pickle holds a huge number.")
-        self.push(int.from_bytes(self.take(size), "little", signed=True))
+        self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
 
     def name(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
@@ -128,7 +137,7 @@ class _Loop:
         if not (module.isascii() and name.isascii() and name.isidentifier()):
             self.odd("names something with a dot or no identifier")
         self.found.globals.add((module, name))
-        self.push(Global(module, name))
+        self.stack.append(Global(module, name))
 
     def call(self, callee: object, args: object, *, new: bool = False) -> None:
         if not isinstance(args, tuple):
@@ -138,7 +147,7 @@ class _Loop:
             self.odd("calls something that is not a name")
         made = Call(callee, args, new)
         self.found.calls.append(made)
-        self.push(made)
+        self.stack.append(made)
 
     def call_with_keywords(self) -> None:
         self.odd("calls with keyword arguments")
@@ -154,7 +163,7 @@ class _Loop:
             case _:
                 raise NotAModel("The file's pickle refers to something that is not a storage.")
         self.found.storages.append(storage)
-        self.push(storage)
+        self.stack.append(storage)
 
     # --- Filling objects ----------------------------------------------------------------
 
@@ -205,7 +214,7 @@ class _Loop:
         self.memo.append(self.stack[-1])
 
     def get(self, index: int) -> None:
-        self.push(self.memo[index])
+        self.stack.append(self.memo[index])
 
     def odd(self, what: str) -> None:
         self.found.oddity = self.found.oddity or f"The file's pickle {what}."
@@ -215,8 +224,8 @@ class _Loop:
 
 
 STOP = ord(".")
-U1, U2, U4 = struct.Struct("<B"), struct.Struct("<H"), struct.Struct("<I")
-I4, U8, F8 = struct.Struct("<i"), struct.Struct("<Q"), struct.Struct(">d")
+U2, U4, U8 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
+I4, F8 = struct.Struct("<i"), struct.Struct(">d")
 
 
 def _frame(loop: _Loop) -> None:
@@ -230,25 +239,25 @@ def _steps(steps: dict[bytes, Step]) -> dict[int, Step]:
 
 PROTOCOL_2 = _steps(
     {
-        b"N": lambda loop: loop.push(None),
-        b"\x88": lambda loop: loop.push(True),
-        b"\x89": lambda loop: loop.push(False),
-        b"J": lambda loop: loop.push(loop.number(I4)),
-        b"K": lambda loop: loop.push(loop.number(U1)),
-        b"M": lambda loop: loop.push(loop.number(U2)),
+        b"N": lambda loop: loop.stack.append(None),
+        b"\x88": lambda loop: loop.stack.append(True),
+        b"\x89": lambda loop: loop.stack.append(False),
+        b"J": lambda loop: loop.stack.append(loop.number(I4)),
+        b"K": lambda loop: loop.stack.append(loop.byte()),
+        b"M": lambda loop: loop.stack.append(loop.number(U2)),
         b"\x8a": _Loop.long,
-        b"G": lambda loop: loop.push(loop.number(F8)),
-        b"X": lambda loop: loop.push(loop.take(loop.number(U4)).decode()),
-        b")": lambda loop: loop.push(()),
-        b"\x85": lambda loop: loop.push(loop.pop_tuple(1)),
-        b"\x86": lambda loop: loop.push(loop.pop_tuple(2)),
-        b"\x87": lambda loop: loop.push(loop.pop_tuple(3)),
-        b"t": lambda loop: loop.push(tuple(loop.pop_mark())),
+        b"G": lambda loop: loop.stack.append(loop.number(F8)),
+        b"X": lambda loop: loop.stack.append(loop.take(loop.number(U4)).decode()),
+        b")": lambda loop: loop.stack.append(()),
+        b"\x85": lambda loop: loop.stack.append(loop.pop_tuple(1)),
+        b"\x86": lambda loop: loop.stack.append(loop.pop_tuple(2)),
+        b"\x87": lambda loop: loop.stack.append(loop.pop_tuple(3)),
+        b"t": _Loop.mark_tuple,
         b"(": _Loop.mark,
-        b"]": lambda loop: loop.push([]),
+        b"]": lambda loop: loop.stack.append([]),
         b"a": lambda loop: loop.append([loop.stack.pop()]),
         b"e": lambda loop: loop.append(loop.pop_mark()),
-        b"}": lambda loop: loop.push(Pairs()),
+        b"}": lambda loop: loop.stack.append(Pairs()),
         b"s": lambda loop: loop.set_items(list(loop.pop_tuple(2))),
         b"u": lambda loop: loop.set_items(loop.pop_mark()),
         b"c": lambda loop: loop.name(loop.line(), loop.line()),
@@ -256,9 +265,9 @@ PROTOCOL_2 = _steps(
         b"\x81": lambda loop: loop.call(*loop.pop_tuple(2), new=True),
         b"b": _Loop.build,
         b"Q": _Loop.persistent,
-        b"q": lambda loop: loop.put(loop.number(U1)),
+        b"q": lambda loop: loop.put(loop.byte()),
         b"r": lambda loop: loop.put(loop.number(U4)),
-        b"h": lambda loop: loop.get(loop.number(U1)),
+        b"h": lambda loop: loop.get(loop.byte()),
         b"j": lambda loop: loop.get(loop.number(U4)),
         b"0": lambda loop: loop.drop(loop.stack.pop),
         b"1": lambda loop: loop.drop(loop.pop_mark),
@@ -271,11 +280,11 @@ PROTOCOL_5 = PROTOCOL_2 | _steps(
         b"\x94": lambda loop: loop.put(len(loop.memo)),
         b"\x93": lambda loop: loop.name(*loop.pop_tuple(2)),
         b"\x92": _Loop.call_with_keywords,
-        b"\x8c": lambda loop: loop.push(loop.take(loop.number(U1)).decode()),
-        b"\x8d": lambda loop: loop.push(loop.take(loop.number(U8)).decode()),
-        b"C": lambda loop: loop.push(loop.take(loop.number(U1))),
-        b"B": lambda loop: loop.push(loop.take(loop.number(U4))),
-        b"\x8e": lambda loop: loop.push(loop.take(loop.number(U8))),
+        b"\x8c": lambda loop: loop.stack.append(loop.take(loop.byte()).decode()),
+        b"\x8d": lambda loop: loop.stack.append(loop.take(loop.number(U8)).decode()),
+        b"C": lambda loop: loop.stack.append(loop.take(loop.byte())),
+        b"B": lambda loop: loop.stack.append(loop.take(loop.number(U4))),
+        b"\x8e": lambda loop: loop.stack.append(loop.take(loop.number(U8))),
         b"\x8f": lambda loop: loop.call(Global("builtins", "set"), ()),
         b"\x90": lambda loop: loop.append(loop.pop_mark()),
         b"\x91": lambda loop: loop.call(Global("builtins", "frozenset"), (loop.pop_mark(),)),

@@ -1,6 +1,7 @@
 """Taking in what a participant sends: only numbers, checked and put in the global order."""
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fl_server_core.archive.dtypes import DTYPES, flaws
+from fl_server_core.archive.dtypes import flaws
 from fl_server_core.archive.errors import Mismatch, NotAModel
-from fl_server_core.archive.files import Bytes, windows
+from fl_server_core.archive.files import Bytes
 from fl_server_core.archive.model import Archive, TensorSpec, read_model
 from fl_server_core.archive.tensors import write_tensor_file
 from fl_server_core.archive.views import Shape
@@ -118,18 +119,15 @@ def _read_checked(update: Archive, names: list[str], reference: Archive | None) 
     """The bytes of a tensor, once it is known that all its names hold the same finite values."""
     spec = update.tensors[names[0]]
     others = [name for name in names[1:] if update.tensors[name].view != spec.view]
-    raws = [update.raw(name) for name in (spec.name, *others)]
-    position = 0
-    for window in windows(raws[0], DTYPES[spec.dtype]):
-        end = position + window.size
-        if any(not np.array_equal(window, raw[position:end]) for raw in raws[1:]):
+    copies = zip(*(update.windows(name) for name in (spec.name, *others)), strict=True)
+    before = reference.windows(spec.name) if reference else repeat(None)
+    for (window, *rest), own in zip(copies, before, strict=False):
+        if any(not np.array_equal(window, copy) for copy in rest):
             raise Mismatch(f"Tied tensors '{names[0]}' and '{others[0]}' differ.")
         flawed = flaws(window, spec.dtype)
         if flawed.any():
-            own = reference.raw(names[0])[position:end] if reference else None
             _check_as_before(spec, window, flawed, own)
         yield window
-        position = end
 
 
 def _check_as_before(

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from fl_server_core.archive import pickles
+from fl_server_core.archive import admission, pickles
 from fl_server_core.archive.admission import admit_model
 from fl_server_core.archive.model import read_model
+from fl_server_core.archive.tensors import TensorFile
 
 from . import forge
 
@@ -124,6 +125,28 @@ def test_interleaved_tensors_are_told_apart_in_one_blocks_memory(tmp_path):
         module.register_buffer(f"b{start}", base[start::8])
     torch.save(module, tmp_path / "upload")
     run_within(80, tmp_path, 'admit_model(folder / "upload", folder / "model")')  # block: 32 MB
+
+
+def test_a_large_block_of_interleaved_tensors_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(admission, "MAX_SHARED", 15)
+    even, odd = (forge.tensor(shape=(2,), stride=(2,), offset=start) for start in range(2))
+    forge.expect_refused(
+        forge.archive(tmp_path / "m", forge.module({"a": even, "b": odd})), "large"
+    )
+
+
+def test_a_transposed_update_is_put_in_order_in_a_few_megabytes(tmp_path):
+    model = nn.Linear(4096, 4096)
+    torch.save(model, tmp_path / "model")
+    weight = torch.rand(4096, 4096)
+    torch.save(model.state_dict() | {"weight": weight.T}, tmp_path / "update")
+    body = """
+    with read_model(folder / "model") as reference:
+        admit_update(folder / "update", reference, folder / "numbers")
+    """
+    run_within(12, tmp_path, body)  # the tensor has 64 MB
+    with TensorFile(tmp_path / "numbers") as numbers:
+        assert numbers.raw("weight").tobytes() == weight.T.contiguous().numpy().tobytes()
 
 
 def test_a_pickle_as_large_as_allowed_is_read(tmp_path):
