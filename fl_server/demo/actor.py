@@ -48,8 +48,9 @@ class Actor:
             users = self.ask("GET", "/users/").json()
             self.clients = {u["id"]: u["username"] for u in users if u["username"] in names}
 
-    def start_training(self, model: Path, method: str, rounds: int) -> None:
+    def start_training(self, model: Path, method: str, rounds: int, period: int) -> None:
         """Upload the model, invite the clients that have registered, and begin."""
+        self.period = period
         form = {
             "name": "digits",
             "description": "Handwritten digits, 8 x 8",
@@ -63,6 +64,7 @@ class Actor:
             "target_num_updates": rounds,
             "metric_names": ["accuracy", "loss"],
             "aggregation_method": method,
+            "options": {"daisy_chain_period": period} if period > 1 else {},
             "clients": list(self.clients),
         }
         self.training = self.ask("POST", "/trainings/", json=training).json()["training_id"]
@@ -86,6 +88,7 @@ class Actor:
             merging=training["locked"],
             updated=frozenset(updated),
             accuracies=self.accuracies(),
+            period=self.period,
         )
 
     def accuracies(self) -> dict[int, dict[str, float]]:

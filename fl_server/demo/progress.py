@@ -48,7 +48,10 @@ class Doing(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How the training stands; `accuracies` by round (from 1) and client."""
+    """How the training stands; `round` counts local rounds, of which `period` make a merge.
+
+    `accuracies` are by round, from the first merge on, and client.
+    """
 
     clients: tuple[str, ...]
     state: str = "I"
@@ -57,6 +60,7 @@ class Progress:
     merging: bool = False
     updated: frozenset[str] = frozenset()
     accuracies: dict[int, dict[str, float]] = field(default_factory=dict)
+    period: int = 1
 
     @property
     def over(self) -> bool:
@@ -69,6 +73,11 @@ class Progress:
         reports = [report for _, report in sorted(self.accuracies.items())]
         return [report for report in reports if len(report) == len(self.clients)]
 
+    @property
+    def testing(self) -> bool:
+        """Return whether the last merge hasn't been tested by all."""
+        return self.round // self.period > len(self.tested)
+
     def history(self, client: str) -> list[float]:
         """Return this client's accuracies, in the order of the rounds."""
         reports = [report for _, report in sorted(self.accuracies.items())]
@@ -78,7 +87,7 @@ class Progress:
         """Return what this client is at."""
         if self.over or self.state == "I":
             return Doing.DONE if self.over else Doing.READY
-        if self.round > len(self.tested):  # merged already, not tested by all
+        if self.testing:
             return Doing.TESTED if client in self.accuracies.get(self.round, {}) else Doing.TESTS
         return Doing.SENT if client in self.updated or self.merging else Doing.TRAINS
 

@@ -20,6 +20,8 @@ EXAMPLE = ROOT / "examples" / "digits"
 EPOCHS = 5
 """Passes over its data that a client makes in a round."""
 PROXIMAL_MU = 0.01
+CHAIN_PERIOD = 2
+"""Local rounds to a merge in a daisy chain."""
 POLL_SECONDS = 0.1
 FRAMES = 3
 """So often is the picture drawn for each time that the server is asked."""
@@ -33,6 +35,11 @@ class Plan:
     rounds: int
     method: str
     seed: int
+
+    @property
+    def period(self) -> int:
+        """Return how many local rounds make one round, which ends in a merge."""
+        return CHAIN_PERIOD if self.method == "FedDC" else 1
 
 
 class Demo:
@@ -54,7 +61,8 @@ class Demo:
         self.url = self._await_server()
         self.console.print(f"The server answers at {self.url}. The clients register ...")
         actor = self._gather(shards)
-        actor.start_training(self.initial, self.plan.method, self.plan.rounds)
+        plan = self.plan
+        actor.start_training(self.initial, plan.method, plan.rounds, plan.period)
         progress = self._follow(actor, shards)
         actor.download(self.final)
         if not keep:
@@ -108,7 +116,7 @@ class Demo:
 
     def _compare(self, shards: list[Shard], progress: Progress) -> Result:
         models = (self.slices, self.initial, self.final)
-        epochs = ("--epochs", EPOCHS * self.plan.rounds)
+        epochs = ("--epochs", EPOCHS * self.plan.rounds * self.plan.period)
         said = self.children.run("compare", EXAMPLE / "compare.py", *models, *epochs)
         accuracies = json.loads(said.splitlines()[-1])
         return Result(shards, progress, accuracies["alone"], accuracies["global"])

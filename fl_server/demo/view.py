@@ -79,7 +79,7 @@ class LiveView:
         head.add_row(
             f"[bold]round {min(done + 1, self.rounds)} of {self.rounds}",
             ProgressBar(total=self.rounds, completed=done, width=34, complete_style="cyan"),
-            "merging" if progress.merging else "",
+            "merging" if progress.merging else _local_round(progress),
             f"[dim]{time.monotonic() - self.started:.0f} s",
         )
         return head
@@ -109,6 +109,12 @@ class LiveView:
             return f"[green]✓ {doing}" if doing != Doing.READY else f"[dim]· {doing}"
         self.spinner.update(text=doing)
         return self.spinner
+
+
+def _local_round(progress: Progress) -> str:
+    if progress.period == 1 or progress.testing:
+        return ""
+    return f"local round {progress.round % progress.period + 1} of {progress.period}"
 
 
 def _history(accuracies: list[float]) -> str:

@@ -35,6 +35,9 @@ def printed(use, **options):
         ({"round": 1}, (Doing.TESTS, Doing.TESTS)),
         ({"round": 1, "accuracies": {1: {"client-1": 0.4}}}, (Doing.TESTED, Doing.TESTS)),
         ({"round": 1, "accuracies": BOTH}, (Doing.TRAINS, Doing.TRAINS)),
+        ({"round": 1, "period": 2}, (Doing.TRAINS, Doing.TRAINS)),
+        ({"round": 2, "period": 2}, (Doing.TESTS, Doing.TESTS)),
+        ({"round": 3, "period": 2, "accuracies": {2: BOTH[1]}}, (Doing.TRAINS, Doing.TRAINS)),
         ({"state": "C", "round": 1, "accuracies": BOTH}, (Doing.DONE, Doing.DONE)),
     ],
 )
@@ -78,6 +81,16 @@ def test_a_terminal_sees_round_and_clients():
     assert "update sent" in picture
     assert "trains" in picture
     assert "0.70" in picture
+
+
+def test_a_terminal_sees_the_local_rounds_of_a_daisy_chain():
+    def use(console):
+        with LiveView(console, SHARDS, 3, "FedDC") as view:
+            view.show(progress(round=3, period=2, accuracies={2: BOTH[1]}))
+
+    picture = printed(use, force_terminal=True, color_system=None)
+    assert "round 2 of 3" in picture
+    assert "local round 2 of 2" in picture
 
 
 RESULT = Result(SHARDS, progress(state="C", round=1, accuracies=BOTH), [0.5, 0.9], 0.95)

@@ -55,7 +55,7 @@ def read(path):
         return b""
 
 
-@pytest.mark.parametrize("method", ["FedAvg", "FedProx"])
+@pytest.mark.parametrize("method", ["FedAvg", "FedProx", "FedDC"])
 def test_two_clients_together_beat_each_alone(tmp_path, method):
     arguments = ("--clients", "2", "--rounds", "2", "--seed", "1", "--method", method)
     with running_demo(tmp_path, *arguments) as process:
