@@ -13,7 +13,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from rest_framework.authtoken.models import Token, TokenProxy
 
-from fl_server_core.models import Metric, Model, Moments, Notification, Training, User
+from fl_server_core.models import Metric, Model, ModelStats, Moments, Notification, Training, User
 
 admin.site.site_header = admin.site.site_title = "Federated learning"
 admin.site.unregister(TokenProxy)  # its list shows everybody's token; a user's page shows one
@@ -168,6 +168,15 @@ class MomentsAdmin(ReadOnlyAdmin):
     list_filter = ["created_at"]
     list_select_related = ["model", "owner"]
     search_fields = ["=model__id", "model__name", "owner__username"]
+
+
+@admin.register(ModelStats)
+class ModelStatsAdmin(ReadOnlyAdmin):
+    """Summaries of models."""
+
+    list_display = ["sha256", "input_shape", "asked_at", "computed_at"]
+    list_filter = ["asked_at"]
+    search_fields = ["=sha256"]
 
 
 @admin.register(Notification)

@@ -1,11 +1,14 @@
+import uuid
+
 import pytest
 from django.contrib import admin
 from django.urls import reverse
+from django.utils import timezone
 
-from fl_server_core.models import Metric, Model, Moments, Notification, Training, User
+from fl_server_core.models import Metric, Model, ModelStats, Moments, Notification, Training, User
 from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
 
-NOUNS = [User, Model, Training, Metric, Moments, Notification]
+NOUNS = [User, Model, Training, Metric, ModelStats, Moments, Notification]
 
 
 @pytest.fixture
@@ -26,6 +29,9 @@ def fill(number=3):
         )
         Metric.objects.create(
             model=update, reporter=update.owner, key="note", value_binary=b"\0x", step=0
+        )
+        ModelStats.objects.create(
+            sha256=uuid.uuid4().hex, input_shape="[1]", asked_at=timezone.now()
         )
         Moments.objects.create(model=training.model, owner=update.owner, round=0, sample_size=1)
         Notification.objects.create(
