@@ -57,7 +57,9 @@ class OptionsSchema(Schema):
 
     daisy_chain_period = WholeNumber(
         validate=validate.Range(0, SMALL),
-        metadata={"description": "Local rounds between two aggregations; 0 for no chain."},
+        metadata={
+            "description": "Local rounds to a merge, for FedDC; 0, 1 or none merges every round."
+        },
     )
     uncertainty = fields.Nested(UncertaintyOptionsSchema)
 
@@ -69,12 +71,15 @@ class CreateTrainingRequestSchema(Schema):
     """The body of `POST /trainings/`."""
 
     model_id = fields.UUID(required=True)
-    target_num_updates = WholeNumber(required=True, validate=validate.Range(1, SMALL))
+    target_num_updates = WholeNumber(
+        required=True, validate=validate.Range(1, SMALL), metadata={"description": "Merges."}
+    )
     metric_names = fields.List(short_text(), required=True, validate=validate.Length(max=MAX_ITEMS))
     aggregation_method = fields.Enum(
         AggregationMethod,
         by_value=fields.String,
         required=True,
+        metadata={"description": "How updates become the next model, and how often."},
     )
     uncertainty_method = fields.Enum(UncertaintyMethod, by_value=fields.String)
     options = fields.Nested(OptionsSchema)

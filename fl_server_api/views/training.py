@@ -77,6 +77,15 @@ class Training(ViewSet):
 
         The body is read as JSON whatever its Content-Type. The model must be the caller's; if
         a training has it already, the new one gets a copy at round 0.
+
+        - `FedAvg` merges each round's updates into their mean, weighted by `sample_size`.
+        - `FedProx` merges in the same way; clients add μ/2 · ‖w - w received‖² to their loss,
+          which helps where their data or their work differ much.
+        - `FedDC` is for clients with very few samples. With `options.daisy_chain_period` = d
+          only every d-th local round is merged and tested; after the others the models are
+          dealt out at random and each client trains somebody's on: `UPDATE_ROUND_START` then
+          names that model. `target_num_updates` counts the merges, in the training's JSON the
+          local rounds, d times as many.
         """
         wanted = asdict(CreateTrainingRequestSchema().load(request.data))
         model = self.get_entity(models.Model.objects.visible(), wanted.pop("model_id"))
