@@ -11,6 +11,8 @@ workers = settings.FL_WEB_WORKERS
 threads = settings.FL_WEB_THREADS
 preload_app = True  # one import for all workers, and one that fails ends the start
 graceful_timeout = 5
+# Longer than clients pause between two requests: one that comes as the connection closes fails.
+keepalive = 75
 control_socket_disable = True
 logconfig_dict = settings.LOGGING | {
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False}}

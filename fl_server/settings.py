@@ -131,8 +131,15 @@ POSTGRES: dict[str, Any] = {
     "USER": env.text("FL_POSTGRES_USER", "fl"),
     "PASSWORD": env.secret("FL_POSTGRES_PASSWD"),
     "CONN_HEALTH_CHECKS": True,  # the server may have been restarted
-    # Of each process: one for every thread that serves, or delivers, and for health checks.
-    "OPTIONS": {"pool": {"min_size": 1, "max_size": max(FL_WEB_THREADS, 16) + 2, "timeout": 5}},
+    "OPTIONS": {
+        "pool": {
+            "min_size": 1,
+            # Of each process: one for every thread that serves or delivers, and for the checks.
+            "max_size": max(FL_WEB_THREADS, 16) + 2,
+            "timeout": 5,
+            "reconnect_timeout": 2,  # bounds the pauses, which double while the server is away
+        }
+    },
 }
 if not POSTGRES_HOST:
     env.expect_none("FL_POSTGRES_", without="FL_POSTGRES_HOST")
