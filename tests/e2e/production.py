@@ -27,13 +27,48 @@ class Production:
     folder: Path
     settings: dict[str, str]
     compose: dict
+    commands: dict[str, list[str]]
     processes: dict[str, subprocess.Popen[bytes]]
     postgres: Postgres
     redis: Redis
     nginx: Nginx
 
+    def is_ready(self) -> bool:
+        """Ask; what has died is started again first, as `restart: unless-stopped` does."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                self.start(name)
+        try:
+            return requests.get(f"{self.url}/health/ready/", timeout=10).ok
+        except requests.Timeout:  # a machine that starts all of this has much to do
+            return False
+
+    def start(self, name: str) -> None:
+        with (self.folder / f"{name}.log").open("a") as file:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "fl_server.processes", *self.commands[name]],
+                cwd=ROOT,
+                env=self.settings,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+
+    def end(self) -> None:
+        """Ask each process to end, and kill those that don't."""
+        for process in self.processes.values():
+            process.terminate()
+        try:
+            for process in self.processes.values():
+                process.wait(timeout=30)
+        finally:
+            for process in self.processes.values():
+                process.kill()
+                process.wait()
+
     def log(self) -> str:
-        return "".join(path.read_text() for path in self.folder.glob("*.log"))
+        logs = [self.nginx.folder / "log", *self.folder.glob("*.log")]
+        return "".join(f"{path}:\n{path.read_text()[-3000:]}\n" for path in logs)
 
 
 @contextmanager
@@ -49,7 +84,6 @@ def running_production(folder: Path, **environment: str) -> Iterator[Production]
         manage(settings, *compose["services"]["migrate"]["command"])
         manage(settings, "collectstatic", "--noinput")
         web = f"127.0.0.1:{free_port()}"
-        processes = stack.enter_context(_started(folder, settings, _commands(web)))
         proxy = compose["services"]["proxy"]["environment"] | {
             "FL_PROXY_WEB": web,
             "FL_PROXY_MODELS": f"{folder}/data/models/",
@@ -57,13 +91,16 @@ def running_production(folder: Path, **environment: str) -> Iterator[Production]
         }
         nginx = stack.enter_context(Nginx(proxy))
         url = f"http://127.0.0.1:{nginx.port}"
-        running = Production(url, folder, settings, compose, processes, postgres, redis, nginx)
-        wait_until(lambda: is_ready(running))
+        commands = _commands(web)
+        running = Production(url, folder, settings, compose, commands, {}, postgres, redis, nginx)
+        stack.callback(running.end)
+        for name in commands:
+            running.start(name)
+        try:
+            wait_until(running.is_ready)
+        except AssertionError as error:
+            raise AssertionError(running.log()) from error
         yield running
-
-
-def is_ready(running: Production) -> bool:
-    return requests.get(f"{running.url}/health/ready/", timeout=10).ok
 
 
 def manage(settings: dict[str, str], *command: str) -> None:
@@ -94,37 +131,3 @@ def _commands(web: str) -> dict[str, list[str]]:
         commands[queue] = [queue]
         commands[f"{queue}-2"] = [queue, "-n", f"{queue}-2@%h"]
     return commands
-
-
-@contextmanager
-def _started(
-    folder: Path, settings: dict[str, str], commands: dict[str, list[str]]
-) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Run the processes of these names and arguments; in the end each must end in peace."""
-    processes = {}
-    try:
-        for name, command in commands.items():
-            processes[name] = start_process(folder / f"{name}.log", settings, command)
-        yield processes
-    finally:
-        for process in processes.values():
-            process.terminate()
-        try:
-            for process in processes.values():
-                process.wait(timeout=30)
-        finally:
-            for process in processes.values():
-                process.kill()
-                process.wait()
-
-
-def start_process(log: Path, settings: dict[str, str], command: list[str]) -> subprocess.Popen:
-    with log.open("a") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", "fl_server.processes", *command],
-            cwd=ROOT,
-            env=settings,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-        )
