@@ -68,6 +68,8 @@ def test_words_in_strings_stay_as_they_are():
         "return torch._unsafe_view(x, [1])",
         "return torch._sparse_coo_tensor_unsafe(x, x, [1])",
         "return torch.manual_seed(1)",
+        "return torch.lu_unpack(x, x)",
+        "return torch.native_batch_norm(x, x, None, None, None, False, 0.1, 0.1)",
         "return torch.relu.save(x)",
         'return ops.aten.save(x, "f")',
         'return ops.prim.PythonOp("f")',
