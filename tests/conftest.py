@@ -1,9 +1,9 @@
-"""What every test gets: a data folder of its own, a fast password hasher, no broker."""
+"""What every test gets: a folder of its own for model files, a fast password hasher."""
 
 import os
 import tempfile
 
-# Before Django reads its settings: tests never touch the user's data.
+# For the processes that tests start. pytest-django has read this one's settings by now.
 os.environ["FL_DATA_DIR"] = tempfile.mkdtemp(prefix="fl-server-tests-")
 
 import pytest
