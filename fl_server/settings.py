@@ -313,6 +313,7 @@ FL_DEVICE = env.choice("FL_DEVICE", "auto", ("auto", "cpu", "cuda"))
 FL_MERGE_LEASE_SECONDS = env.integer("FL_MERGE_LEASE_SECONDS", 60, minimum=5)
 FL_MERGE_ATTEMPTS = env.integer("FL_MERGE_ATTEMPTS", 5, minimum=1)
 FL_KEEP_UPDATE_ROUNDS = env.integer("FL_KEEP_UPDATE_ROUNDS", 0)
+FL_KEEP_CHECKPOINTS = env.integer("FL_KEEP_CHECKPOINTS", 10, minimum=1)
 FL_NOTIFY_TIMEOUT_SECONDS = env.integer("FL_NOTIFY_TIMEOUT_SECONDS", 10, minimum=1)
 FL_NOTIFY_RETRY_SECONDS = env.integer("FL_NOTIFY_RETRY_SECONDS", 2, minimum=1)
 

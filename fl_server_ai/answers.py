@@ -1,38 +1,68 @@
 """What participants hand in: whether it can be taken, and its row."""
 
-from fl_server_ai.turnout import round_updates
+from django.utils import timezone
+
+from fl_server_ai.policy import RoundPolicy
+from fl_server_ai.turnout import round_requests, turnout
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Model, Moments, Training, User
 from fl_server_core.models.model import ModelKind
-from fl_server_core.models.training import TrainingState
+from fl_server_core.models.training import Phase, TrainingState
 
 
 def check_update(training: Training, user: User, round: int) -> None:
-    """Raise unless an update of this user for this round can be taken."""
-    _check(training, user, round, TrainingState.ONGOING)
+    """Raise unless an update of this user for this round can be taken.
+
+    For a round that is yet to open that says nothing of whether the user will be asked.
+    """
+    if round < training.round and training.is_running and RoundPolicy.of(training).discards_late:
+        _check_participant(training, user)
+    else:
+        _check(training, user, round, TrainingState.ONGOING, Phase.UPDATE)
 
 
 def check_moments(training: Training, user: User, round: int) -> None:
     """Raise unless SWAG moments of this user for this round can be taken."""
-    _check(training, user, round, TrainingState.SWAG_ROUND)
+    _check(training, user, round, TrainingState.SWAG_ROUND, Phase.SWAG)
 
 
-def find_update(training: Training, owner: User) -> Model:
-    """Return the participant's update for the present round, or a new row for one."""
-    return round_updates(training).filter(owner=owner).first() or LocalModel(
-        kind=ModelKind.LOCAL,
-        owner=owner,
-        base_model=training.model,
-        round=training.round,
-        attempt=training.attempt,
-    )
+def keep_update(
+    training: Training, owner: User, round: int, *, sample_size: int, file: StoredFile
+) -> Model | None:
+    """Store a participant's update for a round, in place of an earlier one.
+
+    Once the merge has begun nothing is replaced. What comes then is refused, or goes into the
+    ledger if the training wants that; None is returned.
+    """
+    update = _find_update(training, owner, round)
+    is_known = not update._state.adding
+    late = _is_late(training, round, counts=is_known and update.closed_at is None)
+    discards = RoundPolicy.of(training).discards_late
+    if late and is_known and (discards or update.sha256 == file.sha256):
+        return None
+    if late and not discards:
+        raise not_in_round(training, round)
+    update.file = "" if late else file.name
+    update.closed_at = timezone.now() if late else None
+    update.sha256, update.size, update.sample_size = file.sha256, file.size, sample_size
+    update.save()
+    return None if late else update
+
+
+def _is_late(training: Training, round: int, *, counts: bool) -> bool:
+    """Tell whether an update comes when its round has closed; `counts`: there is one already."""
+    if round < training.round or training.claim:
+        return True
+    return training.phase == Phase.UPDATE and not counts and turnout(training).is_complete
 
 
 def keep_moments(
     training: Training, owner: User, *, sample_size: int, first: StoredFile, second: StoredFile
 ) -> None:
     """Store a participant's moments for the present round, in place of earlier ones."""
+    if training.claim:
+        raise not_in_round(training, training.round)
     Moments.objects.update_or_create(
         model=training.model,
         owner=owner,
@@ -53,10 +83,29 @@ def not_in_round(training: Training, round: int) -> InvalidRequest:
     return InvalidRequest(f"Training with ID {training.pk} is not currently in round {round}")
 
 
-def _check(training: Training, user: User, round: int, state: TrainingState) -> None:
-    if not training.is_participant(user):
-        raise PermissionDenied(f"You are not a participant of training {training.pk}!")
+def _find_update(training: Training, owner: User, round: int) -> Model:
+    fields = {"base_model": training.model, "round": round, "attempt": training.attempt}
+    return LocalModel.objects.filter(owner=owner, **fields).first() or LocalModel(
+        kind=ModelKind.LOCAL, owner=owner, **fields
+    )
+
+
+def _check(training: Training, user: User, round: int, state: TrainingState, phase: Phase) -> None:
+    _check_participant(training, user)
     if training.state != state:
         raise InvalidRequest(f"Training with ID {training.pk} is in state {training.state}")
     if round != training.round:
         raise not_in_round(training, round)
+    if training.phase == phase and not _may_answer(training, user):
+        raise InvalidRequest(f"You are not asked in round {round} of training {training.pk}")
+
+
+def _may_answer(training: Training, user: User) -> bool:
+    """Tell whether the user is asked; where all are, also somebody who has just joined."""
+    is_sampled = training.sample_target is not None
+    return not is_sampled or round_requests(training).filter(receiver=user).exists()
+
+
+def _check_participant(training: Training, user: User) -> None:
+    if not training.is_participant(user):
+        raise PermissionDenied(f"You are not a participant of training {training.pk}!")

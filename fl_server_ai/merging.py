@@ -13,9 +13,10 @@ from django.conf import settings
 from django.db.models.fields.files import FieldFile
 
 from fl_server_ai.aggregation import AggregationError, Update, merge, merge_tensors
+from fl_server_ai.claims import ClaimLost, MergeClaim
 from fl_server_ai.device import DeviceMissing
 from fl_server_ai.plans import plan_of
-from fl_server_ai.trainer import ClaimLost, MergeClaim, ModelTrainer
+from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.files import StoredFile, local_path, scratch_path, store
 from fl_server_core.models import Training
 
@@ -61,7 +62,7 @@ def _merge_updates(claim: MergeClaim) -> None:
         )
         merged = store(target)
     with ModelTrainer.locked(training.pk) as trainer:
-        trainer.complete_merge(claim.token, merged)
+        trainer.complete_merge(claim, merged)
 
 
 def _merge_moments(claim: MergeClaim) -> None:
@@ -72,7 +73,7 @@ def _merge_moments(claim: MergeClaim) -> None:
             seconds.append(_answer(stack, row.second, row.second_sha256, row.sample_size))
         first, second = _merged_moment(firsts, claim), _merged_moment(seconds, claim)
     with ModelTrainer.locked(claim.training.pk) as trainer:
-        trainer.complete_swag(claim.token, first, second)
+        trainer.complete_swag(claim, first, second)
 
 
 def _merged_moment(moments: list[Update], claim: MergeClaim) -> StoredFile:

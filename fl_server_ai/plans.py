@@ -1,8 +1,11 @@
 """What the rounds of each method are like."""
 
+import random
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fl_server_core.models import Training
+from fl_server_core.models import LocalModel, Training, User
 from fl_server_core.models.training import AggregationMethod, Phase, UncertaintyMethod, chain_period
 
 # The strategy that merges, a key of `aggregation.STRATEGIES`. FedProx changes the participants'
@@ -46,3 +49,17 @@ def plan_of(training: Training) -> RoundPlan:
         has_swag_rounds=training.uncertainty_method == UncertaintyMethod.SWAG,
         serves_updates=training.uncertainty_method == UncertaintyMethod.ENSEMBLE,
     )
+
+
+def deal_models(training: Training, users: Sequence[User]) -> dict[uuid.UUID, uuid.UUID]:
+    """Return by user which update of the round before each goes on training, at random.
+
+    The messages that hand them out are the record of who got whose. With more users than
+    updates the rest goes on from the global model, as everybody does after a merge.
+    """
+    updates = LocalModel.objects.visible().filter(
+        base_model=training.model_id, round=training.round - 1
+    )
+    dealt = list(updates.values_list("pk", flat=True))
+    random.SystemRandom().shuffle(dealt)
+    return {user.pk: pk for user, pk in zip(users, dealt, strict=False)}

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 
+from fl_server_ai.policy import RoundPolicy
 from fl_server_core.models import LocalModel, Metric, Moments, Notification, Training
 from fl_server_core.models.model import ModelQuerySet
 from fl_server_core.models.notification import NotificationQuerySet, NotificationType
@@ -18,34 +20,70 @@ REQUESTS = {
     Phase.TEST: NotificationType.MODEL_TEST_ROUND,
 }
 
+Ids = frozenset[uuid.UUID]
+
 
 @dataclass(frozen=True)
 class Turnout:
-    """Ids of the participants asked, of those who couldn't be reached, of all who answered."""
+    """Ids of the participants asked, of those who couldn't be reached, of all who answered.
 
-    asked: frozenset[uuid.UUID]
-    unreachable: frozenset[uuid.UUID]
-    answered: frozenset[uuid.UUID]
+    `target` answers close the phase; `quorum` are enough if no more can come, which is so once
+    it is `overdue`.
+    """
+
+    asked: Ids
+    unreachable: Ids
+    answered: Ids
+    target: int
+    quorum: int
+    overdue: bool
 
     @property
-    def left(self) -> frozenset[uuid.UUID]:
+    def left(self) -> Ids:
         """Who may still count; somebody who answered was reached after all."""
         return self.asked - (self.unreachable - self.answered)
 
     @property
+    def counted(self) -> Ids:
+        """Who of them has answered."""
+        return self.asked & self.answered
+
+    @property
+    def awaited(self) -> Ids:
+        """Who may still answer."""
+        return self.left - self.answered
+
+    @property
     def is_complete(self) -> bool:
-        """Whether everybody who is left has answered."""
-        return bool(self.left) and self.left <= self.answered
+        """Whether the phase can end."""
+        count = len(self.counted)
+        last = self.overdue or not self.awaited or count >= self.target
+        return last and count >= max(self.quorum, 1)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the quorum can't be met any more."""
+        possible = self.counted if self.overdue else self.left
+        return len(possible) < max(self.quorum, 1)
 
 
 def turnout(training: Training) -> Turnout:
     """Count the present phase, from the rows alone."""
     failed = dict(round_requests(training).values_list("receiver", "failed_at"))
+    target = min(training.sample_target or len(failed), len(failed))
     return Turnout(
         asked=frozenset(failed),
         unreachable=frozenset(pk for pk, failed_at in failed.items() if failed_at),
         answered=frozenset(_answerers(training)),
+        target=target,
+        quorum=RoundPolicy.of(training).answers_needed(target),
+        overdue=_is_overdue(training),
     )
+
+
+def _is_overdue(training: Training) -> bool:
+    late = Training.objects.filter(pk=training.pk, deadline__lte=Now())
+    return training.deadline is not None and late.exists()
 
 
 def round_requests(training: Training) -> NotificationQuerySet:
@@ -71,18 +109,31 @@ def _answerers(training: Training) -> Iterable[uuid.UUID]:
 
 
 def round_updates(training: Training) -> ModelQuerySet:
-    """Return the updates that count for the present round."""
+    """Return the participants' updates for the present round; one that came late is closed."""
     updates: ModelQuerySet = LocalModel.objects.filter(
         base_model=training.model_id,
         round=training.round,
         attempt=training.attempt,
         owner__in=training.participants.all(),
+        closed_at=None,
     )
     return updates
 
 
+def counted_updates(training: Training) -> ModelQuerySet:
+    """Return the updates that the present round ends with.
+
+    Where a sample is asked, an update that came before the round opened may be of somebody
+    who isn't in it. Else that of somebody who joined meanwhile counts as well.
+    """
+    updates = round_updates(training)
+    if training.sample_target is None:
+        return updates
+    return updates.filter(owner__in=round_requests(training).values("receiver"))
+
+
 def round_moments(training: Training) -> QuerySet[Moments]:
-    """Return the SWAG moments that count for the present round."""
+    """Return the participants' SWAG moments for the present round."""
     return Moments.objects.filter(
         model=training.model_id,
         round=training.round,
@@ -94,7 +145,8 @@ def round_moments(training: Training) -> QuerySet[Moments]:
 def asks_now(training: Training, notification: Notification) -> bool:
     """Tell whether the notification asks for what the training waits for."""
     return (
-        notification.type == REQUESTS.get(Phase(training.phase))
+        training.is_running
+        and notification.type == REQUESTS.get(Phase(training.phase))
         and notification.round == training.round
         and notification.attempt == training.attempt
     )

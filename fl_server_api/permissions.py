@@ -99,6 +99,12 @@ class IsActor(RowPermission[Training]):
         return row.actor_id == user.pk
 
 
+class SteersTraining(IsActor):
+    """The actor alone stops a training, resumes it, takes it back."""
+
+    message = "You are not the actor of the training."
+
+
 class IsReceiver(RowPermission[Notification]):
     """Whom a notification is for says that it has arrived."""
 

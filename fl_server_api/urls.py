@@ -3,6 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
+from fl_server_api.views.checkpoint import Checkpoint
 from fl_server_api.views.group import Group
 from fl_server_api.views.inference import Inference
 from fl_server_api.views.model import Model
@@ -46,6 +47,11 @@ urlpatterns = [
         Model.as_view({"get": "preprocessing", "post": "upload_preprocessing"}),
     ),
     path("models/<str:id>/swag/", Model.as_view({"post": "receive_swag"})),
+    path("models/<str:id>/checkpoints/", Checkpoint.as_view({"get": "list_checkpoints"})),
+    path(
+        "models/<str:id>/checkpoints/<str:checkpoint>/",
+        Checkpoint.as_view({"get": "download_checkpoint"}),
+    ),
     path("trainings/", Training.as_view({"get": "list", "post": "create"})),
     path("trainings/<str:id>/", Training.as_view({"get": "retrieve", "delete": "destroy"})),
     path(
@@ -53,6 +59,10 @@ urlpatterns = [
         Training.as_view({"put": "register_clients", "delete": "remove_clients"}),
     ),
     path("trainings/<str:id>/start/", Training.as_view({"post": "start"})),
+    path("trainings/<str:id>/stop/", Training.as_view({"post": "stop"})),
+    path("trainings/<str:id>/resume/", Training.as_view({"post": "resume"})),
+    path("trainings/<str:id>/rollback/", Training.as_view({"post": "roll_back"})),
+    path("trainings/<str:id>/notify/", Training.as_view({"post": "notify"})),
     path("trainings/<str:id>/models/", Training.as_view({"get": "models"})),
     path("trainings/<str:id>/models/latest/", Training.as_view({"get": "latest_models"})),
     path("inference/", Inference.as_view({"post": "create"})),

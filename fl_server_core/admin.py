@@ -13,7 +13,16 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from rest_framework.authtoken.models import Token, TokenProxy
 
-from fl_server_core.models import Metric, Model, ModelStats, Moments, Notification, Training, User
+from fl_server_core.models import (
+    Checkpoint,
+    Metric,
+    Model,
+    ModelStats,
+    Moments,
+    Notification,
+    Training,
+    User,
+)
 
 admin.site.site_header = admin.site.site_title = "Federated learning"
 admin.site.unregister(TokenProxy)  # its list shows everybody's token; a user's page shows one
@@ -35,6 +44,7 @@ MODEL_FIELDS = (
     "sample_size",
     "created_at",
     "closed_at",
+    "merged_into",
 )
 
 TRAINING_FIELDS = (
@@ -45,8 +55,12 @@ TRAINING_FIELDS = (
     "state",
     "state_reason",
     "phase",
+    "phase_since",
+    "deadline",
     "round",
     "attempt",
+    "retries",
+    "sample_target",
     "target_num_updates",
     "aggregation_method",
     "uncertainty_method",
@@ -126,6 +140,8 @@ class TrainingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only
         "target_num_updates",
         "participant_count",
         "aggregation_method",
+        "phase_since",
+        "deadline",
         "last_update",
     ]
     list_filter = ["state", "phase", "aggregation_method", "uncertainty_method", "created_at"]
@@ -148,6 +164,16 @@ class TrainingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
         return False
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(ReadOnlyAdmin):
+    """Versions of global models."""
+
+    list_display = ["model", "round", "attempt", "size", "sha256", "created_at"]
+    list_filter = ["created_at", ("file", admin.EmptyFieldListFilter)]
+    list_select_related = ["model"]
+    search_fields = ["=id", "=model__id", "model__name", "=sha256"]
 
 
 @admin.register(Metric)

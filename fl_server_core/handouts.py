@@ -11,7 +11,7 @@ from fl_server_core.archive.tensors import TensorFile
 from fl_server_core.archive.writer import write_model
 from fl_server_core.exceptions import InvalidRequest, NotFound
 from fl_server_core.files import local_path, scratch_path
-from fl_server_core.models import Model
+from fl_server_core.models import Checkpoint, Model
 from fl_server_core.models.model import ModelKind
 
 
@@ -41,6 +41,14 @@ def open_model(model: Model) -> BinaryIO:
 def open_preprocessing(model: Model) -> BinaryIO:
     """Open a model's preprocessing, which there must be."""
     with _path(model, model.preprocessing_file) as path:
+        return path.open("rb")
+
+
+def open_checkpoint(checkpoint: Checkpoint) -> BinaryIO:
+    """Open an earlier version of a model. Raises NotFound when it isn't kept any more."""
+    if not checkpoint.file:
+        raise NotFound(f"Checkpoint {checkpoint.pk} is no longer stored.")
+    with _path(checkpoint.model, checkpoint.file) as path:
         return path.open("rb")
 
 

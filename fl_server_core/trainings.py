@@ -41,7 +41,7 @@ def create_training(
     _check_trainable(model)
     with transaction.atomic():
         model = Model.objects.select_for_update().get(pk=model.pk)
-        if Training.objects.filter(model=model).exists() or model.local_models.exists():
+        if Training.objects.filter(model=model).exists() or model.checkpoints.exists():
             model = clone_model(model)
         training = Training.objects.create(
             actor=actor,

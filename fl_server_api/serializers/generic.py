@@ -1,6 +1,7 @@
 """Answers that more than one noun needs."""
 
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -47,6 +48,41 @@ class TrainingSerializer(serializers.ModelSerializer[Training]):
         read_only_fields = fields
 
 
+class RoundSerializer(serializers.Serializer[Training]):
+    """What a training waits for, and of whom."""
+
+    number = serializers.IntegerField(source="round")
+    attempt = serializers.IntegerField(help_text="Grows whenever a round is gone through again.")
+    phase = serializers.ChoiceField(Phase.choices)
+    since = serializers.DateTimeField(
+        source="phase_since", help_text="When the answers were asked for."
+    )
+    deadline = serializers.DateTimeField()
+    asked = serializers.SerializerMethodField(help_text="Who was asked.")
+    awaited = serializers.SerializerMethodField(help_text="Who of them may still answer.")
+    target = serializers.SerializerMethodField(help_text="How many answers close the round.")
+    quorum = serializers.SerializerMethodField(
+        help_text="How many are enough when no more come in time."
+    )
+
+    def to_representation(self, training: Training) -> dict[str, Any]:
+        """Count once for all fields."""
+        self._count = turnout(training)
+        return super().to_representation(training)
+
+    def get_asked(self, _: Training) -> list[UUID]:  # noqa: D102
+        return sorted(self._count.asked)
+
+    def get_awaited(self, training: Training) -> list[UUID]:  # noqa: D102
+        return sorted(self._count.awaited) if training.is_running else []
+
+    def get_target(self, _: Training) -> int:  # noqa: D102
+        return self._count.target
+
+    def get_quorum(self, _: Training) -> int:  # noqa: D102
+        return self._count.quorum
+
+
 class TrainingSerializerWithRounds(TrainingSerializer):
     """A training and how far its present round is."""
 
@@ -54,12 +90,14 @@ class TrainingSerializerWithRounds(TrainingSerializer):
         help_text="Updates that are there for the present round."
     )
     local_models_expected = serializers.SerializerMethodField(help_text="Updates that complete it.")
+    round: Any = RoundSerializer(source="*", read_only=True)
 
     class Meta(TrainingSerializer.Meta):
         fields = [
             *TrainingSerializer.Meta.fields,
             "local_models_arrived",
             "local_models_expected",
+            "round",
         ]
         read_only_fields = fields
 
@@ -70,5 +108,6 @@ class TrainingSerializerWithRounds(TrainingSerializer):
     def get_local_models_expected(self, training: Training) -> int:
         """Count whose updates are waited for: before and between rounds, all participants'."""
         if training.phase == Phase.UPDATE:
-            return len(turnout(training).left)
+            count = turnout(training)
+            return min(count.target, len(count.left))
         return training.participants.count()

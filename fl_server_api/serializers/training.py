@@ -4,19 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from marshmallow import (
-    INCLUDE,
-    Schema,
-    ValidationError,
-    fields,
-    post_load,
-    validate,
-    validates_schema,
-)
-from marshmallow.types import UnknownOption
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 from rest_framework import serializers
 
 from fl_server_api.serializers.fields import MAX_ITEMS, SMALL, WholeNumber, ids, short_text
+from fl_server_api.serializers.options import OptionsSchema
 from fl_server_core.models.training import AggregationMethod, UncertaintyMethod, chain_period
 
 
@@ -38,33 +30,6 @@ class ClientAdministrationBody:
     """Users who are to take part in a training, or no longer."""
 
     clients: list[UUID]
-
-
-class UncertaintyOptionsSchema(Schema):
-    """How often a prediction is sampled, and what of."""
-
-    N = WholeNumber(
-        validate=validate.Range(1, SMALL), metadata={"description": "Samples; 10 if not given."}
-    )
-    softmax = fields.Boolean(metadata={"description": "Whether to apply softmax first."})
-
-    class Meta:
-        unknown: UnknownOption | None = INCLUDE
-
-
-class OptionsSchema(Schema):
-    """Options; keys that aren't known are kept for the clients."""
-
-    daisy_chain_period = WholeNumber(
-        validate=validate.Range(0, SMALL),
-        metadata={
-            "description": "Local rounds to a merge, for FedDC; 0, 1 or none merges every round."
-        },
-    )
-    uncertainty = fields.Nested(UncertaintyOptionsSchema)
-
-    class Meta:
-        unknown: UnknownOption | None = INCLUDE
 
 
 class CreateTrainingRequestSchema(Schema):
@@ -106,6 +71,21 @@ class ClientAdministrationBodySchema(Schema):
     def make(self, data: dict[str, Any], **_: Any) -> ClientAdministrationBody:
         """Return the body."""
         return ClientAdministrationBody(**data)
+
+
+class RollbackBodySchema(Schema):
+    """The body of `POST /trainings/<id>/rollback/`."""
+
+    checkpoint = fields.UUID(
+        required=True, metadata={"description": "One of `/models/<id>/checkpoints/`."}
+    )
+
+
+class NotifiedSerializer(serializers.Serializer[Any]):
+    """How many participants were called again."""
+
+    detail = serializers.CharField()
+    notified = serializers.IntegerField()
 
 
 class TrainingCreatedSerializer(serializers.Serializer[Any]):

@@ -196,7 +196,7 @@ class Model(ViewSet):
     def metrics(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """List the metrics on a model."""
         model = self.get_entity(_visible(), id)
-        return Response(MetricSerializer(model.metrics.all(), many=True).data)
+        return Response(MetricSerializer(model.metrics.current(), many=True).data)
 
     @extend_schema(
         request=MetricsSchema,

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_api.openapi import STRANGER, answers, said
 from fl_server_api.parsers import AnyTypeJSONParser, JSONParser
-from fl_server_api.permissions import IsActor, IsInvolved, IsOwner
+from fl_server_api.permissions import IsActor, IsInvolved, IsOwner, SteersTraining
 from fl_server_api.serializers.generic import (
     TrainingSerializer,
     TrainingSerializerWithRounds,
@@ -22,6 +22,8 @@ from fl_server_api.serializers.model import ModelSerializer
 from fl_server_api.serializers.training import (
     ClientAdministrationBodySchema,
     CreateTrainingRequestSchema,
+    NotifiedSerializer,
+    RollbackBodySchema,
     TrainingCreatedSerializer,
 )
 from fl_server_api.utils import AuthenticatedRequest
@@ -176,6 +178,90 @@ class Training(ViewSet):
         with ModelTrainer.locked(training.pk) as trainer:
             trainer.start()
         return Response({"detail": "Training started!"}, status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        request=None,
+        responses=answers(
+            {202: said("Training stopped!")},
+            {400: [[f"Training {ID} is not running!"]], 403: [{"detail": SteersTraining.message}]},
+        ),
+    )
+    @decorators.permission_classes([IsAuthenticated, SteersTraining])
+    def stop(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Stop a training.
+
+        It ends in state `E` with that reason, and can be resumed.
+        """
+        training = self.get_entity(models.Training, id)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.stop()
+        return Response({"detail": "Training stopped!"}, status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        request=None,
+        responses=answers(
+            {202: said("Training resumed!")},
+            {
+                400: [[f"Training {ID} is not in state ERROR!"]],
+                403: [{"detail": SteersTraining.message}],
+            },
+        ),
+    )
+    @decorators.permission_classes([IsAuthenticated, SteersTraining])
+    def resume(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Go on with a training that was stopped or ended in an error.
+
+        It goes on at the round where it stands: answers that are there count, and whoever has
+        not answered is notified again.
+        """
+        training = self.get_entity(models.Training, id)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.resume()
+        return Response({"detail": "Training resumed!"}, status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        request={"application/json": RollbackBodySchema},
+        responses=answers(
+            {202: said("Training rolled back!")},
+            {
+                400: [
+                    {"checkpoint": ["Not a valid UUID."]},
+                    [f"Checkpoint {ID} is none of this training's."],
+                ],
+                403: [{"detail": SteersTraining.message}],
+            },
+        ),
+    )
+    @decorators.permission_classes([IsAuthenticated, SteersTraining])
+    @decorators.parser_classes(JSON)
+    def roll_back(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Go back to a checkpoint of the model.
+
+        The training goes on from there, whatever state it is in: later versions stay
+        checkpoints, and no answer given so far counts any more.
+        """
+        training = self.get_entity(models.Training, id)
+        body = RollbackBodySchema().load(request.data)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.roll_back(body["checkpoint"])
+        return Response({"detail": "Training rolled back!"}, status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        request=None,
+        responses=answers(
+            {202: NotifiedSerializer},
+            {400: [[f"Training {ID} is not running!"]], 403: [{"detail": SteersTraining.message}]},
+        ),
+    )
+    @decorators.permission_classes([IsAuthenticated, SteersTraining])
+    def notify(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+        """Notify those who are awaited once more."""
+        training = self.get_entity(models.Training, id)
+        with ModelTrainer.locked(training.pk) as trainer:
+            notified = trainer.ask_again()
+        return Response(
+            {"detail": "Participants notified!", "notified": notified}, status.HTTP_202_ACCEPTED
+        )
 
     @extend_schema(
         responses=answers({200: ModelSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})

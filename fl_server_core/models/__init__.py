@@ -1,5 +1,6 @@
 """The rows: users, models, trainings, what participants report, notifications."""
 
+from fl_server_core.models.checkpoint import Checkpoint
 from fl_server_core.models.metric import Metric
 from fl_server_core.models.model import GlobalModel, LocalModel, MeanModel, Model, SWAGModel
 from fl_server_core.models.moments import Moments
@@ -9,6 +10,7 @@ from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
 
 __all__ = [
+    "Checkpoint",
     "GlobalModel",
     "LocalModel",
     "MeanModel",

@@ -2,14 +2,26 @@
 
 import math
 from collections.abc import Iterable
+from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from fl_server_core.models.model import Model
 from fl_server_core.models.user import User
 
 MetricValue = str | bytes | float
+
+
+class MetricQuerySet(models.QuerySet["Metric"]):
+    """Which metrics count."""
+
+    def current(self) -> Self:
+        """Leave out what was reported before the same step was gone through again."""
+        again = Metric.objects.filter(
+            model=OuterRef("model"), step=OuterRef("step"), attempt__gt=OuterRef("attempt")
+        )
+        return self.exclude(Exists(again))
 
 
 class Metric(models.Model):
@@ -24,6 +36,8 @@ class Metric(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     reporter = models.ForeignKey(User, on_delete=models.CASCADE, related_name="metrics")
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = MetricQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]

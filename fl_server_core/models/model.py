@@ -87,6 +87,14 @@ class Model(models.Model):
         null=True, blank=True, validators=[MaxValueValidator(2**63 - 1)]
     )
     closed_at = models.DateTimeField(null=True, blank=True, help_text="Its round was over then.")
+    merged_into = models.ForeignKey(
+        "fl_server_core.Checkpoint",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="updates",
+        help_text="The version of the global model that it is part of.",
+    )
 
     objects = ModelQuerySet.as_manager()
 
@@ -188,11 +196,13 @@ def clone_model(model: Model) -> Model:
     return clone
 
 
-def close_rounds(model: Model, *, before: int, keep: int) -> None:
-    """Turn the updates of the rounds before this one into a ledger.
+def close_updates(updates: ModelQuerySet, *, keep_from: int | None = None) -> None:
+    """Turn updates into a ledger: they lose their files, but for those of later rounds.
 
-    They lose their files, but for those of the last `keep` rounds.
+    `keep_from` is the first round whose files stay; None keeps no file.
     """
-    over = LocalModel.objects.filter(base_model=model.pk, round__lt=before)
-    over.filter(closed_at=None).update(closed_at=Now())
-    over.filter(round__lt=before - keep).exclude(file="").update(file="")
+    updates.filter(closed_at=None).update(closed_at=Now())
+    lost = updates.exclude(file="")
+    if keep_from is not None:
+        lost = lost.filter(round__lt=keep_from)
+    lost.update(file="")

@@ -64,9 +64,10 @@ class Training(models.Model):
     """A model being trained by its participants, round after round.
 
     A round is (training, `model.round`, `attempt`): what was asked and answered under
-    another number or attempt never counts for it. While a worker merges the round's
-    updates, `claim` names that worker's turn and `claimed_until` is the database's time at
-    which the turn may be taken over.
+    another number or attempt never counts for it. `attempt` only grows, over all rounds. All
+    times are the database's. While a worker merges the round's updates, `claim` names that
+    worker's turn and `claimed_until` is when the turn may be taken over. `phase` stays when a
+    training ends in an error: that is where it can be resumed.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -77,7 +78,7 @@ class Training(models.Model):
     participants = models.ManyToManyField(User, blank=True, related_name="trainings")
 
     state = models.CharField(max_length=1, choices=TrainingState, default=TrainingState.INITIAL)
-    state_reason = models.TextField(blank=True, help_text="Why it ended in an error.")
+    state_reason = models.TextField(blank=True, help_text="Why it ended, if not at its target.")
     phase = models.CharField(max_length=6, choices=Phase, default=Phase.NONE, blank=True)
     attempt = models.PositiveIntegerField(default=0)
     target_num_updates = models.PositiveIntegerField(validators=[MinValueValidator(1)])
@@ -91,6 +92,19 @@ class Training(models.Model):
 
     created_at = models.DateTimeField(auto_now_add=True)
     last_update = models.DateTimeField(default=timezone.now)
+
+    phase_since = models.DateTimeField(
+        null=True, blank=True, help_text="When the present phase's answers were asked for."
+    )
+    deadline = models.DateTimeField(null=True, blank=True, help_text="When that phase closes.")
+    sample_target = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How many answers close it; null: everybody's who is asked.",
+    )
+    retries = models.PositiveIntegerField(
+        default=0, help_text="How often that phase was begun anew for want of answers."
+    )
 
     claim = models.UUIDField(null=True, blank=True)
     claimed_until = models.DateTimeField(null=True, blank=True)

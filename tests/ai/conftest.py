@@ -74,6 +74,6 @@ def merge(move, training):
 
     def call():
         claim = move("claim_merge", training.model.round, training.attempt)
-        move("complete_merge", claim.token, StoredFile(str(uuid.uuid4()), "0" * 64, 1))
+        move("complete_merge", claim, StoredFile(str(uuid.uuid4()), "0" * 64, 1))
 
     return call

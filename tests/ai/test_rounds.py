@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from fl_server_ai.trainer import ClaimLost
+from fl_server_ai.claims import ClaimLost
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Moments
@@ -163,7 +163,7 @@ def test_a_swag_round_follows_the_merge_and_the_test_follows_that(
         send_moments(user)
     claim = move("claim_merge", 1, 0)
     assert (len(claim.moments), len(claim.updates)) == (2, 0)
-    move("complete_swag", claim.token, file("first"), file("second"))
+    move("complete_swag", claim, file("first"), file("second"))
     assert (swag.state, swag.phase, swag.model.round) == (TrainingState.ONGOING, "test", 1)
     assert (swag.model.swag_first_moment, swag.model.swag_second_moment) == ("first", "second")
     assert told(participants[0])[2:] == [("SWAG_ROUND_START", 1), ("MODEL_TEST_ROUND", 1)]
@@ -213,9 +213,9 @@ def test_merged_moments_count_once_and_lose_their_files(swag, participants, move
     for user in participants:
         send_moments(user)
     claim = move("claim_merge", 1, 0)
-    move("complete_swag", claim.token, file(), file())
+    move("complete_swag", claim, file(), file())
     with pytest.raises(ClaimLost):
-        move("complete_swag", claim.token, file(), file())
+        move("complete_swag", claim, file(), file())
     assert set(Moments.objects.values_list("first", "second")) == {("", "")}
 
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from fl_server_ai.trainer import ClaimLost, ModelTrainer
+from fl_server_ai.claims import ClaimLost
+from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Training
@@ -177,9 +178,9 @@ def test_a_claimed_merge_is_claimed_again_only_after_its_lease(
     with pytest.raises(ClaimLost):
         first.renew()
     with pytest.raises(ClaimLost):
-        move("complete_merge", first.token, StoredFile("late", "0" * 64, 1))
+        move("complete_merge", first, StoredFile("late", "0" * 64, 1))
     second.renew()
-    move("complete_merge", second.token, StoredFile("new", "1" * 64, 1))
+    move("complete_merge", second, StoredFile("new", "1" * 64, 1))
     assert (training.model.file.name, training.model.round) == ("new", 1)
     assert not training.locked
 
@@ -189,9 +190,9 @@ def test_a_merge_handed_in_twice_counts_once(training, participants, move, updat
     for user in participants:
         update(user)
     claim = move("claim_merge", 0, 0)
-    move("complete_merge", claim.token, StoredFile("new", "1" * 64, 1))
+    move("complete_merge", claim, StoredFile("new", "1" * 64, 1))
     with pytest.raises(ClaimLost):
-        move("complete_merge", claim.token, StoredFile("newer", "2" * 64, 1))
+        move("complete_merge", claim, StoredFile("newer", "2" * 64, 1))
     assert (training.model.file.name, training.model.round) == ("new", 1)
 
 

@@ -189,7 +189,8 @@ def test_a_training_tells_how_far_its_round_is(client, started, participant):
     started.participants.remove(second)
     for caller in (client, as_user(participant)):
         answer = caller.get(f"{URL}{started.pk}/").json()
-        assert set(answer) == FIELDS | {"local_models_arrived", "local_models_expected"}
+        counts = {"local_models_arrived", "local_models_expected", "round"}
+        assert set(answer) == FIELDS | counts
         assert (answer["local_models_arrived"], answer["local_models_expected"]) == (1, 1)
 
 

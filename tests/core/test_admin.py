@@ -5,10 +5,19 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils import timezone
 
-from fl_server_core.models import Metric, Model, ModelStats, Moments, Notification, Training, User
+from fl_server_core.models import (
+    Checkpoint,
+    Metric,
+    Model,
+    ModelStats,
+    Moments,
+    Notification,
+    Training,
+    User,
+)
 from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
 
-NOUNS = [User, Model, Training, Metric, ModelStats, Moments, Notification]
+NOUNS = [User, Model, Checkpoint, Training, Metric, ModelStats, Moments, Notification]
 
 
 @pytest.fixture
@@ -33,6 +42,7 @@ def fill(number=3):
         ModelStats.objects.create(
             sha256=uuid.uuid4().hex, input_shape="[1]", asked_at=timezone.now()
         )
+        Checkpoint.objects.create(model=training.model, round=0, attempt=0, size=1)
         Moments.objects.create(model=training.model, owner=update.owner, round=0, sample_size=1)
         Notification.objects.create(
             training=training,

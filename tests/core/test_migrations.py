@@ -73,7 +73,7 @@ def test_a_running_training_goes_on_after_an_upgrade(one_migration_back):
         claim = trainer.claim_merge(1, 0)
     assert len(claim.updates) == 2
     with ModelTrainer.locked(training_id) as trainer:
-        trainer.complete_merge(claim.token, file)
+        trainer.complete_merge(claim, file)
     for name in ("b", "c"):
         with ModelTrainer.locked(training_id) as trainer:
             model = trainer.training.model

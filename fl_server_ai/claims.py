@@ -1,0 +1,57 @@
+"""Whose turn it is to merge: a lease that is the database's, and can be taken over."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import F, Q
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Now
+
+from fl_server_ai.turnout import counted_updates, round_moments
+from fl_server_core.models import Model, Moments, Training
+from fl_server_core.models.training import Phase
+
+
+class ClaimLost(Exception):
+    """Another worker has taken the merge over, or the training is gone."""
+
+
+@dataclass(frozen=True)
+class MergeClaim:
+    """A worker's turn at merging one phase's answers, which are of one kind or the other."""
+
+    training: Training
+    token: uuid.UUID
+    updates: Sequence[Model]
+    moments: Sequence[Moments]
+
+    def renew(self) -> None:
+        """Keep the turn for another lease; raise ClaimLost when it is no longer ours."""
+        mine = Training.objects.filter(pk=self.training.pk, claim=self.token)
+        if not mine.update(claimed_until=_lease_end()):
+            raise ClaimLost
+
+
+def take_turn(training: Training) -> MergeClaim | None:
+    """Claim the merge of the answers that count; None while another worker's lease runs."""
+    token = uuid.uuid4()
+    free = Q(claimed_until=None) | Q(claimed_until__lte=Now())
+    won = Training.objects.filter(free, pk=training.pk).update(
+        claim=token, claimed_until=_lease_end(), claims=F("claims") + 1
+    )
+    if not won:
+        return None
+    is_swag = training.phase == Phase.SWAG
+    return MergeClaim(
+        training,
+        token,
+        updates=[] if is_swag else list(counted_updates(training)),
+        moments=list(round_moments(training)) if is_swag else [],
+    )
+
+
+def _lease_end() -> CombinedExpression:
+    return Now() + timedelta(seconds=settings.FL_MERGE_LEASE_SECONDS)

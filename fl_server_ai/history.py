@@ -1,0 +1,81 @@
+"""What a training has been through: versions of its model, and the metrics of each."""
+
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.db.models import Avg, F
+
+from fl_server_ai.turnout import REQUESTS
+from fl_server_core.models import Checkpoint, Metric, Model, Training
+from fl_server_core.models.training import Phase
+
+MAX, MIN = "max", "min"
+FILES = ("file", "swag_first_moment", "swag_second_moment")
+
+
+def keep_checkpoint(training: Training, updates: Sequence[Model] = ()) -> None:
+    """Note the model as it is now as the version that these updates made."""
+    model = training.model
+    checkpoint = Checkpoint.objects.create(
+        model=model,
+        round=model.round,
+        attempt=training.attempt,
+        file=model.file.name,
+        sha256=model.sha256,
+        size=model.size,
+    )
+    Model.objects.filter(pk__in=[update.pk for update in updates]).update(merged_into=checkpoint)
+
+
+def keep_moments(training: Training) -> None:
+    """Note the model's SWAG moments with its present version."""
+    model = training.model
+    versions = model.checkpoints.filter(round=model.round).order_by("-attempt")
+    versions.filter(pk__in=versions.values("pk")[:1]).update(
+        swag_first_moment=model.swag_first_moment.name,
+        swag_second_moment=model.swag_second_moment.name,
+    )
+
+
+def restore(checkpoint: Checkpoint, model: Model) -> None:
+    """Make a version that is still stored the present one."""
+    model.round, model.sha256, model.size = checkpoint.round, checkpoint.sha256, checkpoint.size
+    for name in FILES:
+        setattr(model, name, getattr(checkpoint, name).name)
+    model.save(update_fields=["round", "sha256", "size", *FILES])
+
+
+def drop_checkpoints(training: Training) -> None:
+    """Let go of the files of versions that nobody has asked to keep; their rows stay."""
+    stored = list(training.model.checkpoints.stored().order_by("-attempt", "-round"))
+    wanted = training.options.get("checkpoints") or {}
+    last = wanted.get("last", settings.FL_KEEP_CHECKPOINTS)
+    every = wanted.get("every", 0)
+    best = _best_round(training, wanted.get("best"))
+    kept = {checkpoint.pk for checkpoint in stored[: max(last, 1)]}
+    kept |= {c.pk for c in stored if c.round == best or (every and c.round % every == 0)}
+    dropped = training.model.checkpoints.stored().exclude(pk__in=kept)
+    dropped.update(**dict.fromkeys(FILES, ""))
+
+
+def metric_means(training: Training, name: str) -> dict[int, float]:
+    """Return a metric's mean over those who were asked for it, by round, oldest first."""
+    asked = {
+        "reporter__notifications__training": training,
+        "reporter__notifications__type": REQUESTS[Phase.TEST],
+        "reporter__notifications__round": F("step"),
+        "reporter__notifications__attempt": F("attempt"),
+    }
+    reported = Metric.objects.current().filter(
+        model=training.model_id, key=name, value_float__isnull=False, step__lte=training.round
+    )
+    means = reported.filter(**asked).values("step").annotate(mean=Avg("value_float"))
+    return dict(means.order_by("step").values_list("step", "mean"))
+
+
+def _best_round(training: Training, wanted: dict[str, str] | None) -> int | None:
+    if not wanted:
+        return None
+    means = metric_means(training, wanted["metric"])
+    sign = -1 if wanted.get("goal") == MIN else 1
+    return max(means, key=lambda step: sign * means[step], default=None)
