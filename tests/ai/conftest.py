@@ -1,13 +1,27 @@
 """A training to move on by hand, and what it tells the workers."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from fl_server_ai import hints
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.files import StoredFile
+from fl_server_core.models import Training
 from tests.factories import TrainingFactory, UserFactory
+
+
+def told(user, **filters):
+    """Return the types and rounds of the messages that a user is owed or was sent, in order."""
+    messages = user.notifications.filter(withdrawn_at=None, **filters).order_by("sequence")
+    return [(message.type, message.body.get("round")) for message in messages]
+
+
+def any_file(name="", sha256=""):
+    """Return what stands for a stored file; there is none."""
+    return StoredFile(name or str(uuid.uuid4()), sha256 or uuid.uuid4().hex, 1)
 
 
 @pytest.fixture
@@ -47,13 +61,12 @@ def update(move, training):
     """Hand in an update: `update(user)`."""
 
     def call(user, *, round=None, sha256="", sample_size=1, metrics=()):
-        file = StoredFile(name=str(uuid.uuid4()), sha256=sha256 or uuid.uuid4().hex, size=1)
         return move(
             "receive_update",
             owner=user,
             round=training.model.round if round is None else round,
             sample_size=sample_size,
-            file=file,
+            file=any_file(sha256=sha256),
             metrics=metrics,
         )
 
@@ -63,9 +76,22 @@ def update(move, training):
 @pytest.fixture
 def report(move, training):
     """Report a metric on the global model: `report(user)`."""
-    return lambda user: move(
-        "receive_metrics", model=training.model, reporter=user, metrics=[("accuracy", "0.5")]
+    return lambda user, value=0.5: move(
+        "receive_metrics", model=training.model, reporter=user, metrics=[("accuracy", value)]
     )
+
+
+@pytest.fixture
+def overdue(training):
+    """Let the present phase's deadline pass; the sweeper will see that."""
+
+    def call():
+        changed = Training.objects.filter(pk=training.pk, deadline__gt=timezone.now()).update(
+            deadline=timezone.now() - timedelta(seconds=1)
+        )
+        assert changed, "there is no deadline to come"
+
+    return call
 
 
 @pytest.fixture
@@ -74,6 +100,6 @@ def merge(move, training):
 
     def call():
         claim = move("claim_merge", training.model.round, training.attempt)
-        move("complete_merge", claim, StoredFile(str(uuid.uuid4()), "0" * 64, 1))
+        move("complete_merge", claim, any_file())
 
     return call

@@ -7,19 +7,10 @@ import pytest
 
 from fl_server_ai.claims import ClaimLost
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
-from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Moments
 from fl_server_core.models.training import TrainingState
+from tests.ai.conftest import any_file, told
 from tests.factories import UserFactory
-
-
-def told(user):
-    messages = user.notifications.order_by("sequence")
-    return [(message.type, message.body.get("round")) for message in messages]
-
-
-def file(name=""):
-    return StoredFile(name=name or str(uuid.uuid4()), sha256=uuid.uuid4().hex, size=1)
 
 
 def handed_out(user, round):
@@ -148,8 +139,8 @@ def send_moments(move):
             owner=user,
             round=round,
             sample_size=3,
-            first=file(name and f"{name}-1"),
-            second=file(name and f"{name}-2"),
+            first=any_file(name and f"{name}-1"),
+            second=any_file(name and f"{name}-2"),
         )
 
     return send
@@ -163,7 +154,7 @@ def test_a_swag_round_follows_the_merge_and_the_test_follows_that(
         send_moments(user)
     claim = move("claim_merge", 1, 0)
     assert (len(claim.moments), len(claim.updates)) == (2, 0)
-    move("complete_swag", claim, file("first"), file("second"))
+    move("complete_swag", claim, any_file("first"), any_file("second"))
     assert (swag.state, swag.phase, swag.model.round) == (TrainingState.ONGOING, "test", 1)
     assert (swag.model.swag_first_moment, swag.model.swag_second_moment) == ("first", "second")
     assert told(participants[0])[2:] == [("SWAG_ROUND_START", 1), ("MODEL_TEST_ROUND", 1)]
@@ -213,9 +204,9 @@ def test_merged_moments_count_once_and_lose_their_files(swag, participants, move
     for user in participants:
         send_moments(user)
     claim = move("claim_merge", 1, 0)
-    move("complete_swag", claim, file(), file())
+    move("complete_swag", claim, any_file(), any_file())
     with pytest.raises(ClaimLost):
-        move("complete_swag", claim, file(), file())
+        move("complete_swag", claim, any_file(), any_file())
     assert set(Moments.objects.values_list("first", "second")) == {("", "")}
 
 

@@ -10,13 +10,8 @@ from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Training
 from fl_server_core.models.training import Phase, TrainingState
+from tests.ai.conftest import told
 from tests.factories import UserFactory
-
-
-def told(user, **filters):
-    """Return the types and rounds of the messages that a user is owed or was sent, in order."""
-    messages = user.notifications.filter(withdrawn_at=None, **filters).order_by("sequence")
-    return [(message.type, message.body.get("round")) for message in messages]
 
 
 def test_start_opens_the_first_round(training, participants, move):
