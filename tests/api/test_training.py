@@ -1,6 +1,6 @@
 import json
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from fl_server_core.models import Model, Training
 from fl_server_core.models.training import TrainingState
-from tests.api.conftest import as_user, saved
+from tests.api.conftest import as_user, make_module, saved
 from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
 
 URL = "/api/trainings/"
@@ -27,6 +27,10 @@ FIELDS = {
     "options",
     "locked",
 }
+
+
+SHARE = "Must be a whole number from 1 on, or between 0 and 1."
+NOT_FINITE = "Special numeric values (nan or infinity) are not permitted."
 
 
 def body(model, **fields):
@@ -70,6 +74,33 @@ def test_the_methods_on_offer(client, model, method):
     assert client.post(URL, body(model, aggregation_method=method)).status_code == 201
 
 
+def test_round_control_is_kept_as_numbers(client, model):
+    options = {
+        "round": {
+            "quorum": "0.5",
+            "deadline_seconds": "90",
+            "round_retries": "2",
+            "sample": "3",
+            "over_selection": "1.3",
+            "late_updates": "discard",
+            "stop_when": {"metric": "loss", "goal": "min", "value": "0.1", "patience": "3"},
+        },
+        "checkpoints": {"last": 3, "every": "10", "best": {"metric": "accuracy"}},
+    }
+    assert client.post(URL, body(model, options=options)).status_code == 201
+    kept = Training.objects.get().options
+    assert kept["round"] == {
+        "quorum": 0.5,
+        "deadline_seconds": 90.0,
+        "round_retries": 2,
+        "sample": 3,
+        "over_selection": 1.3,
+        "late_updates": "discard",
+        "stop_when": {"metric": "loss", "goal": "min", "value": 0.1, "patience": 3},
+    }
+    assert kept["checkpoints"] == {"last": 3, "every": 10, "best": {"metric": "accuracy"}}
+
+
 def test_a_model_in_use_is_cloned_at_round_0(client, training):
     Model.objects.update(round=4)
     assert client.post(URL, body(training.model)).status_code == 201
@@ -107,6 +138,36 @@ def test_a_model_in_use_is_cloned_at_round_0(client, training):
         ({"options": {"uncertainty": {"N": True}}}, None),
         ({"options": {"uncertainty": {"softmax": "maybe"}}}, None),
         ({"options": {"uncertainty": 3}}, None),
+        ({"options": {"round": 3}}, None),
+        *(
+            ({"options": {"round": wrong}}, answer and {"options": {"round": answer}})
+            for wrong, answer in (
+                ({"quorom": 1}, {"quorom": ["Unknown field."]}),
+                ({"quorum": 1.5}, {"quorum": [SHARE]}),
+                ({"quorum": 0}, {"quorum": [SHARE]}),
+                ({"sample": -0.5}, {"sample": [SHARE]}),
+                ({"sample": True}, {"sample": ["Not a valid number."]}),
+                ({"quorum": "nan"}, {"quorum": [NOT_FINITE]}),
+                ({"deadline_seconds": 0}, None),
+                ({"deadline_seconds": 1e9}, None),
+                ({"round_retries": -1}, None),
+                ({"round_retries": 101}, None),
+                ({"over_selection": 1.3}, {"over_selection": ["Needs sample."]}),
+                ({"over_selection": 0.5, "sample": 2}, None),
+                ({"late_updates": "keep"}, None),
+                ({"stop_when": {"metric": "loss"}}, None),
+                ({"stop_when": {"value": 1}}, None),
+                ({"stop_when": {"metric": "loss", "value": 1, "goal": "up"}}, None),
+                ({"stop_when": {"metric": "loss", "patience": 0}}, None),
+            )
+        ),
+        ({"options": {"checkpoints": {"last": 0}}}, None),
+        ({"options": {"checkpoints": {"every": 0}}}, None),
+        ({"options": {"checkpoints": {"best": "loss"}}}, None),
+        (
+            {"options": {"daisy_chain_period": 2, "round": {"sample": 2}}},
+            {"options": {"round": {"sample": ["Not with a daisy chain."]}}},
+        ),
     ],
 )
 def test_what_the_schema_refuses(client, model, fields, answer):
@@ -192,6 +253,30 @@ def test_a_training_tells_how_far_its_round_is(client, started, participant):
         counts = {"local_models_arrived", "local_models_expected", "round"}
         assert set(answer) == FIELDS | counts
         assert (answer["local_models_arrived"], answer["local_models_expected"]) == (1, 1)
+
+
+def test_a_training_tells_who_is_awaited_and_since_when(client, started, participant):
+    second = UserFactory()
+    training = {**body(started.model), "clients": [str(participant.pk), str(second.pk)]}
+    options = {"round": {"quorum": 0.5, "deadline_seconds": 60}}
+    opened = client.post(URL, training | {"options": options}).json()
+    url = f"{URL}{opened['training_id']}/"
+    before = client.get(url).json()["round"]
+    assert (before["phase"], before["since"], before["awaited"]) == ("", None, [])
+    client.post(f"{url}start/")
+    shown = client.get(url).json()
+    assert shown["options"] == options
+    now = shown["round"]
+    assert (now["number"], now["attempt"], now["phase"]) == (0, 0, "update")
+    assert (now["target"], now["quorum"]) == (2, 1)
+    assert set(now["asked"]) == set(now["awaited"]) == {str(participant.pk), str(second.pk)}
+    since, deadline = (datetime.fromisoformat(now[name]) for name in ("since", "deadline"))
+    assert abs(timezone.now() - since) < timedelta(minutes=1)
+    assert abs(deadline - since - timedelta(seconds=60)) < timedelta(seconds=1)
+    model_file = saved(make_module())
+    form = {"round": 0, "sample_size": 1, "model_file": model_file}
+    as_user(second).post(f"/api/models/{shown['model']}/", form, format="multipart")
+    assert client.get(url).json()["round"]["awaited"] == [str(participant.pk)]
 
 
 def test_a_training_is_locked_while_it_is_merged(client, training):
