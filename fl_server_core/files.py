@@ -70,7 +70,18 @@ def store(path: Path) -> StoredFile:
         size = file.tell()
         file.seek(0)
         name = default_storage.save(str(uuid.uuid4()), _Movable(file, name=str(path)))
+    _sync_folder(name)
     return StoredFile(name, sha256, size)
+
+
+def _sync_folder(name: str) -> None:
+    """Have a stored file's name outlive a loss of power, as its bytes do."""
+    with suppress(NotImplementedError):  # the storage is no folder
+        descriptor = os.open(Path(default_storage.path(name)).parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def local_path(field: FieldFile) -> AbstractContextManager[Path]:
