@@ -88,6 +88,11 @@ class Training(ViewSet):
           dealt out at random and each client trains somebody's on: `UPDATE_ROUND_START` then
           names that model. `target_num_updates` counts the merges, in the training's JSON the
           local rounds, d times as many.
+
+        Without `options.round` a round asks all participants and waits for all of them.
+        `sample` asks some, `quorum` with `deadline_seconds` lets it close without those who are
+        late, `stop_when` ends the training once a metric is good enough. `options.checkpoints`
+        says which versions of the model are kept.
         """
         wanted = asdict(CreateTrainingRequestSchema().load(request.data))
         model = self.get_entity(models.Model.objects.visible(), wanted.pop("model_id"))
