@@ -128,7 +128,7 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in
 
 
 @admin.register(Training)
-class TrainingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class TrainingAdmin(ReadOnlyAdmin):
     """Trainings, with who takes part and how far they are."""
 
     list_display = [
@@ -162,14 +162,12 @@ class TrainingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only
         count: int = training.participant_count
         return count
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
-        return False
-
 
 @admin.register(Checkpoint)
 class CheckpointAdmin(ReadOnlyAdmin):
     """Versions of global models."""
 
+    exclude = ["file", "swag_first_moment", "swag_second_moment"]  # come through the API alone
     list_display = ["model", "round", "attempt", "size", "sha256", "created_at"]
     list_filter = ["created_at", ("file", admin.EmptyFieldListFilter)]
     list_select_related = ["model"]
@@ -190,6 +188,7 @@ class MetricAdmin(ReadOnlyAdmin):
 class MomentsAdmin(ReadOnlyAdmin):
     """SWAG moments handed in."""
 
+    exclude = ["first", "second"]
     list_display = ["owner", "model", "round", "attempt", "sample_size", "created_at"]
     list_filter = ["created_at"]
     list_select_related = ["model", "owner"]
