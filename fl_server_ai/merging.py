@@ -42,7 +42,9 @@ def _merge_claimed(claim: MergeClaim) -> None:
         merge_answers(claim)
     except (AggregationError, DeviceMissing) as error:
         with ModelTrainer.locked(training.pk) as trainer:
-            trainer.fail(f"What round {training.round} brought can't be merged: {error}")
+            trainer.fail_merge(
+                claim, f"What round {training.round} brought can't be merged: {error}"
+            )
 
 
 def _merge_updates(claim: MergeClaim) -> None:

@@ -189,7 +189,7 @@ class Rounds:
 
         Raises ClaimLost when the turn is no longer this worker's: its file is dropped.
         """
-        self._end_claim(claim, Phase.UPDATE)
+        self._end_claim(claim)
         training, model, plan = self.training, self.training.model, plan_of(self.training)
         model.file, model.sha256, model.size = merged.name, merged.sha256, merged.size
         model.round += 1
@@ -201,7 +201,7 @@ class Rounds:
 
     def complete_swag(self, claim: MergeClaim, first: StoredFile, second: StoredFile) -> None:
         """Give the model its moments. Raises ClaimLost as `complete_merge` does."""
-        self._end_claim(claim, Phase.SWAG)
+        self._end_claim(claim)
         model = self.training.model
         model.swag_first_moment, model.swag_second_moment = first.name, second.name
         model.save(update_fields=["swag_first_moment", "swag_second_moment"])
@@ -209,9 +209,13 @@ class Rounds:
         round_moments(self.training).update(first="", second="")
         self._open(Phase.TEST)
 
-    def _end_claim(self, claim: MergeClaim, phase: Phase) -> None:
-        training = self.training
-        if training.claim != claim.token or training.phase != phase:
+    def fail_merge(self, claim: MergeClaim, reason: str) -> None:
+        """End the training: what is to be merged can't be. Raises ClaimLost likewise."""
+        self._end_claim(claim)
+        self.fail(reason)
+
+    def _end_claim(self, claim: MergeClaim) -> None:
+        if self.training.claim != claim.token:
             raise ClaimLost
         self._drop_claim()
 

@@ -98,6 +98,16 @@ def test_a_worker_that_was_too_slow_drops_its_result(ready, monkeypatch):
     assert not LocalModel.objects.exclude(closed_at=None).exists()
 
 
+def test_a_worker_that_was_too_slow_ends_nothing_when_its_merge_fails(ready, monkeypatch, move):
+    def stopped_meanwhile(**_):
+        move("stop")
+        raise AggregationError("The updates disagree.")
+
+    monkeypatch.setattr(merging, "merge", stopped_meanwhile)
+    merging.merge_round(ready.pk, 0, 0)
+    assert Training.objects.get().state_reason == "Stopped by its actor."
+
+
 def test_a_training_that_is_removed_meanwhile_is_no_error(ready, monkeypatch):
     def remove(**arguments):
         Training.objects.all().delete()
