@@ -1,0 +1,207 @@
+"""What a training and its participants owe each other, counted without the code that does so.
+
+The state machine's test keeps this book of what it did itself; who is asked is read off the
+messages as they come. Nothing here calls what it is held against.
+"""
+
+import math
+from collections import defaultdict
+from itertools import groupby
+from typing import NamedTuple
+
+from django.utils import timezone
+
+REQUESTS = {
+    "UPDATE_ROUND_START": "update",
+    "SWAG_ROUND_START": "swag",
+    "MODEL_TEST_ROUND": "test",
+}
+
+
+class Step(NamedTuple):
+    """What a training waits for, of which round and attempt."""
+
+    phase: str
+    round: int
+    attempt: int
+
+
+class Reference:
+    """The book of one training; users are ids."""
+
+    def __init__(self, training, participants):
+        self.control = training.options["round"]
+        self.period = training.options.get("daisy_chain_period") or 1
+        self.has_swag = training.uncertainty_method == "SWAG"
+        self.participants = set(participants)
+        self.welcomed = set()  # since they joined
+        self.step, self.sample = None, None
+        self.asked = defaultdict(set)
+        self.gone = set()  # since the present step began
+        self.answers = defaultdict(dict)  # by step and user: the hash of what counts
+        self.sequence, self.is_overdue = 0, False
+
+    # --- What was done --------------------------------------------------------------
+
+    def add(self, users):
+        self.participants |= users
+
+    def remove(self, users):
+        gone = self.participants & users
+        self.participants -= gone
+        self.gone |= gone
+        self.welcomed -= gone
+
+    def revive(self):
+        """Let all count again who were asked in the present step and take part."""
+        self.gone -= self.participants
+
+    # --- What came of it ------------------------------------------------------------
+
+    def watch(self, training):
+        """Note what only the moment before an action tells."""
+        self.was_running = training.is_running
+        self.is_overdue = training.deadline is not None and training.deadline <= timezone.now()
+        self.lost = self._lost(training)
+
+    def follow(self, training, *, may_jump=False):
+        """Go along with the new messages; only what the actor asks for may be a jump."""
+        new = training.notifications.filter(sequence__gt=self.sequence).order_by("sequence")
+        for sequence, group in groupby(new, key=lambda row: row.sequence):
+            messages = list(group)
+            receivers = {row.receiver_id for row in messages}
+            assert len(messages) == len(receivers), "somebody is told the same thing twice"
+            self.sequence = sequence
+            self._read(messages[0], receivers, may_jump=may_jump)
+        if training.state == "C" and self.was_running and not may_jump:
+            self._check_end(self.step)
+            assert self.step.phase == "test"
+        if training.state == "E" and training.state_reason.startswith("Round"):
+            merges = "begun" in training.state_reason
+            assert merges or self.is_hopeless(), "a training that could go on was ended"
+
+    def _read(self, message, receivers, *, may_jump):
+        if message.type == "TRAINING_START":
+            assert receivers <= self.participants - self.welcomed
+            self.welcomed |= receivers
+        elif message.type in REQUESTS:
+            step = Step(REQUESTS[message.type], message.round, message.attempt)
+            assert receivers <= self.participants, "somebody is asked who takes no part"
+            assert receivers <= self.welcomed, "somebody is asked before the start"
+            assert not self.asked[step], "a step is gone through twice"
+            if self.step:
+                self._check_way(step, may_jump=may_jump)
+            self._begin(step, receivers)
+
+    def _begin(self, step, receivers):
+        self.step, self.asked[step] = step, receivers
+        self.gone, self.lost, self.is_overdue = set(), set(), False
+        self.sample = self._sample_of(len(self.participants))
+        assert len(receivers) == self._number_asked()
+
+    def _check_way(self, new, *, may_jump):
+        old = self.step
+        if new.attempt == old.attempt:
+            self._check_end(old)
+            assert new == self._after(old)
+            return
+        assert new.attempt > old.attempt
+        assert may_jump or (new[:2] == old[:2] and self.is_hopeless()), f"{old} was left"
+        if new[:2] == old[:2] and new.phase != "update":  # what came early still counts
+            early = self.answers[old._replace(phase="update")]
+            self.answers[new._replace(phase="update")] = dict(early)
+
+    def _check_end(self, step):
+        if not self.is_merged(step):  # else that was looked at when it was claimed
+            assert len(self.counted()) >= self.quorum(), f"{step} ended too early"
+
+    def is_merged(self, step):
+        return step.phase == "swag" or (
+            step.phase == "update" and (step.round + 1) % self.period == 0
+        )
+
+    def _after(self, step):
+        if step.phase != "update":
+            return step._replace(phase="test" if step.phase == "swag" else "update")
+        merged = "swag" if self.has_swag else "test"
+        return Step(merged if self.is_merged(step) else "update", step.round + 1, step.attempt)
+
+    # --- Counting the present step ----------------------------------------------------
+
+    def still_asked(self):
+        return (self.asked[self.step] & self.participants) - self.gone
+
+    def answered(self):
+        return self.answers[self.step].keys()
+
+    def counted(self):
+        return self.still_asked() & self.answered()
+
+    def awaited(self):
+        return self.still_asked() - self.answered() - self.lost
+
+    def to_merge(self):
+        """Return what a merge must be made of, by user."""
+        may = self.participants if self.sample is None else self.still_asked()
+        return {user: what for user, what in self.answers[self.step].items() if user in may}
+
+    def target(self):
+        asked = len(self.still_asked())
+        return min(self.sample or asked, asked)
+
+    def quorum(self):
+        return max(1, _count(self.control.get("quorum", self.target()), self.target()))
+
+    def is_over(self):
+        """Tell whether all is there that is waited for, or all that can come and enough."""
+        count = len(self.counted())
+        last = self.is_overdue or count >= self.target() or not self.awaited()
+        return last and count >= self.quorum()
+
+    def is_hopeless(self):
+        """Tell whether there can't be enough any more."""
+        possible = self.counted() | (set() if self.is_overdue else self.awaited())
+        return len(possible) < self.quorum()
+
+    def _lost(self, training):
+        """Return who couldn't be reached; who was too slow only is not among them."""
+        if self.step is None:
+            return set()
+        kinds = [kind for kind, phase in REQUESTS.items() if phase == self.step.phase]
+        rows = training.notifications.filter(
+            type__in=kinds, round=self.step.round, attempt=self.step.attempt
+        ).exclude(failed_at=None)
+        return set(rows.exclude(error__contains="closed").values_list("receiver", flat=True))
+
+    def _sample_of(self, present):
+        share = self.control.get("sample")
+        return None if share is None else min(present, _count(share, present))
+
+    def _number_asked(self):
+        present = len(self.participants)
+        if self.sample is None:
+            return present
+        return min(present, math.ceil(self.sample * self.control.get("over_selection", 1)))
+
+    # --- What can be handed in ------------------------------------------------------
+
+    def takes_update(self, training, user, round):
+        """Tell whether an update is to be counted."""
+        if training.state != "O" or user not in self.participants or round != training.round:
+            return False
+        if self.step.phase != "update":
+            return True
+        in_time = user in self.answered() or not self.is_over()
+        return self._is_open_to(user) and in_time and not training.claim
+
+    def takes_moments(self, training, user, round):
+        """Tell whether SWAG moments are to be counted."""
+        present = user in self.participants and round == training.round
+        return training.state == "S" and present and self._is_open_to(user) and not training.claim
+
+    def _is_open_to(self, user):
+        return self.sample is None or user in self.still_asked()
+
+
+def _count(share, whole):
+    return math.ceil(share * whole) if share < 1 else int(share)

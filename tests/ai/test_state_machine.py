@@ -1,0 +1,536 @@
+"""Whatever happens to a training, in whatever order: what must be so then.
+
+`FL_TEST_EXAMPLES=5000 pytest tests/ai/test_state_machine.py` looks further, at random.
+"""
+
+import os
+import sys
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from types import SimpleNamespace
+from uuid import UUID
+
+import hypothesis.strategies as st
+import pytest
+from django.apps import apps
+from django.db import transaction
+from django.db.models import Count
+from django.test import TestCase
+from django.utils import timezone
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from fl_server_ai import notifier, sweeper
+from fl_server_ai.claims import ClaimLost
+from fl_server_ai.delivery import deliver
+from fl_server_ai.posting import Unreachable
+from fl_server_ai.trainer import ModelTrainer
+from fl_server_core.exceptions import FLError
+from fl_server_core.models import LocalModel, Model, Notification, Training, User
+from tests.ai.conftest import any_file
+from tests.ai.reference import REQUESTS, Reference, Step
+from tests.factories import ModelFactory, TrainingFactory, UserFactory
+
+EXAMPLES = int(os.environ.get("FL_TEST_EXAMPLES", "0"))
+MERGE_ATTEMPTS = 3
+TRAINING, ACTOR = UUID(int=0), UUID(int=100)  # fixed: samples are drawn by the training's id
+PEOPLE = [UUID(int=number) for number in range(1, 7)]
+WITH_ENDPOINT = PEOPLE[::2]
+
+some = st.sampled_from(PEOPLE)
+groups = st.sets(some, min_size=1, max_size=3)
+rounds = st.sampled_from([0, 0, 0, -1, 1])  # the present one, the one before, the next
+contents = st.sampled_from("ab")
+posts = st.sampled_from(["accepted", "refused", "unreachable"])
+choices = st.integers(0, 99)
+goals = st.sampled_from([{"value": 0.9}, {"patience": 1}, {"patience": 1, "goal": "min"}])
+controls = st.fixed_dictionaries(
+    {},
+    optional={
+        "quorum": st.sampled_from([1, 2, 0.5]),
+        "deadline_seconds": st.just(600),
+        "round_retries": st.integers(0, 2),
+        "late_updates": st.sampled_from(["reject", "discard"]),
+        "stop_when": goals.map(lambda goal: {"metric": "accuracy"} | goal),
+    },
+)
+samples = st.fixed_dictionaries(
+    {"sample": st.sampled_from([2, 0.5])}, optional={"over_selection": st.just(1.5)}
+)
+shapes = st.one_of(
+    samples.map(lambda sample: (sample, {})),
+    st.sampled_from([0, 1, 2]).map(lambda period: ({}, {"daisy_chain_period": period})),
+)
+
+
+class Interrupted(Exception):
+    """The process ends in the middle of a transaction."""
+
+
+class TrainingMachine(RuleBasedStateMachine):
+    """A training, its participants, its workers and its sweeper; `world` is what they post to."""
+
+    def __init__(self, world):
+        super().__init__()
+        self.world, self.example = world, None
+
+    # --- Beginning and end ----------------------------------------------------------
+
+    @initialize(
+        participants=st.sets(some, min_size=1, max_size=5),
+        merges=st.integers(1, 3),
+        control=controls,
+        shape=shapes,
+        method=st.sampled_from(["FedAvg", "FedProx", "FedDC"]),
+        uncertainty=st.sampled_from(["NONE", "SWAG", "ENSEMBLE"]),
+        loses_hints=st.booleans(),
+    )
+    def begin(self, participants, merges, control, shape, method, uncertainty, loses_hints):
+        self.example = transaction.atomic()
+        self.example.__enter__()
+        actor, (sample, chain) = User.objects.get(pk=ACTOR), shape
+        training = TrainingFactory(
+            pk=TRAINING,
+            actor=actor,
+            model=ModelFactory(owner=actor, file="uploaded"),
+            participants=list(participants),
+            target_num_updates=merges * (chain.get("daisy_chain_period") or 1),
+            options={"round": control | sample} | chain,
+            aggregation_method=method,
+            uncertainty_method=uncertainty,
+        )
+        self.loses_hints, self.is_interrupted = loses_hints, False
+        self.claims, self.calls, self.turn = [], [], None
+        self.versions, self.file = {(0, 0)}, "uploaded"
+        self.book, self.training = Reference(training, participants), training
+        self.world.sent.clear()
+        self.world.post = self.meet
+        self.act("start")
+
+    def teardown(self):
+        """Let everybody do their part: a training that can go on comes to its end."""
+        if self.example is None:
+            return
+        try:
+            if sys.exc_info()[0] is None:
+                self.play_to_the_end()
+        finally:
+            transaction.set_rollback(True)
+            self.example.__exit__(None, None, None)
+
+    def play_to_the_end(self):
+        self.add(set(PEOPLE))
+        for _ in range(40):
+            if self.training.state == "C":
+                return
+            if self.training.state == "E":
+                self.resume()
+            self.all_answer(but=0)
+            self.lease_runs_out()
+            self.sweep()
+        raise AssertionError(f"no end in sight: {vars(self.training)}")
+
+    # --- Participants ---------------------------------------------------------------
+
+    @rule(user=some, offset=rounds, content=contents)
+    def upload(self, user, offset, content):
+        number = self.training.round + offset
+        if number < 0:
+            return
+        counts = self.book.takes_update(self.training, user, number)
+        if counts:
+            step = Step("update", number, self.training.attempt)
+            self.book.answers[step][user] = content
+        result = self.act(
+            "receive_update",
+            owner=User.objects.get(pk=user),
+            round=number,
+            sample_size=1,
+            file=any_file(sha256=content),
+        )
+        assert isinstance(result, Model) == counts, result
+
+    @rule(user=some, offset=rounds, content=contents)
+    def send_moments(self, user, offset, content):
+        number = self.training.round + offset
+        counts = self.book.takes_moments(self.training, user, number)
+        if counts:
+            self.book.answers[self.book.step][user] = content
+        result = self.act(
+            "receive_moments",
+            owner=User.objects.get(pk=user),
+            round=number,
+            sample_size=1,
+            first=any_file(sha256=content),
+            second=any_file(sha256=content),
+        )
+        assert (result is None) == counts, result
+
+    @rule(user=some, value=st.sampled_from([0.1, 0.5, 1.0]))
+    def report(self, user, value):
+        step = Step("test", self.training.round, self.training.attempt)
+        self.book.answers[step][user] = ""
+        self._report(user, self.training.model, value)
+
+    @rule(user=some, choice=choices)
+    def report_on_an_update(self, user, choice):
+        updates = list(LocalModel.objects.order_by("round", "attempt", "owner"))
+        if updates:
+            self._report(user, updates[choice % len(updates)], 0.5)
+
+    def _report(self, user, model, value):
+        reporter = User.objects.get(pk=user)
+        self.act("receive_metrics", model=model, reporter=reporter, metrics=[("accuracy", value)])
+
+    @precondition(lambda self: self.training.is_running)
+    @rule(but=st.integers(0, 2))
+    def all_answer(self, but):
+        step = self.book.step
+        for user in sorted(self.book.still_asked())[but:]:
+            if self.book.step != step or not self.training.is_running:
+                return
+            if step.phase == "test":
+                self.report(user, 0.5)
+            elif step.phase == "swag":
+                self.send_moments(user, 0, "a")
+            else:
+                self.upload(user, 0, "a")
+
+    @rule(users=groups)
+    def add(self, users):
+        self.book.add(users)
+        self.act("add_participants", list(User.objects.filter(pk__in=users)))
+
+    @rule(users=groups)
+    def remove(self, users):
+        self.book.remove(users)
+        self.act("remove_participants", list(User.objects.filter(pk__in=users)))
+
+    # --- Deliveries -----------------------------------------------------------------
+
+    @rule(user=some, outcome=posts)
+    def deliver(self, user, outcome):
+        self.world.outcome = outcome
+        with self.followed():
+            deliver(TRAINING, user)
+
+    @rule(user=some)
+    def lose(self, user):
+        for _ in range(notifier.RETRIES + 1):
+            self.make_due(user)
+            self.deliver(user, "unreachable")
+
+    def make_due(self, user):
+        waiting = Notification.objects.filter(receiver=user, next_attempt_at__isnull=False)
+        waiting.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+    @rule(user=some, is_late=st.booleans())
+    def pick_up(self, user, is_late):
+        """Take a message to be posted; `is_late`: from a worker that seems to have died."""
+        if is_late:
+            self.make_due(user)
+        call = notifier.claim_next(TRAINING, user)
+        if call:
+            self.check_posted(call)
+            self.calls.append(call)
+
+    @precondition(lambda self: self.calls)
+    @rule(choice=choices, outcome=posts)
+    def put_down(self, choice, outcome):
+        """Come back from posting a message: much may have happened meanwhile."""
+        call = self.calls.pop(choice % len(self.calls))
+        if outcome == "accepted":
+            notifier.mark_delivered(call)
+        elif outcome == "unreachable" and call.deliveries <= notifier.RETRIES:
+            notifier.retry_later(call, "ConnectionError")
+        else:
+            if outcome == "refused":
+                self.refuse(call)
+            self.act("give_up_on", call, outcome, refused=outcome == "refused")
+
+    def meet(self, call):
+        """Stand in for the participant's server."""
+        self.check_posted(call)
+        if self.world.outcome == "unreachable":
+            raise Unreachable("ConnectionError")
+        if self.world.outcome == "refused":
+            self.refuse(call)
+            raise notifier.Refused("HTTP 500")
+
+    def check_posted(self, call):
+        earlier = Notification.objects.filter(receiver=call.receiver, sequence__lt=call.sequence)
+        open_ones = earlier.filter(delivered_at=None, failed_at=None, withdrawn_at=None)
+        assert not open_ones.exists(), "a message overtakes another"
+        assert call.receiver_id in WITH_ENDPOINT
+
+    def refuse(self, call):
+        row = Notification.objects.get(pk=call.pk)
+        is_settled = row.delivered_at or row.failed_at or row.withdrawn_at
+        step = Step(REQUESTS.get(row.type), row.round, row.attempt)
+        if self.training.is_running and step == self.book.step and not is_settled:
+            self.book.remove({row.receiver_id})
+
+    # --- Workers and their sweeper ----------------------------------------------------
+
+    @precondition(lambda self: self.training.is_running)
+    @rule()
+    def claim(self):
+        self.claim_round(self.training.round, self.training.attempt)
+
+    def claim_round(self, number, attempt):
+        training, book = self.training, self.book
+        book.watch(training)
+        is_due = (
+            training.is_running
+            and (number, attempt) == (training.round, training.attempt)
+            and book.is_merged(book.step)
+            and book.is_over()
+            and not self.is_leased()
+        )
+        self.turn_before = self.turn
+        claim = self.act("claim_merge", number, attempt, takes_turn=True)
+        gives_up = is_due and training.claims >= MERGE_ATTEMPTS
+        assert (claim is not None) == (is_due and not gives_up)
+        assert not gives_up or self.training.state == "E"
+        if claim:
+            self.claims.append(claim)
+            got = {row.owner_id: row.sha256 for row in claim.updates}
+            got |= {row.owner_id: row.first_sha256 for row in claim.moments}
+            assert got == book.to_merge()
+
+    def is_leased(self):
+        until = self.training.claimed_until
+        return until is not None and until > timezone.now()
+
+    @precondition(lambda self: self.claims)
+    @rule(choice=choices)
+    def complete(self, choice):
+        claim = self.claims[choice % len(self.claims)]  # stays: it may be handed in again
+        is_mine, files = claim.token == self.turn, [any_file(), any_file()]
+        number, attempt = self.training.round, self.training.attempt
+        if claim.moments:
+            result = self.act("complete_swag", claim, *files)
+        else:
+            if is_mine:
+                self.versions.add((number + 1, attempt))
+                self.file = files[0].name
+            result = self.act("complete_merge", claim, files[0])
+            assert self.training.round == number + (1 if is_mine else 0)
+        assert isinstance(result, ClaimLost) != is_mine
+
+    @precondition(lambda self: self.claims)
+    @rule(choice=choices)
+    def fail_to_merge(self, choice):
+        claim = self.claims[choice % len(self.claims)]
+        is_mine = claim.token == self.turn
+        result = self.act("fail_merge", claim, "the updates differ")
+        assert isinstance(result, ClaimLost) != is_mine
+
+    @rule()
+    def lease_runs_out(self):
+        past = timezone.now() - timedelta(seconds=1)
+        Training.objects.exclude(claim=None).update(claimed_until=past)
+        self.refresh()
+
+    @precondition(lambda self: self.training.deadline)
+    @rule()
+    def deadline_passes(self):
+        Training.objects.update(deadline=timezone.now() - timedelta(seconds=1))
+        self.refresh()
+
+    @rule()
+    def sweep(self):
+        """Nothing that can go on stays where it is once the sweeper has been."""
+        training, book, step = self.training, self.book, self.book.step
+        book.watch(training)
+        is_due = training.is_running and not self.is_leased()
+        is_due = is_due and (book.is_over() or book.is_hopeless())
+        with self.followed(keeps_hints=True):
+            sweeper.sweep()
+        self.check_dispatched()
+        for task, *ids in [hint for hint in self.world.sent if hint[0] == "merge_round"]:
+            self.claim_round(*ids[1:])
+            if self.turn:
+                self.complete(len(self.claims) - 1)
+        assert not is_due or book.step != step or not self.training.is_running, "it hangs"
+
+    def check_dispatched(self):
+        due = Notification.objects.filter(next_attempt_at__lte=timezone.now())
+        due = due.filter(delivered_at=None, failed_at=None, withdrawn_at=None)
+        hinted = {UUID(hint[2]) for hint in self.world.sent if hint[0] == "deliver"}
+        assert set(due.values_list("receiver", flat=True)) <= hinted
+
+    @precondition(lambda self: self.world.sent)
+    @rule(choice=choices, outcome=posts)
+    def take_a_hint(self, choice, outcome):
+        """Do what a hint says; it stays and may be taken again, at any time."""
+        task, *ids = self.world.sent[choice % len(self.world.sent)]
+        if task == "merge_round":
+            self.claim_round(*ids[1:])
+        elif task == "deliver":
+            self.deliver(UUID(ids[1]), outcome)
+        else:
+            notifier.dispatch(UUID(ids[0]))
+
+    # --- The actor ------------------------------------------------------------------
+
+    @rule()
+    def ask_again(self):
+        result = self.act("ask_again")
+        assert isinstance(result, FLError) != self.training.is_running
+
+    @precondition(lambda self: self.training.is_running)
+    @rule()
+    def stop(self):
+        self.act("stop")
+        assert self.training.state_reason == "Stopped by its actor."
+
+    @rule()
+    def resume(self):
+        was_failed = self.training.state == "E"
+        if was_failed:
+            self.book.revive()
+        result = self.act("resume", may_jump=was_failed)
+        assert isinstance(result, FLError) != was_failed
+
+    @rule(choice=choices)
+    def roll_back(self, choice):
+        kept = list(self.training.model.checkpoints.exclude(file="").order_by("attempt", "round"))
+        checkpoint = kept[choice % len(kept)]
+        self.file = checkpoint.file.name
+        result = self.act("roll_back", checkpoint.pk, may_jump=True)
+        assert result is None
+        assert self.training.round == checkpoint.round
+
+    @rule()
+    def interrupt(self):
+        """Let the next transaction be rolled back at its end, and be tried again."""
+        self.is_interrupted = True
+
+    # --- What each action goes through -----------------------------------------------
+
+    def act(self, method, *args, may_jump=False, takes_turn=False, **kwargs):
+        """Call a transition; return what it returns, or the error that refuses it."""
+        if self.is_interrupted:
+            self.call_in_vain(method, *args, **kwargs)
+        with self.followed(may_jump=may_jump):
+            try:
+                with ModelTrainer.locked(TRAINING) as trainer:
+                    result = getattr(trainer, method)(*args, **kwargs)
+            except (FLError, ClaimLost) as error:
+                result = error
+            if takes_turn and result is not None:
+                self.turn = result.token
+        return result
+
+    def call_in_vain(self, method, *args, **kwargs):
+        self.is_interrupted, before, hints = False, all_rows(), list(self.world.sent)
+        capture = TestCase.captureOnCommitCallbacks(execute=True)
+        with suppress(Interrupted, FLError, ClaimLost), capture:
+            with ModelTrainer.locked(TRAINING) as trainer:
+                getattr(trainer, method)(*args, **kwargs)
+                raise Interrupted
+        assert all_rows() == before
+        assert self.world.sent == hints
+
+    @contextmanager
+    def followed(self, *, may_jump=False, keeps_hints=False):
+        self.book.watch(self.training)
+        if self.loses_hints:
+            self.world.sent.clear()
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            yield
+        if self.loses_hints and not keeps_hints:
+            self.world.sent.clear()
+        before, step = self.training, self.book.step
+        self.refresh()
+        self.book.follow(self.training, may_jump=may_jump)
+        if not self.training.is_running or self.book.step != step:
+            self.turn = None
+        self.check()
+        assert may_jump or self.training.round - before.round in (0, 1)
+
+    def refresh(self):
+        self.training = Training.objects.select_related("model").get(pk=TRAINING)
+
+    # --- What is always so ----------------------------------------------------------
+
+    def check(self):
+        self.check_state()
+        self.check_model()
+        self.check_messages()
+
+    def check_state(self):
+        training, step = self.training, self.book.step
+        has_limit = training.is_running and "deadline_seconds" in self.book.control
+        assert (training.deadline is not None) == has_limit
+        assert training.claim == self.turn
+        assert (training.claim is None) == (training.claimed_until is None)
+        assert training.claim is None or self.book.is_merged(step)
+        if training.is_running:
+            assert (training.phase, training.round, training.attempt) == step
+            assert training.state == ("S" if step.phase == "swag" else "O")
+            assert not training.state_reason
+        else:
+            assert training.state_reason or training.round == training.target_num_updates
+            assert training.state_reason or training.state == "C"
+
+    def check_model(self):
+        training = self.training
+        versions = training.model.checkpoints.values_list("round", "attempt")
+        assert sorted(versions) == sorted(self.versions)
+        assert training.model.file.name == self.file
+        since = training.round - (1 if training.round % self.book.period else 0)
+        assert not LocalModel.objects.filter(closed_at=None, round__lt=since).exists()
+        kept = 1 if training.uncertainty_method == "ENSEMBLE" else 0
+        old = LocalModel.objects.filter(round__lt=since - kept).exclude(file="")
+        assert not old.exists()
+
+    def check_messages(self):
+        messages = Notification.objects.order_by()
+        requests = messages.filter(type__in=REQUESTS)
+        assert not twice(messages, "receiver", "sequence")
+        assert not twice(requests, "receiver", "type", "round", "attempt")
+
+
+def twice(rows, *fields):
+    """Return which values of these fields more than one row has."""
+    return list(rows.values(*fields).annotate(number=Count("pk")).filter(number__gt=1))
+
+
+def all_rows():
+    """Return the content of all our tables."""
+    tables = apps.get_app_config("fl_server_core").get_models(include_auto_created=True)
+    return {table: list(table.objects.order_by("pk").values()) for table in tables}
+
+
+@pytest.fixture
+def world(db, sent, monkeypatch, settings):
+    """Everybody there is, and what goes out to workers and participants."""
+    settings.FL_MERGE_ATTEMPTS = MERGE_ATTEMPTS
+    UserFactory(pk=ACTOR)
+    for pk in PEOPLE:
+        endpoint = "http://client.test/" if pk in WITH_ENDPOINT else ""
+        UserFactory(pk=pk, message_endpoint=endpoint)
+    world = SimpleNamespace(sent=sent, outcome="accepted")
+    monkeypatch.setattr(notifier, "post", lambda call: world.post(call))
+    return world
+
+
+def test_whatever_happens_a_training_stays_sound_and_comes_to_its_end(world):
+    run_state_machine_as_test(
+        lambda: TrainingMachine(world),
+        settings=settings(
+            max_examples=EXAMPLES or 60,
+            derandomize=not EXAMPLES,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
