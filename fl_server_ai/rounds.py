@@ -33,6 +33,8 @@ from fl_server_core.models.training import Phase, TrainingState
 
 logger = logging.getLogger(__name__)
 
+CLOSED = "The round closed without it."
+
 
 class Rounds:
     """Moves one training on, inside a transaction that holds its row's lock.
@@ -89,6 +91,8 @@ class Rounds:
         if not self.training.is_running or self.training.locked:
             return
         count = turnout(self.training)
+        if count.is_hopeless and self._reopen():
+            count = turnout(self.training)
         if count.is_complete:
             self._end_phase(count)
         elif count.is_hopeless:
@@ -97,13 +101,18 @@ class Rounds:
     def _end_phase(self, count: Turnout) -> None:
         training = self.training
         silent = round_requests(training).filter(receiver__in=count.awaited)
-        silent.update(failed_at=Now(), next_attempt_at=None, error="The round closed without it.")
+        silent.update(failed_at=Now(), next_attempt_at=None, error=CLOSED)
         if training.phase == Phase.TEST:
             self._end_test()
         elif training.phase == Phase.SWAG or plan_of(training).merges_after(training.round):
             hints.on_commit("merge_round", str(training.pk), training.round, training.attempt)
         else:
             self.permute()
+
+    def _reopen(self) -> bool:
+        """Wait again for those without whom the round had closed, before a removal."""
+        shut_out = round_requests(self.training).filter(error=CLOSED)
+        return bool(notifier.owe_again(shut_out))
 
     def _end_test(self) -> None:
         history.drop_checkpoints(self.training)

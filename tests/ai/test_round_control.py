@@ -292,6 +292,21 @@ def test_over_selection_asks_more_and_closes_with_the_samples_number(
     assert {row.owner for row in move("claim_merge", 0, 0).updates} == set(chosen[:4])
 
 
+def test_a_removal_lets_those_answer_without_whom_the_round_had_closed(
+    training, people, control, move, update
+):
+    control(sample=2, over_selection=1.5)
+    move("start")
+    chosen = asked(training)
+    for user in chosen[:2]:
+        update(user)
+    move("remove_participants", [chosen[0]])
+    assert training.state == "O"
+    assert chosen[2].notifications.due().filter(type="UPDATE_ROUND_START").exists()
+    update(chosen[2])
+    assert {row.owner for row in move("claim_merge", 0, 0).updates} == set(chosen[1:])
+
+
 # --- Late updates -------------------------------------------------------------------
 
 
