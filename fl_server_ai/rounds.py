@@ -159,12 +159,18 @@ class Rounds:
         self._open(Phase.UPDATE)
 
     def retry(self) -> None:
-        """Ask for what the present phase waits for once more; no answer so far counts.
+        """Ask for what the present phase waits for once more."""
+        training = self.training
+        training.retries += 1
+        logger.warning("training %s round %s: once more", training.pk, training.round)
+        self._ask_anew()
+
+    def _ask_anew(self) -> None:
+        """Ask all who take part now, under a new attempt; no answer so far counts.
 
         Updates that came early for the round to be opened after this phase still do.
         """
         training = self.training
-        training.retries += 1
         self._begin_attempt()
         updates = LocalModel.objects.filter(
             base_model=training.model_id, round=training.round, closed_at=None
@@ -173,7 +179,6 @@ class Rounds:
             close_updates(updates)
         else:
             updates.update(attempt=training.attempt)
-        logger.warning("training %s round %s: once more", training.pk, training.round)
         self._ask()
 
     def claim_merge(self, round: int, attempt: int) -> MergeClaim | None:
@@ -250,20 +255,24 @@ class Rounds:
         self.fail("Stopped by its actor.")
 
     def resume(self) -> None:
-        """Go on where an error ended the training; the answers that are there still count."""
+        """Go on where an error ended the training.
+
+        The answers that are there still count, unless too few are left of those who were asked:
+        then everybody is, also who has come meanwhile.
+        """
         training = self.training
         if training.state != TrainingState.ERROR:
             raise InvalidRequest(f"Training {training.pk} is not in state ERROR!")
         training.state_reason = ""
         training.retries = training.claims = 0
         training.phase = training.phase or Phase.UPDATE
-        if self._revive_requests():
-            self._begin_phase()
-            self.ask_again()
-            self.judge()
+        self._revive_requests()
+        self._begin_phase()
+        self.ask_again()
+        if turnout(training).is_hopeless:
+            self._ask_anew()
         else:
-            self._begin_attempt()
-            self._ask()
+            self.judge()
 
     def roll_back(self, checkpoint_id: uuid.UUID) -> None:
         """Go back to a version of the model and on from there, under a new attempt."""
@@ -331,15 +340,13 @@ class Rounds:
     def _withdraw_requests(self) -> None:
         self._requests().pending().update(withdrawn_at=Now())
 
-    def _revive_requests(self) -> bool:
-        """Let the present phase's requests to present participants count; tell if there are any."""
+    def _revive_requests(self) -> None:
+        """Let the present phase's requests to present participants count."""
         training = self.training
         present = self._requests().filter(
             type=REQUESTS[Phase(training.phase)], round=training.round, attempt=training.attempt
         )
-        return bool(
-            present.filter(receiver__in=training.participants.all()).update(withdrawn_at=None)
-        )
+        present.filter(receiver__in=training.participants.all()).update(withdrawn_at=None)
 
     def _close_rounds(self, *, before: int, keep: int = 0) -> None:
         over = LocalModel.objects.filter(base_model=self.training.model_id, round__lt=before)

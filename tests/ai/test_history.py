@@ -142,6 +142,44 @@ def test_whoever_came_while_a_training_was_stopped_is_asked_where_nobody_else_is
     assert told(new) == [("TRAINING_START", None), ("UPDATE_ROUND_START", 0)]
 
 
+def test_whoever_came_while_a_training_was_stopped_is_asked_where_too_few_are_left(
+    training, participants, move, update
+):
+    training.options = {"round": {"quorum": 2}}
+    training.save()
+    move("start")
+    update(participants[0])
+    move("remove_participants", [participants[1]])
+    assert training.state == "E"
+    new = UserFactory()
+    move("add_participants", [new])
+    move("resume")
+    assert (training.state, training.attempt) == ("O", 1)
+    for user in (participants[0], new):
+        assert told(user)[-1] == ("UPDATE_ROUND_START", 0)
+        update(user)
+    assert len(move("claim_merge", 0, 1).updates) == 2
+
+
+def test_early_updates_outlast_a_test_that_is_resumed_with_others(
+    training, participants, move, update, merge, report
+):
+    move("start")
+    for user in participants:
+        update(user)
+    merge()
+    update(participants[0])
+    move("remove_participants", participants)
+    new = UserFactory()
+    move("add_participants", [new])
+    move("resume")
+    move("add_participants", [participants[0]])
+    report(new)
+    update(new)
+    assert training.attempt == 1
+    assert {row.owner for row in move("claim_merge", 1, 1).updates} == {participants[0], new}
+
+
 def test_only_a_training_in_error_is_resumed(training, move):
     move("start")
     with pytest.raises(InvalidRequest, match=f"Training {training.pk} is not in state ERROR!"):
