@@ -26,6 +26,11 @@ class Step(NamedTuple):
     attempt: int
 
 
+def step_of(message):
+    """Return what the message asks for."""
+    return Step(REQUESTS.get(message.type), message.round, message.attempt)
+
+
 class Reference:
     """The book of one training; users are ids."""
 
@@ -58,15 +63,22 @@ class Reference:
 
     # --- What came of it ------------------------------------------------------------
 
-    def watch(self, training):
+    def watch(self, training, messages):
         """Note what only the moment before an action tells."""
         self.was_running = training.is_running
         self.is_overdue = training.deadline is not None and training.deadline <= timezone.now()
-        self.lost = self._lost(training)
+        self.lost, self.shut_out = set(), set()
+        self._note_failures(messages)
 
-    def follow(self, training, *, may_jump=False):
+    def _note_failures(self, messages):
+        failed = [row for row in messages if step_of(row) == self.step and row.failed_at]
+        self.lost |= {row.receiver_id for row in failed if "closed" not in row.error}
+        self.shut_out |= {row.receiver_id for row in failed} - self.lost
+
+    def follow(self, training, messages, *, may_jump=False):
         """Go along with the new messages; only what the actor asks for may be a jump."""
-        new = training.notifications.filter(sequence__gt=self.sequence).order_by("sequence")
+        self._note_failures(messages)
+        new = [row for row in messages if row.sequence > self.sequence]
         for sequence, group in groupby(new, key=lambda row: row.sequence):
             messages = list(group)
             receivers = {row.receiver_id for row in messages}
@@ -76,7 +88,8 @@ class Reference:
         if training.state == "C" and self.was_running and not may_jump:
             self._check_end(self.step)
             assert self.step.phase == "test"
-        if training.state == "E" and training.state_reason.startswith("Round"):
+        was_ended = training.state == "E" and (self.was_running or may_jump)
+        if was_ended and training.state_reason.startswith("Round"):
             merges = "begun" in training.state_reason
             assert merges or self.is_hopeless(), "a training that could go on was ended"
 
@@ -85,7 +98,7 @@ class Reference:
             assert receivers <= self.participants - self.welcomed
             self.welcomed |= receivers
         elif message.type in REQUESTS:
-            step = Step(REQUESTS[message.type], message.round, message.attempt)
+            step = step_of(message)
             assert receivers <= self.participants, "somebody is asked who takes no part"
             assert receivers <= self.welcomed, "somebody is asked before the start"
             assert not self.asked[step], "a step is gone through twice"
@@ -95,7 +108,7 @@ class Reference:
 
     def _begin(self, step, receivers):
         self.step, self.asked[step] = step, receivers
-        self.gone, self.lost, self.is_overdue = set(), set(), False
+        self.gone, self.lost, self.shut_out, self.is_overdue = set(), set(), set(), False
         self.sample = self._sample_of(len(self.participants))
         assert len(receivers) == self._number_asked()
 
@@ -155,23 +168,13 @@ class Reference:
     def is_over(self):
         """Tell whether all is there that is waited for, or all that can come and enough."""
         count = len(self.counted())
-        last = self.is_overdue or count >= self.target() or not self.awaited()
+        last = self.is_overdue or count >= self.target() or not self.awaited() - self.shut_out
         return last and count >= self.quorum()
 
     def is_hopeless(self):
         """Tell whether there can't be enough any more."""
         possible = self.counted() | (set() if self.is_overdue else self.awaited())
         return len(possible) < self.quorum()
-
-    def _lost(self, training):
-        """Return who couldn't be reached; who was too slow only is not among them."""
-        if self.step is None:
-            return set()
-        kinds = [kind for kind, phase in REQUESTS.items() if phase == self.step.phase]
-        rows = training.notifications.filter(
-            type__in=kinds, round=self.step.round, attempt=self.step.attempt
-        ).exclude(failed_at=None)
-        return set(rows.exclude(error__contains="closed").values_list("receiver", flat=True))
 
     def _sample_of(self, present):
         share = self.control.get("sample")
