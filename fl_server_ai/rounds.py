@@ -286,7 +286,16 @@ class Rounds:
         close_updates(LocalModel.objects.filter(base_model=training.model_id))
         training.state_reason = ""
         self._begin_attempt()
+        self._welcome()
         self.next_round()
+
+    def _welcome(self) -> None:
+        """Owe the start to those who have come since the training was completed."""
+        starts = self.training.notifications.filter(
+            type=NotificationType.TRAINING_START, withdrawn_at=None
+        )
+        new = self.training.participants.exclude(pk__in=starts.values("receiver"))
+        notifier.owe(self.training, NotificationType.TRAINING_START, new)
 
     def ask_again(self) -> int:
         """Owe the present call anew to those who haven't answered it; return to how many."""

@@ -308,6 +308,19 @@ def test_a_training_that_has_ended_can_be_taken_back(training, move, play, back,
     assert (training.state, training.state_reason, training.model.round) == ("O", "", 0)
 
 
+def test_whoever_came_after_the_end_is_told_of_the_start_when_a_training_is_taken_back(
+    training, participants, move, play, back
+):
+    move("start")
+    play(2)
+    assert training.state == "C"
+    new = UserFactory()
+    move("add_participants", [new])
+    back(1)
+    assert told(new) == [("TRAINING_START", None), ("UPDATE_ROUND_START", 1)]
+    assert told(participants[0]).count(("TRAINING_START", None)) == 1
+
+
 def test_there_is_no_way_back_before_the_start(training, move):
     with pytest.raises(InvalidRequest, match="is in state I"):
         move("roll_back", uuid.uuid4())
