@@ -15,10 +15,12 @@ def load(path: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x, y, test_x, test_y
 
 
-def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int, mu: float = 0.0) -> None:
+def train(
+    model: nn.Module, x: Tensor, y: Tensor, epochs: int, mu: float = 0.0, rate: float = 0.1
+) -> None:
     """Train in place; mu > 0 makes it FedProx by one more term: mu/2 * |w - w received|^2."""
     received = [parameter.detach().clone() for parameter in model.parameters()]
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
     model.train()
     for _ in range(epochs):
         for batch in torch.randperm(len(y)).split(32):
@@ -30,15 +32,18 @@ def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int, mu: float = 0.0) 
             optimizer.step()
 
 
-def collect_moments(model: nn.Module, x: Tensor, y: Tensor, epochs: int) -> tuple[Tensor, Tensor]:
+def collect_moments(
+    model: nn.Module, x: Tensor, y: Tensor, epochs: int, rate: float = 0.1
+) -> tuple[Tensor, Tensor]:
     """Train on at the same rate; return the means of the weights and of their squares.
 
-    Both are flat, over the weights after each epoch. SWAG-Diagonal: Maddox et al. 2019,
-    "A Simple Baseline for Bayesian Uncertainty in Deep Learning", arXiv 1902.02476, section 3.2.
+    Both are flat, over the weights after each epoch. A rate at which the weights leave the
+    valley that they were in spoils the mean. SWAG-Diagonal: Maddox et al. 2019, "A Simple
+    Baseline for Bayesian Uncertainty in Deep Learning", arXiv 1902.02476, section 3.2.
     """
     first = second = torch.zeros_like(parameters_to_vector(model.parameters()))
     for count in range(1, epochs + 1):
-        train(model, x, y, epochs=1)
+        train(model, x, y, epochs=1, rate=rate)
         weights = parameters_to_vector(model.parameters()).detach()
         first = first + (weights - first) / count
         second = second + (weights.square() - second) / count

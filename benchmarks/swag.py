@@ -1,0 +1,291 @@
+"""SWAG's predictions against those of the model that it samples, on digits and on noise.
+
+    python benchmarks/swag.py --data-dir mnist
+
+Five clients with 1000 of MNIST's digits each train a small network as the example client does,
+and hand in the moments of their weights. Updates and moments are admitted and merged by the
+server's own code, predictions made by its `METHODS`. The folder holds MNIST's four files as
+they are published, gzipped IDX. docs/uncertainty.md says what came out.
+"""
+
+import argparse
+import gzip
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import nll_loss
+
+if TYPE_CHECKING:  # settings come first
+    from fl_server_ai.aggregation import Update
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "digits"
+CLIENTS, SAMPLES, ROUNDS = 5, 1000, 5
+EPOCHS = 5
+"""In a round, that of the moments too; the example client's default, as is the rate of 0.1."""
+SEEDS = range(5)
+RATE, RATES = 0.1, (0.01, 0.03, 0.1, 0.15, 0.2)
+"""Training's learning rate, and those at which moments are collected."""
+PASSES, ALL_PASSES = 10, (1, 2, 3, 5, 10, 30)
+"""`options.uncertainty.N`: the server's default, and what is tried."""
+NOISE = 2000
+"""Images of noise, each pixel uniform in [0, 1]."""
+DEALS = {False: "digits dealt out evenly", True: "digits dealt out with a skew"}
+
+Samples = tuple[Tensor, Tensor]
+"""Images as n x 1 x 28 x 28 in [0, 1], and digits."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of predictions: mean negative log-likelihood and accuracy on held-out digits.
+
+    And the mean predictive entropies, all logarithms natural.
+    """
+
+    nll: float
+    accuracy: float
+    on_digits: float
+    on_noise: float
+
+
+Found = dict[str, Figures]
+"""What one seed gives, by how it was predicted."""
+
+
+def main() -> None:
+    """Simulate with both ways to deal digits out, print figures and plot."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True, help="MNIST, as gzipped IDX")
+    parser.add_argument("--plot", type=Path, default=Path("docs/images/swag.png"))
+    args = parser.parse_args()
+    sys.path.append(str(EXAMPLE))  # where this runs, and in the processes it starts
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"DJANGO_SETTINGS_MODULE": "fl_server.settings", "FL_DATA_DIR": folder}
+        os.environ["FL_DEVICE"] = "cpu"
+        os.environ["PYTHONWARNINGS"] = "ignore::DeprecationWarning:torch.jit"
+        found = simulate_all(args.data_dir)
+    for skewed, label in DEALS.items():
+        print(f"\n{label}")
+        report(found[skewed])
+    plot(found[True], args.plot)
+
+
+def simulate_all(data: Path) -> dict[bool, list[Found]]:
+    """Return what all seeds give, by whether digits are dealt out with a skew."""
+    jobs = [(data, skewed, seed) for skewed in DEALS for seed in SEEDS]
+    with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        results = list(pool.map(simulate, *zip(*jobs, strict=True)))
+    return {False: results[: len(SEEDS)], True: results[len(SEEDS) :]}
+
+
+def simulate(data: Path, skewed: bool, seed: int) -> Found:
+    """Train, collect moments at every rate, and judge."""
+    torch.manual_seed(seed)
+    clients = deal(*read_mnist(data, "train"), skewed=skewed, seed=seed)
+    images, digits = read_mnist(data, "t10k")
+    noise = torch.rand(NOISE, *images.shape[1:])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        def judged(predictor: Callable[..., Tensor], *how: float) -> Figures:
+            return judge(*(predictor(folder, x, *how) for x in (images, noise)), digits)
+
+        train(folder, clients)
+        found = {"merged model": judged(predict)}
+        for rate in sorted(RATES, key=RATE.__ne__):
+            collect(folder, clients, rate)
+            found[at(rate)] = judged(sample, PASSES)
+            if rate == RATE:
+                found["mean of moments"] = judged(predict_mean)
+                found |= {f"SWAG, N = {n}": judged(sample, n) for n in ALL_PASSES}
+        return found
+
+
+def at(rate: float) -> str:
+    """Name the predictions of moments that were collected at this rate."""
+    return f"SWAG, rate {rate:g}"
+
+
+@cache
+def read_mnist(folder: Path, part: str) -> Samples:
+    """Read the `train` or the `t10k` part."""
+    images, digits = (
+        np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=offset)
+        for name, offset in (
+            (f"{part}-images-idx3-ubyte.gz", 16),
+            (f"{part}-labels-idx1-ubyte.gz", 8),
+        )
+    )
+    pixels = torch.from_numpy(images.astype(np.float32) / 255)
+    return pixels.view(-1, 1, 28, 28), torch.from_numpy(digits.astype(np.int64))
+
+
+def deal(images: Tensor, digits: Tensor, *, skewed: bool, seed: int) -> list[Samples]:
+    """Return the clients' samples, with a skew as the example's data have it."""
+    from data import split
+
+    held = np.random.default_rng(seed).permutation(len(digits))[: CLIENTS * SAMPLES]
+    if skewed:
+        parts = split(digits[held].numpy(), CLIENTS, seed)
+    else:
+        parts = np.array_split(np.arange(len(held)), CLIENTS)
+    return [(images[held[part]], digits[held[part]]) for part in parts]
+
+
+def train(folder: Path, clients: Sequence[Samples]) -> None:
+    """Leave the model after all rounds in `global.pt`."""
+    import learning
+
+    from fl_server_ai.aggregation import merge
+    from fl_server_core.archive.update import admit_update
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 64), nn.ReLU(), nn.Linear(64, 10))
+    torch.jit.save(torch.jit.script(model), folder / "global.pt")
+    for _ in range(ROUNDS):
+        updates = []
+        for number, (x, y) in enumerate(clients):
+            model = load(folder)
+            learning.train(model, x, y, EPOCHS)
+            updates.append(admitted(folder, f"{number}", model.state_dict(), len(y), admit_update))
+        merge(
+            strategy="FedAvg",
+            template=folder / "global.pt",
+            updates=updates,
+            target=folder / "merged.pt",
+            progress=lambda: None,
+        )
+        (folder / "merged.pt").replace(folder / "global.pt")
+
+
+def collect(folder: Path, clients: Sequence[Samples], rate: float) -> None:
+    """Hold a SWAG round: leave the merged moments in `first` and `second`."""
+    import learning
+
+    from fl_server_ai.aggregation import merge_tensors
+    from fl_server_core.archive.update import admit_moments
+
+    moments: dict[str, list[Update]] = {"first": [], "second": []}
+    for number, (x, y) in enumerate(clients):
+        pair = learning.collect_moments(load(folder), x, y, EPOCHS, rate)
+        for (kind, answers), moment in zip(moments.items(), pair, strict=True):
+            answers.append(admitted(folder, f"{kind}-{number}", moment, len(y), admit_moments))
+    for kind, answers in moments.items():
+        merge_tensors(updates=answers, target=folder / kind, progress=lambda: None)
+
+
+def admitted(
+    folder: Path, name: str, sent: Any, samples: int, admit: Callable[..., None]
+) -> "Update":
+    """Take what a client sends as the server does."""
+    from fl_server_ai.aggregation import Update
+    from fl_server_core.archive.model import read_model
+
+    torch.save(sent, folder / "sent")
+    with read_model(folder / "global.pt") as reference:
+        admit(folder / "sent", reference, folder / name)
+    return Update(folder / name, hashlib.sha256((folder / name).read_bytes()).hexdigest(), samples)
+
+
+def load(folder: Path) -> nn.Module:
+    """Return the global model."""
+    return torch.jit.load(folder / "global.pt").eval()
+
+
+@torch.no_grad()
+def predict(folder: Path, images: Tensor) -> Tensor:
+    """Return the global model's probabilities."""
+    return load(folder)(images).softmax(dim=1)
+
+
+@torch.no_grad()
+def predict_mean(folder: Path, images: Tensor) -> Tensor:
+    """Return those with the mean weights that SWAG samples around."""
+    model = load(folder)
+    model.load_state_dict(load_file(folder / "first"))
+    return model(images).softmax(dim=1)
+
+
+@torch.no_grad()
+def sample(folder: Path, images: Tensor, passes: int) -> Tensor:
+    """Return SWAG's probabilities, as the server finds them."""
+    from fl_server_ai.inference.loading import Member, Served
+    from fl_server_ai.uncertainty import METHODS, Run
+    from fl_server_core.archive.tensors import TensorFile
+
+    with TensorFile(folder / "first") as first, TensorFile(folder / "second") as second:
+        served = Served([Member(load(folder))], [first, second], None, torch.device("cpu"))
+        return METHODS["SWAG"](Run(served, images, passes, softmax=True)).inference
+
+
+def judge(on_digits: Tensor, on_noise: Tensor, digits: Tensor) -> Figures:
+    """Return the figures of probabilities of digits and of noise."""
+    from fl_server_ai.uncertainty.walk import entropy
+
+    return Figures(
+        nll=nll_loss(on_digits.log(), digits).item(),
+        accuracy=(on_digits.argmax(dim=1) == digits).float().mean().item(),
+        on_digits=entropy(on_digits).mean().item(),
+        on_noise=entropy(on_noise).mean().item(),
+    )
+
+
+def report(found: Sequence[Found]) -> None:
+    """Print a line for each way to predict: means, and losses and entropies seed by seed."""
+    print(f"{'':16}  nll: seed by seed                   accuracy  entropy on digits, on noise")
+    for label in found[0]:
+        rows = [one[label] for one in found]
+        loss, accuracy = np.mean([(row.nll, row.accuracy) for row in rows], axis=0)
+        losses = " ".join(f"{row.nll:.3f}" for row in rows)
+        entropies = "  ".join(f"{row.on_digits:.2f}, {row.on_noise:.2f}" for row in rows)
+        print(f"{label:16}  {loss:.3f}: {losses}  {accuracy:.3f}     {entropies}")
+
+
+def plot(found: Sequence[Found], path: Path) -> None:
+    """Draw loss and entropies over the rate."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.set_title("negative log-likelihood of held-out digits", loc="left")
+    draw(left, found, "nll", "", "#0b6fb8")
+    right.set_title("predictive entropy, in nats", loc="left")
+    draw(right, found, "on_noise", " on noise", "#c77d1b")
+    draw(right, found, "on_digits", " on digits", "#0b6fb8")
+    for axes, place in ((left, "upper left"), (right, "center left")):
+        axes.legend(loc=place, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel("learning rate at which moments are collected")
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+        axes.set_ylim(bottom=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def draw(axes: Axes, found: Sequence[Found], name: str, what: str, color: str) -> None:
+    """Draw a figure's mean over the seeds, and for SWAG the range in which all of them are."""
+    swag, point = (
+        np.array([[getattr(one[label], name) for label in labels] for one in found])
+        for labels in ([at(rate) for rate in RATES], ["merged model"] * len(RATES))
+    )
+    axes.plot(RATES, swag.mean(axis=0), "o-", color=color, label=f"SWAG{what}")
+    axes.fill_between(RATES, swag.min(axis=0), swag.max(axis=0), color=color, alpha=0.15)
+    axes.plot(RATES, point.mean(axis=0), "--", color=color, label=f"the merged model{what}")
+
+
+if __name__ == "__main__":
+    main()
