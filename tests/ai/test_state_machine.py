@@ -5,41 +5,29 @@
 
 import logging
 import os
-import sys
-from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import SimpleNamespace
 from uuid import UUID
 
 import hypothesis.strategies as st
 import pytest
-from django.apps import apps
-from django.db import transaction
-from django.test import TestCase
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from fl_server_ai import notifier, sweeper
 from fl_server_ai.claims import ClaimLost
 from fl_server_ai.delivery import deliver
 from fl_server_ai.posting import Unreachable
-from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.exceptions import FLError
 from fl_server_core.models import LocalModel, Model, Notification, Training
 from tests.ai.conftest import any_file
-from tests.ai.reference import REQUESTS, Reference, Step, step_of
-from tests.factories import ModelFactory, TrainingFactory, UserFactory
+from tests.ai.played import ACTOR, TRAINING, PlayedTraining
+from tests.ai.reference import Step, step_of
+from tests.factories import UserFactory
 
 EXAMPLES = int(os.environ.get("FL_TEST_EXAMPLES", "0"))
 MERGE_ATTEMPTS = 3
-TRAINING, ACTOR = UUID(int=0), UUID(int=100)  # fixed: samples are drawn by the training's id
 PEOPLE = [UUID(int=number) for number in range(1, 7)]
 WITH_ENDPOINT = PEOPLE[::2]
 
@@ -69,16 +57,8 @@ shapes = st.one_of(
 )
 
 
-class Interrupted(Exception):
-    """The process ends in the middle of a transaction."""
-
-
-class TrainingMachine(RuleBasedStateMachine):
-    """A training, its participants, its workers and its sweeper; `world` is what they post to."""
-
-    def __init__(self, world):
-        super().__init__()
-        self.world, self.example = world, None
+class TrainingMachine(PlayedTraining):
+    """A training, its participants, its workers, its sweeper and its actor."""
 
     # --- Beginning and end ----------------------------------------------------------
 
@@ -92,40 +72,21 @@ class TrainingMachine(RuleBasedStateMachine):
         loses_hints=st.booleans(),
     )
     def begin(self, participants, merges, control, shape, method, uncertainty, loses_hints):
-        self.example = transaction.atomic()
-        self.example.__enter__()
-        actor, (sample, chain) = self.world.users[ACTOR], shape
-        training = TrainingFactory(
-            pk=TRAINING,
-            actor=actor,
-            model=ModelFactory(owner=actor, file="uploaded"),
-            participants=list(participants),
+        sample, chain = shape
+        options = {"round": control | sample} | chain
+        self.open(
+            participants,
             target_num_updates=merges * (chain.get("daisy_chain_period") or 1),
-            options={"round": control | sample} | chain,
+            options=options,
             aggregation_method=method,
             uncertainty_method=uncertainty,
         )
-        self.loses_hints, self.is_interrupted = loses_hints, False
-        self.claims, self.calls, self.turn = [], [], None
-        self.versions, self.file = {(0, 0)}, "uploaded"
-        self.book = Reference(training, participants)
-        self.refresh()
-        self.world.sent.clear()
+        self.loses_hints, self.calls = loses_hints, []
         self.world.post = self.meet
         self.act("start")
 
-    def teardown(self):
-        """Let everybody do their part: a training that can go on comes to its end."""
-        if self.example is None:
-            return
-        try:
-            if sys.exc_info()[0] is None:
-                self.play_to_the_end()
-        finally:
-            transaction.set_rollback(True)
-            self.example.__exit__(None, None, None)
-
     def play_to_the_end(self):
+        """Let everybody do their part: a training that can go on comes to its end."""
         self.add(set(PEOPLE[:3]))  # more than any quorum
         for _ in range(40):
             if self.training.state == "C":
@@ -177,7 +138,8 @@ class TrainingMachine(RuleBasedStateMachine):
     def report(self, user, value):
         step = Step("test", self.training.round, self.training.attempt)
         self.book.answers[step][user] = ""
-        self._report(user, self.training.model, value)
+        seen = Model(pk=self.training.model_id)  # as it was once: of round 0
+        self._report(user, seen, value)
 
     @rule(user=some, choice=choices)
     def report_on_an_update(self, user, choice):
@@ -412,101 +374,6 @@ class TrainingMachine(RuleBasedStateMachine):
     def interrupt(self):
         """Let the next transaction be rolled back at its end, and be tried again."""
         self.is_interrupted = True
-
-    # --- What each action goes through -----------------------------------------------
-
-    def act(self, method, *args, may_jump=False, takes_turn=False, **kwargs):
-        """Call a transition; return what it returns, or the error that refuses it."""
-        if self.is_interrupted:
-            self.call_in_vain(method, *args, **kwargs)
-        with self.followed(may_jump=may_jump):
-            try:
-                with ModelTrainer.locked(TRAINING) as trainer:
-                    result = getattr(trainer, method)(*args, **kwargs)
-            except (FLError, ClaimLost) as error:
-                result = error
-            if takes_turn and result is not None:
-                self.turn = result.token
-        return result
-
-    def call_in_vain(self, method, *args, **kwargs):
-        self.is_interrupted, before, hints = False, all_rows(), list(self.world.sent)
-        with (
-            suppress(Interrupted, FLError, ClaimLost),
-            TestCase.captureOnCommitCallbacks(execute=True),
-            ModelTrainer.locked(TRAINING) as trainer,
-        ):
-            getattr(trainer, method)(*args, **kwargs)
-            raise Interrupted
-        assert all_rows() == before
-        assert self.world.sent == hints
-
-    @contextmanager
-    def followed(self, *, may_jump=False, keeps_hints=False):
-        self.book.watch(self.training, self.messages)
-        if self.loses_hints:
-            self.world.sent.clear()
-        with TestCase.captureOnCommitCallbacks(execute=True):
-            yield
-        if self.loses_hints and not keeps_hints:
-            self.world.sent.clear()
-        before, step = self.training, self.book.step
-        self.refresh()
-        self.book.follow(self.training, self.messages, may_jump=may_jump)
-        if not self.training.is_running or self.book.step != step:
-            self.turn = None
-        self.check()
-        assert may_jump or self.training.round - before.round in (0, 1)
-
-    def refresh(self):
-        self.training = Training.objects.select_related("model").get(pk=TRAINING)
-        self.messages = list(Notification.objects.order_by("sequence"))
-
-    # --- What is always so ----------------------------------------------------------
-
-    def check(self):
-        self.check_state()
-        self.check_model()
-        self.check_messages()
-
-    def check_state(self):
-        training, step = self.training, self.book.step
-        has_limit = training.is_running and "deadline_seconds" in self.book.control
-        assert (training.deadline is not None) == has_limit
-        assert training.claim == self.turn
-        assert (training.claim is None) == (training.claimed_until is None)
-        assert training.claim is None or self.book.is_merged(step)
-        if training.is_running:
-            assert (training.phase, training.round, training.attempt) == step
-            assert training.state == ("S" if step.phase == "swag" else "O")
-            assert not training.state_reason
-        else:
-            assert training.state_reason or training.round == training.target_num_updates
-            assert training.state_reason or training.state == "C"
-
-    def check_model(self):
-        training = self.training
-        versions = training.model.checkpoints.values_list("round", "attempt")
-        assert sorted(versions) == sorted(self.versions)
-        assert training.model.file.name == self.file
-        since = training.round - (1 if training.round % self.book.period else 0)
-        kept = 1 if training.uncertainty_method == "ENSEMBLE" else 0
-        for update in LocalModel.objects.filter(round__lt=since):
-            assert update.closed_at
-            assert not update.file or update.round >= since - kept
-
-    def check_messages(self):
-        places = [(row.receiver_id, row.sequence) for row in self.messages]
-        assert len(set(places)) == len(places)
-        asked = [row for row in self.messages if row.type in REQUESTS]
-        whats = {(row.receiver_id, row.type, row.round, row.attempt) for row in asked}
-        assert len(whats) == len(asked)
-
-
-def all_rows():
-    """Return the content of all our tables."""
-    tables = apps.get_app_config("fl_server_core").get_models(include_auto_created=True)
-    return {table: list(table.objects.order_by("pk").values()) for table in tables}
 
 
 @pytest.fixture
