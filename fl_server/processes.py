@@ -15,6 +15,8 @@ from contextlib import suppress
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
 from django.core.management import execute_from_command_line
 
+from fl_server_ai.lanes import THREADS
+
 SUPERVISOR = "FL_SUPERVISOR_PID"
 """Names the process without which the started one must not live; unset where none is."""
 
@@ -28,7 +30,7 @@ COMMANDS = {
         *WORKER, "-n", "rounds@%h", "-Q", "rounds",
         "-P", "prefork", "-c", "2", "--include", "fl_server_ai.aggregation",
     ),
-    "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", "16"),
+    "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", f"{THREADS}"),
     "serving": (*WORKER, "-n", "serving@%h", "-Q", "serving", "-P", "threads", "-c", "4"),
     "beat": (*CELERY, "beat"),
 }  # fmt: skip

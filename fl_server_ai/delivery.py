@@ -1,30 +1,60 @@
-"""Delivering what one receiver is owed by one training, in order."""
+"""Delivering what is owed: each training's messages to each receiver in order."""
 
 import logging
+from dataclasses import replace
 from uuid import UUID
 
-from fl_server_ai import notifier
+from fl_server_ai import notifier, posting
+from fl_server_ai.lanes import Delivery, Lanes
 from fl_server_ai.posting import Unreachable
 from fl_server_ai.trainer import ModelTrainer
-from fl_server_core.models import Notification, Training
+from fl_server_core.models import Notification, Training, User
 
 logger = logging.getLogger(__name__)
 
 
+lanes = Lanes()
+"""This process's."""
+
+
 def deliver(training_id: UUID, receiver_id: UUID) -> None:
-    """Post the receiver's messages until one is not accepted or none is due."""
-    while notification := notifier.claim_next(training_id, receiver_id):
+    """Get in line for the receiver, then post as long as there is something that may start."""
+    receiver = User.objects.filter(pk=receiver_id).first()
+    if receiver is None:
+        return
+    address = posting.address(receiver.message_endpoint)
+    lanes.join(Delivery(training_id, receiver_id, address, receiver.answers_promptly))
+    while delivery := lanes.take():
         try:
-            notifier.post(notification)
-        except notifier.Refused as error:
-            _give_up(notification, str(error), refused=True)
-        except Unreachable as error:
-            if notification.deliveries <= notifier.RETRIES:
-                notifier.retry_later(notification, str(error))
-            else:
-                _give_up(notification, str(error), refused=False)
+            _post_all(delivery)
+        finally:
+            lanes.leave(delivery)
+
+
+def _post_all(delivery: Delivery) -> None:
+    """Post the receiver's messages until one is not accepted or none is due.
+
+    Who isn't prompt gets in line again after each: others wait there.
+    """
+    while notification := notifier.claim_next(delivery.training, delivery.receiver):
+        _post(notification)
+        if not notification.receiver.answers_promptly:
+            lanes.join(replace(delivery, prompt=False))
+            return
+
+
+def _post(notification: Notification) -> None:
+    try:
+        notifier.post(notification)
+    except notifier.Refused as error:
+        _give_up(notification, str(error), refused=True)
+    except Unreachable as error:
+        if notification.deliveries <= notifier.RETRIES:
+            notifier.retry_later(notification, str(error))
         else:
-            notifier.mark_delivered(notification)
+            _give_up(notification, str(error), refused=False)
+    else:
+        notifier.mark_delivered(notification)
 
 
 def _give_up(notification: Notification, error: str, *, refused: bool) -> None:

@@ -5,22 +5,28 @@ by moving its `next_attempt_at` past the longest delivery, so a worker that dies
 the sweeper; nothing waits inside a worker.
 """
 
+import json
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Max
+from django.db.models import F, Max, Min
 from django.db.models.functions import Now
 
-from fl_server_ai import hints, posting
+from fl_server_ai import hints, posting, signature
+from fl_server_ai.lanes import PROMPT_SECONDS
+from fl_server_core.connections import lend_connection
 from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.notification import NotificationQuerySet, NotificationType
 
 logger = logging.getLogger(__name__)
 
 RETRIES = 5
+SWEPT = 256
+"""Deliveries started by one sweep; the next one comes in two seconds."""
 ROUND_TYPES = (
     NotificationType.UPDATE_ROUND_START,
     NotificationType.SWAG_ROUND_START,
@@ -70,12 +76,21 @@ def owe_again(notifications: NotificationQuerySet) -> int:
     return fetched.update(**again) + posted.update(**again, next_attempt_at=Now())
 
 
-def dispatch(training_id: UUID | None = None) -> None:
-    """Start a delivery for every receiver that is owed something now."""
-    due = Notification.objects.due()
-    if training_id is not None:
-        due = due.filter(training=training_id)
-    for training, receiver in due.order_by().values_list("training", "receiver").distinct():
+def dispatch(training_id: UUID) -> None:
+    """Start a delivery for every receiver that the training owes something now."""
+    _start(Notification.objects.due().filter(training=training_id))
+
+
+def dispatch_oldest() -> None:
+    """Start what has been due for longest, of all trainings; prompt receivers come first."""
+    _start(Notification.objects.due(), at_most=SWEPT)
+
+
+def _start(due: NotificationQuerySet, at_most: int | None = None) -> None:
+    deliveries = due.values_list("training", "receiver").annotate(since=Min("next_attempt_at"))
+    for training, receiver, _ in deliveries.order_by("-receiver__answers_promptly", "since")[
+        :at_most
+    ]:
         hints.send("deliver", str(training), str(receiver))
 
 
@@ -97,14 +112,40 @@ def claim_next(training_id: UUID, receiver_id: UUID) -> Notification | None:
 
 
 def post(notification: Notification) -> None:
-    """Post the message to its receiver; raise Refused or Unreachable when it isn't accepted."""
-    status = posting.post(
-        notification.receiver.message_endpoint,
-        notification.message,
-        seconds=settings.FL_NOTIFY_TIMEOUT_SECONDS,
-    )
+    """Post the message to its receiver; raise Refused or Unreachable when it isn't accepted.
+
+    Meanwhile the thread holds no connection to the database.
+    """
+    lend_connection()
+    begun, status = time.monotonic(), None
+    body = json.dumps(notification.message).encode()
+    try:
+        status = posting.post(
+            notification.receiver.message_endpoint,
+            body,
+            headers=_signed(notification, body),
+            seconds=settings.FL_NOTIFY_TIMEOUT_SECONDS,
+        )
+    finally:
+        prompt = status is not None and time.monotonic() - begun < PROMPT_SECONDS
+        _remember(notification.receiver, prompt=prompt)
     if not 200 <= status < 300:
         raise Refused(f"HTTP {status}")
+
+
+def _signed(notification: Notification, body: bytes) -> dict[str, str]:
+    secret = notification.receiver.notification_secret
+    if not secret:
+        return {}
+    return signature.headers(
+        secret, message_id=str(notification.pk), timestamp=int(time.time()), body=body
+    )
+
+
+def _remember(receiver: User, *, prompt: bool) -> None:
+    if prompt != receiver.answers_promptly:
+        User.objects.filter(pk=receiver.pk).update(answers_promptly=prompt)
+        receiver.answers_promptly = prompt
 
 
 def mark_delivered(notification: Notification) -> None:

@@ -8,9 +8,11 @@ connections that are cut when their time is up.
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -24,20 +26,30 @@ class Unreachable(Exception):
     """The receiver gave no answer."""
 
 
-def post(url: str, message: object, *, seconds: float) -> int:
-    """Return the status that comes within so many seconds; raise Unreachable where none does.
+def post(url: str, body: bytes, *, seconds: float, headers: Mapping[str, str] | None = None) -> int:
+    """Post JSON and return the status that comes within so many seconds; else raise Unreachable.
 
     Nothing of ours goes along: no proxy's, .netrc's or earlier answer's credentials. Redirects
     aren't followed, an answer's body isn't read.
     """
     try:
-        request = requests.Request("POST", url, json=message).prepare()
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        request = requests.Request("POST", url, headers=sent, data=body).prepare()
         with _Adapter() as adapter:
             answer = adapter.send(request, stream=True, timeout=seconds)
             answer.close()
     except (requests.RequestException, HTTPError, HTTPException, ValueError, OSError) as error:
         raise Unreachable(type(error).__name__) from error
     return answer.status_code
+
+
+def address(url: str) -> str:
+    """Return the host and port that a URL leads to, or as much as can be made out."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    except ValueError:
+        return url
 
 
 class _Connection(HTTPConnection):

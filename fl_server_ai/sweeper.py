@@ -16,7 +16,7 @@ def sweep() -> None:
     """Judge every running training anew and start what the outbox owes."""
     for training_id in Training.objects.running().values_list("pk", flat=True):
         _judge(training_id)
-    notifier.dispatch()
+    notifier.dispatch_oldest()
 
 
 def _judge(training_id: UUID) -> None:

@@ -3,9 +3,11 @@
 All may be lost, late or run twice. Which queue takes which is in the settings.
 """
 
+from typing import Any
 from uuid import UUID
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 
 from fl_server_ai import delivery, notifier, sweeper
 from fl_server_ai.serving import stats, worker
@@ -30,6 +32,12 @@ def dispatch(training_id: str) -> None:
 def deliver(training_id: str, receiver_id: str) -> None:
     """Post a training's messages to one receiver."""
     delivery.deliver(UUID(training_id), UUID(receiver_id))
+
+
+@worker_shutting_down.connect
+def start_no_more(**_: Any) -> None:
+    """Leave what is in line to others; what is being posted is finished."""
+    delivery.lanes.close()
 
 
 @shared_task

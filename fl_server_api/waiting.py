@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import connection
+
+from fl_server_core.connections import lend_connection
 
 T = TypeVar("T")
 
@@ -44,9 +45,3 @@ def wait_for(look: Callable[[], list[T]], seconds: float) -> list[T]:
             pause = min(pause * GROWTH, LAST_PAUSE)
             found = look()
     return found
-
-
-def lend_connection() -> None:
-    """Give a pooled connection back for the pause; the pool is smaller than the web tier."""
-    if not connection.in_atomic_block:
-        connection.close()

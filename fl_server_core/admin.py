@@ -6,9 +6,10 @@ by hand goes past the trainer's rules, so only what has no such rules can be edi
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from rest_framework.authtoken.models import Token, TokenProxy
@@ -23,6 +24,7 @@ from fl_server_core.models import (
     Training,
     User,
 )
+from fl_server_core.models.user import validate_secret
 
 admin.site.site_header = admin.site.site_title = "Federated learning"
 admin.site.unregister(TokenProxy)  # its list shows everybody's token; a user's page shows one
@@ -90,18 +92,47 @@ class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]  # generic o
         model = User
 
 
+class ChangeUserForm(UserChangeForm):  # type: ignore[type-arg]  # generic only in the stubs
+    """Takes a new secret, never shows the one that is stored."""
+
+    notification_secret = forms.CharField(
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        validators=[validate_secret],
+        max_length=128,
+        help_text="Replaces the one that notifications are signed with; empty leaves it.",
+    )
+
+    def clean_notification_secret(self) -> str:
+        """Keep the stored one where none was entered."""
+        entered: str = self.cleaned_data["notification_secret"]
+        return entered or self.instance.notification_secret
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     """Users, as Django shows them, and what they are to trainings."""
 
+    form = ChangeUserForm
     add_form = AddUserForm
     list_display = ["username", "email", "actor", "client", "message_endpoint", "is_staff"]
     list_filter = ["actor", "client", "is_staff", "is_superuser", "is_active", "groups"]
     search_fields = ["username", "first_name", "last_name", "email", "message_endpoint", "=id"]
-    readonly_fields = ["id", "token", "last_login", "date_joined"]
+    readonly_fields = ["id", "token", "answers_promptly", "last_login", "date_joined"]
     fieldsets = (
         (None, {"fields": ("id", "username", "password", "token")}),
-        ("Federated learning", {"fields": ("actor", "client", "message_endpoint")}),
+        (
+            "Federated learning",
+            {
+                "fields": (
+                    "actor",
+                    "client",
+                    "message_endpoint",
+                    "notification_secret",
+                    "answers_promptly",
+                )
+            },
+        ),
         *(DjangoUserAdmin.fieldsets or ())[1:],
     )
 

@@ -68,12 +68,14 @@ class CreateUserSerializer(serializers.ModelSerializer[User]):
             "username",
             "password",
             "message_endpoint",
+            "notification_secret",
             "first_name",
             "last_name",
             "email",
             "actor",
             "client",
         ]
+        extra_kwargs = {"notification_secret": {"write_only": True}}
 
     def validate_username(self, name: str) -> str:
         """Bring the name into its normal form, which has to keep the rules too."""

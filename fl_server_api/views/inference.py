@@ -23,8 +23,9 @@ from fl_server_api.serializers.inference import (
 )
 from fl_server_api.utils import AuthenticatedRequest, read_body
 from fl_server_api.views.base import ViewSet
-from fl_server_api.waiting import lend_connection, waiting_slot
+from fl_server_api.waiting import waiting_slot
 from fl_server_core import models
+from fl_server_core.connections import lend_connection
 
 BINARY = OpenApiResponse(
     OpenApiTypes.BINARY, description="A pickle, or safetensors: the same, as tensors."

@@ -1,6 +1,7 @@
 """Users: clients, actors and operators."""
 
 import uuid
+from base64 import b64decode
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,16 +22,51 @@ def validate_endpoint(value: str) -> None:
         raise ValidationError("Enter a valid http or https URL.")
 
 
+SECRET_PREFIX = "whsec_"  # noqa: S105 (what the standard puts before one)
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key that a secret of Standard Webhooks stands for; ValueError if it is none."""
+    key = b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    if not 24 <= len(key) <= 64:
+        raise ValueError(f"{len(key)} bytes")
+    return key
+
+
+def validate_secret(value: str) -> None:
+    """Accept what `signing_key` does."""
+    try:
+        signing_key(value)
+    except ValueError as error:
+        raise ValidationError(
+            "Enter 24 to 64 random bytes in base64, with or without 'whsec_' before them."
+        ) from error
+
+
 class User(AbstractUser):
     """Somebody with a token; `message_endpoint` is where notifications are posted to.
 
-    Without an endpoint the user fetches them.
+    Without an endpoint the user fetches them. With a `notification_secret` they are signed;
+    it is stored as it is, because signing needs it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     actor = models.BooleanField(default=False, help_text="Opens trainings.")
     client = models.BooleanField(default=False, help_text="Takes part in trainings.")
     message_endpoint = models.CharField(max_length=2048, blank=True, validators=[validate_endpoint])
+
+    notification_secret = models.CharField(
+        max_length=128,
+        blank=True,
+        validators=[validate_secret],
+        help_text=(
+            "Signs what is posted to `message_endpoint`, as Standard Webhooks does: 24 to 64 "
+            "random bytes in base64, with or without `whsec_` before them. Never shown again."
+        ),
+    )
+    answers_promptly = models.BooleanField(
+        default=False, editable=False, help_text="Answered the last message within a second."
+    )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store the user, a new one with its token, whichever way it was made."""

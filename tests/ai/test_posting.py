@@ -78,7 +78,7 @@ def for_ever(chunk, first=b"", pause=0.0):
 
 def test_a_message_is_posted_as_json():
     with endpoint(sends(OK)) as (url, seen):
-        assert post(url, {"a": 1}, seconds=10) == 200
+        assert post(url, b'{"a": 1}', seconds=10) == 200
     head, body = seen[0].split(b"\r\n\r\n")
     assert head.startswith(b"POST / HTTP/1.1\r\n")
     assert b"\r\nContent-Type: application/json" in head
@@ -90,7 +90,7 @@ def test_nothing_of_ours_goes_along(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("http_proxy", "http://us:secret@127.0.0.1:1/")
     with endpoint(sends(OK)) as (url, seen):
-        assert post(url, {}, seconds=10) == 200
+        assert post(url, b"{}", seconds=10) == 200
     assert b"uthorization" not in seen[0]
 
 
@@ -105,26 +105,26 @@ def test_nothing_of_ours_goes_along(monkeypatch, tmp_path):
 )
 def test_a_receiver_that_never_comes_to_the_point_is_cut_off(answer):
     with endpoint(answer) as (url, _), pytest.raises(Unreachable):
-        post(url, {}, seconds=1)
+        post(url, b"{}", seconds=1)
 
 
 def test_headers_that_never_end_are_cut_off():
     with endpoint(for_ever(b"x", b"HTTP/1.1 200 OK\r\nX: ", pause=0.05)) as (url, _):
-        assert post(url, {}, seconds=1) == 200
+        assert post(url, b"{}", seconds=1) == 200
 
 
 def test_a_receiver_that_never_finishes_tls_is_cut_off():
     # A record's header announces more than ever comes.
     drip = for_ever(b"\0", b"\x16\x03\x03\x40\x00", pause=0.05)
     with endpoint(drip) as (url, _), pytest.raises(Unreachable):
-        post(url.replace("http:", "https:"), {}, seconds=1)
+        post(url.replace("http:", "https:"), b"{}", seconds=1)
 
 
 @pytest.mark.parametrize("status", [200, 302, 307])
 def test_an_endless_body_is_not_read(status):
     head = f"HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:1/\r\n\r\n".encode()
     with endpoint(for_ever(b"x" * 65536, head)) as (url, _):
-        assert post(url, {}, seconds=10) == status
+        assert post(url, b"{}", seconds=10) == status
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_an_endless_body_is_not_read(status):
 )
 def test_an_answer_that_is_no_http_is_none(data):
     with endpoint(sends(data)) as (url, _), pytest.raises(Unreachable):
-        post(url, {}, seconds=10)
+        post(url, b"{}", seconds=10)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_answer_that_is_no_http_is_none(data):
 )
 def test_a_url_that_is_none_reaches_nobody(url):
     with pytest.raises(Unreachable):
-        post(url, {}, seconds=1)
+        post(url, b"{}", seconds=1)
 
 
 def test_all_addresses_of_a_name_share_the_time(monkeypatch):
@@ -163,5 +163,5 @@ def test_all_addresses_of_a_name_share_the_time(monkeypatch):
     monkeypatch.setattr(posting.socket, "getaddrinfo", lambda *_, **__: [info] * 1000)
     monkeypatch.setattr(posting, "create_connection", time_out)
     with pytest.raises(Unreachable):
-        post("http://many.test/", {}, seconds=0.2)
+        post("http://many.test/", b"{}", seconds=0.2)
     assert len(tried) == 1

@@ -1,11 +1,13 @@
 """Many users at once whose messages are pushed to them, and who do what is asked all at once."""
 
 import json
+import socket
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.e2e.people import Person, wait_until
@@ -56,6 +58,50 @@ def listening() -> Iterator[tuple[str, Mailboxes]]:
         yield f"http://127.0.0.1:{httpd.server_address[1]}", mailboxes
         httpd.shutdown()
         thread.join()
+
+
+@dataclass
+class Hanging:
+    """A receiver that takes connections and never answers."""
+
+    listener: socket.socket
+    connections: list[socket.socket]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
+
+    def held(self) -> int:
+        """Return how many connections the server has opened here and not given up."""
+        try:
+            while True:
+                connection, _ = self.listener.accept()
+                connection.setblocking(False)
+                self.connections.append(connection)
+        except BlockingIOError:
+            return sum(not ended(connection) for connection in self.connections)
+
+
+@contextmanager
+def hanging() -> Iterator[Hanging]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        receiver = Hanging(listener, [])
+        yield receiver
+        for connection in receiver.connections:
+            connection.close()
+
+
+def ended(connection: socket.socket) -> bool:
+    """Tell whether the other side has closed it; what it has sent is dropped."""
+    try:
+        while connection.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        pass
+    return True
 
 
 def at_once(*calls):
