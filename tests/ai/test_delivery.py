@@ -8,10 +8,11 @@ import responses
 from django.db import OperationalError
 from django.utils import timezone
 
-from fl_server_ai import notifier, sweeper
+from fl_server_ai import delivery, notifier, sweeper
 from fl_server_ai.delivery import deliver
+from fl_server_ai.lanes import Delivery
 from fl_server_ai.trainer import ModelTrainer
-from fl_server_core.models import Notification
+from fl_server_core.models import Notification, User
 from tests.factories import TrainingFactory
 
 URL = "http://client.test/"
@@ -166,6 +167,85 @@ def test_a_broker_that_is_down_does_not_undo_the_request(
     assert training.notifications.pending().count() == 4
 
 
+# --- Promptness ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What `time.monotonic` says to those who measure an answer, in a list."""
+    now = [0.0]
+    monkeypatch.setattr(notifier.time, "monotonic", lambda: now[0])
+    return now
+
+
+def is_prompt(user):
+    user.refresh_from_db()
+    return user.answers_promptly
+
+
+def test_who_answers_within_a_second_is_prompt_and_who_takes_longer_is_not(
+    started, endpoint, clock
+):
+    training, user = started
+    endpoint.post(URL)
+    deliver(training.pk, user.pk)
+    assert is_prompt(user)
+
+    def dawdle(_):
+        clock[0] += 1.5
+        return 200, {}, ""
+
+    endpoint.reset()
+    endpoint.add_callback(responses.POST, URL, dawdle)
+    notifier.owe_again(user.notifications.all())
+    deliver(training.pk, user.pk)
+    assert not is_prompt(user)
+    assert not user.notifications.pending().exists()
+
+
+def test_a_refusal_is_an_answer_and_silence_is_none(started, endpoint):
+    training, user = started
+    endpoint.post(URL, status=500)
+    deliver(training.pk, user.pk)
+    assert is_prompt(user)
+    notifier.owe_again(user.notifications.filter(type="CLIENT_REMOVED"))
+    endpoint.replace(responses.POST, URL, body=requests.ReadTimeout())
+    deliver(training.pk, user.pk)
+    assert not is_prompt(user)
+
+
+def test_who_is_told_by_one_training_is_prompt_for_all(started, endpoint, monkeypatch):
+    training, user = started
+    endpoint.post(URL)
+    deliver(training.pk, user.pk)
+    joined = []
+    monkeypatch.setattr(delivery.lanes, "join", joined.append)
+    deliver(uuid.uuid4(), user.pk)
+    assert [(one.prompt, one.address) for one in joined] == [(True, "client.test:80")]
+
+
+def test_what_waits_in_line_is_posted_by_who_makes_room(started, participants, endpoint):
+    training, first = started
+    second = participants[1]
+    delivery.lanes.join(Delivery(training.pk, second.pk))
+    endpoint.post(URL)
+    deliver(training.pk, first.pk)
+    assert not training.notifications.pending().exists()
+    assert len(endpoint.calls) == 4
+
+
+def test_a_delivery_that_fails_gives_its_place_back(started, monkeypatch):
+    training, user = started
+
+    def fail(_):
+        raise OperationalError
+
+    monkeypatch.setattr(notifier, "post", fail)
+    with pytest.raises(OperationalError):
+        deliver(training.pk, user.pk)
+    assert not delivery.lanes._taken
+
+
 # --- The sweeper --------------------------------------------------------------------
 
 
@@ -175,6 +255,22 @@ def test_the_sweeper_starts_each_due_delivery_once(started, participants, sent):
     assert sorted(sent) == sorted(
         ("deliver", str(training.pk), str(user.pk)) for user in participants
     )
+
+
+def test_a_sweep_starts_so_many_and_the_prompt_and_the_oldest_first(
+    started, participants, sent, monkeypatch
+):
+    training, prompt = started
+    other = TrainingFactory(participants=participants)
+    with ModelTrainer.locked(other.pk) as trainer:
+        trainer.start()
+    User.objects.filter(pk=prompt.pk).update(answers_promptly=True)
+    other.notifications.update(next_attempt_at=timezone.now() - timedelta(minutes=1))
+    monkeypatch.setattr(notifier, "SWEPT", 3)
+    sweeper.sweep()
+    slow = participants[1]
+    pairs = [(other, prompt), (training, prompt), (other, slow)]
+    assert sent == [("deliver", str(t.pk), str(user.pk)) for t, user in pairs]
 
 
 def test_one_training_that_fails_the_sweeper_holds_up_no_other(started, monkeypatch, caplog):

@@ -198,3 +198,31 @@ def test_a_user_without_a_token_still_sees_itself(user):
     Token.objects.all().delete()
     caller.force_authenticate(User.objects.get())
     assert caller.get(f"{URL}{user.pk}/").json()["token"] is None
+
+
+SECRET = "whsec_" + "c2VjcmV0" * 5
+
+
+def test_a_secret_is_taken_and_shown_nowhere(nobody, db):
+    body = {"username": "ann", "password": "secret", "notification_secret": SECRET}
+    answer = nobody.post(URL, body)
+    user = User.objects.get()
+    assert (answer.status_code, user.notification_secret) == (201, SECRET)
+    own = as_user(user)
+    shown = [answer] + [own.get(f"{URL}{path}") for path in ("", "myself/", f"{user.pk}/")]
+    for response in shown:
+        assert response.status_code in (200, 201)
+        assert b"c2VjcmV0" not in response.content
+        assert b"notification_secret" not in response.content
+
+
+def test_a_secret_that_is_none_is_refused_and_not_repeated(nobody, db):
+    body = {"username": "ann", "password": "secret", "notification_secret": "too short"}
+    answer = nobody.post(URL, body)
+    assert (answer.status_code, list(answer.json())) == (400, ["notification_secret"])
+    assert b"too short" not in answer.content
+
+
+def test_nobody_says_of_themselves_that_they_are_prompt(nobody, db):
+    nobody.post(URL, {"username": "ann", "password": "secret", "answers_promptly": True})
+    assert not User.objects.get().answers_promptly

@@ -125,6 +125,21 @@ def test_a_user_is_changed(operator):
     assert (user.client, user.message_endpoint) == (True, "http://client-01:8101/")
 
 
+def test_a_secret_is_set_but_never_shown(operator):
+    user = UserFactory()
+    url = path(User, "change", user.pk)
+    form = {"username": user.username, "notification_secret": "c2VjcmV0" * 5}
+    assert operator.post(url, form).status_code == 302
+    page = operator.get(url)
+    assert b"notification_secret" in page.content
+    assert b"c2VjcmV0" not in page.content + operator.get(path(User, "changelist")).content
+    assert b"c2VjcmV0" not in operator.get(path(User, "history", user.pk)).content
+    operator.post(url, form | {"notification_secret": ""})  # leaves it
+    assert operator.post(url, form | {"notification_secret": "short"}).status_code == 200
+    user.refresh_from_db()
+    assert user.notification_secret == "c2VjcmV0" * 5
+
+
 def test_only_a_models_words_are_changed(operator):
     model = ModelFactory()
     data = {"name": "new", "description": "words", "round": 7, "kind": "SWAG"}

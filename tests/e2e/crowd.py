@@ -78,18 +78,24 @@ class Hanging:
                 connection, _ = self.listener.accept()
                 connection.setblocking(False)
                 self.connections.append(connection)
-        except BlockingIOError:
+        except OSError:  # no more has come
             return sum(not ended(connection) for connection in self.connections)
+
+    def end(self) -> None:
+        """Close them, and take no more."""
+        self.held()
+        self.listener.close()
+        while self.connections:
+            self.connections.pop().close()
 
 
 @contextmanager
 def hanging() -> Iterator[Hanging]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listener:
         listener.setblocking(False)
         receiver = Hanging(listener, [])
         yield receiver
-        for connection in receiver.connections:
-            connection.close()
+        receiver.end()
 
 
 def ended(connection: socket.socket) -> bool:

@@ -1,0 +1,159 @@
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from fl_server.processes import COMMANDS
+from fl_server_ai import posting
+from fl_server_ai.lanes import EACH, EACH_SLOW, SLOW, THREADS, Delivery, Lanes
+from tests.e2e.crowd import hanging
+from tests.e2e.people import wait_until
+
+
+@pytest.fixture
+def lanes():
+    return Lanes()
+
+
+def deliveries(number, *, training=None, address=None, prompt=False):
+    """Deliveries of one training, or of one each; at one address, or at one each."""
+    return [
+        Delivery(
+            training or uuid.uuid4(),
+            uuid.uuid4(),
+            address or f"host-{uuid.uuid4()}:80",
+            prompt,
+        )
+        for _ in range(number)
+    ]
+
+
+def join(lanes, waiting):
+    for delivery in waiting:
+        lanes.join(delivery)
+
+
+def take_all(lanes):
+    return list(iter(lanes.take, None))
+
+
+def test_one_training_has_so_many_under_way_and_the_rest_waits(lanes):
+    waiting = deliveries(3 * EACH, training=uuid.uuid4(), prompt=True)
+    join(lanes, waiting)
+    assert take_all(lanes) == waiting[:EACH]
+    lanes.leave(waiting[0])
+    assert take_all(lanes) == [waiting[EACH]]
+
+
+def test_one_address_has_so_many_under_way_whichever_trainings_they_are_of(lanes):
+    join(lanes, deliveries(3 * EACH, address="host:80", prompt=True))
+    assert len(take_all(lanes)) == EACH
+    join(lanes, deliveries(1, prompt=True))
+    assert len(take_all(lanes)) == 1
+
+
+@pytest.mark.parametrize("same", [{"training": uuid.uuid4()}, {"address": "host:80"}])
+def test_the_slow_leave_places_of_their_training_and_address_to_the_prompt(lanes, same):
+    join(lanes, deliveries(3 * EACH, **same))
+    assert len(take_all(lanes)) == EACH_SLOW
+    join(lanes, deliveries(3 * EACH, **same, prompt=True))
+    assert len(take_all(lanes)) == EACH - EACH_SLOW
+
+
+def test_however_many_are_slow_the_prompt_start_at_once(lanes):
+    join(lanes, deliveries(10 * SLOW))
+    assert len(take_all(lanes)) == SLOW
+    prompt = deliveries(THREADS - SLOW, prompt=True)
+    join(lanes, prompt)
+    assert take_all(lanes) == prompt
+
+
+def test_trainings_take_turns(lanes):
+    first, second = (deliveries(20, training=uuid.uuid4()) for _ in range(2))
+    filling = deliveries(SLOW)
+    join(lanes, filling)
+    assert len(take_all(lanes)) == SLOW
+    join(lanes, first)
+    join(lanes, second)
+    turns = []
+    for delivery in filling[:4]:
+        lanes.leave(delivery)
+        turns += take_all(lanes)
+    assert turns == [first[0], second[0], first[1], second[1]]
+
+
+def test_who_is_in_line_keeps_the_place(lanes):
+    (first, second) = waiting = deliveries(2, training=uuid.uuid4())
+    join(lanes, [*waiting, first])
+    assert take_all(lanes) == [first, second]
+
+
+def test_places_are_forgotten_with_those_who_had_them(lanes):
+    join(lanes, deliveries(SLOW))
+    for delivery in take_all(lanes):
+        lanes.leave(delivery)
+    assert not lanes._taken
+    assert not lanes._lines
+
+
+def test_a_process_that_ends_starts_nothing(lanes):
+    join(lanes, deliveries(1))
+    lanes.close()
+    assert lanes.take() is None
+
+
+def test_the_worker_has_the_threads_that_are_divided():
+    command = COMMANDS["notify"]
+    assert int(command[command.index("-c") + 1]) == THREADS
+    assert SLOW + 4 * EACH < THREADS
+
+
+def test_no_place_is_given_twice_however_many_ask(lanes):
+    """As many threads as a worker has; each takes and leaves, and counts with whom it is."""
+    lock, under_way, most = threading.Lock(), [0], [0]
+
+    def work(delivery):
+        lanes.join(delivery)
+        while taken := lanes.take():
+            with lock:
+                under_way[0] += 1
+                most[0] = max(most[0], under_way[0])
+            with lock:
+                under_way[0] -= 1
+            lanes.leave(taken)
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(work, deliveries(2000, training=uuid.uuid4())))
+    assert 1 <= most[0] <= EACH_SLOW
+    assert not lanes._lines
+
+
+def test_others_are_posted_to_while_all_places_of_the_slow_hang(lanes):
+    """Real connections: nothing is told of seconds, only that those that hang still do."""
+    healthy = deliveries(4, prompt=True)
+    posted = []
+
+    def run(url, delivery):
+        lanes.join(delivery)
+        while taken := lanes.take():
+            if taken in healthy:
+                posted.append(taken)
+            else:
+                with pytest.raises(posting.Unreachable):
+                    posting.post(url, b"{}", seconds=60)
+            lanes.leave(taken)
+
+    with ExitStack() as stack:
+        receiver = stack.enter_context(hanging())
+        pool = stack.enter_context(ThreadPoolExecutor(THREADS))
+        stack.callback(lanes.close)
+        stack.callback(receiver.end)
+        for delivery in deliveries(2 * SLOW):
+            pool.submit(run, receiver.url, delivery)
+        wait_until(lambda: receiver.held() == SLOW)
+        for delivery in healthy:
+            pool.submit(run, receiver.url, delivery)
+        wait_until(lambda: len(posted) == len(healthy))
+        assert receiver.held() == SLOW
