@@ -1,5 +1,7 @@
 """Notifications, for clients that fetch them."""
 
+import time
+
 from django.db.models.functions import Now
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -18,6 +20,15 @@ from fl_server_api.views.base import ViewSet
 from fl_server_api.waiting import wait_for
 from fl_server_core import models
 
+RETRY_AFTER = 1
+"""Seconds that a client is asked to pause for whom there is no place to wait in."""
+PAUSE = OpenApiParameter(
+    "Retry-After",
+    int,
+    OpenApiParameter.HEADER,
+    response=[200],
+    description="Seconds; where too many wait already and the list is empty.",
+)
 WAIT = OpenApiParameter("wait", float, description=f"Seconds, up to {MAX_WAIT}.", default=0)
 UNKNOWN = {"detail": "Notification 5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4 not found."}
 
@@ -28,7 +39,7 @@ class Notification(ViewSet):
     permission_classes = [IsAuthenticated, IsReceiver]
 
     @extend_schema(
-        parameters=[WAIT],
+        parameters=[WAIT, PAUSE],
         responses=answers(
             {200: NotificationSerializer(many=True)},
             {400: [{"wait": ["Must be greater than or equal to 0 and less than or equal to 30."]}]},
@@ -38,12 +49,15 @@ class Notification(ViewSet):
         """List the caller's undelivered notifications, oldest first.
 
         Waits up to `wait` seconds for one to come. A server with many waiting clients
-        answers at once.
+        answers at once, and says by `Retry-After` when to ask again.
         """
+        begun = time.monotonic()
         wait = WaitSchema().read(request.query_params.dict())["wait"]
         pending = models.Notification.objects.pending().filter(receiver=request.user)
         found = wait_for(lambda: list(pending.all()), wait)
-        return Response(NotificationSerializer(found, many=True).data)
+        turned_away = not found and time.monotonic() - begun < wait
+        headers = {"Retry-After": f"{RETRY_AFTER}"} if turned_away else None
+        return Response(NotificationSerializer(found, many=True).data, headers=headers)
 
     @extend_schema(request=None, responses=answers({204: None}, {400: [UNKNOWN], 403: [STRANGER]}))
     def ack(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002

@@ -98,7 +98,9 @@ def test_a_wait_looks_often_at_first_and_seldom_later(client, monkeypatch):
 
 
 def test_a_wait_in_vain_ends(client):
-    assert client.get(URL, {"wait": 0.05}).json() == []
+    answer = client.get(URL, {"wait": 0.05})
+    assert answer.json() == []
+    assert "Retry-After" not in answer.headers
 
 
 def test_who_finds_no_place_to_wait_is_answered_at_once(client, monkeypatch):
@@ -106,7 +108,9 @@ def test_who_finds_no_place_to_wait_is_answered_at_once(client, monkeypatch):
     monkeypatch.setattr(waiting.time, "sleep", lambda _: pytest.fail("it waited"))
     with waiting.waiting_slot() as taken:
         assert taken
-        assert client.get(URL, {"wait": 30}).json() == []
+        answer = client.get(URL, {"wait": 30})
+        assert (answer.json(), answer.headers["Retry-After"]) == ([], "1")
+        assert "Retry-After" not in client.get(URL).headers
     with waiting.waiting_slot() as free:
         assert free
 

@@ -1,0 +1,132 @@
+"""Whoever waits lends its database connection: PostgreSQL, and a pool of one connection."""
+
+import os
+import secrets
+import subprocess
+import sys
+
+import pytest
+
+from tests.compose import ROOT
+from tests.servers import Postgres
+
+pytestmark = pytest.mark.e2e
+
+SETUP = """
+import threading
+from django.conf import settings
+pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
+pool.update(max_size=1, timeout=30)
+import django; django.setup()
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from fl_server_core.models import Model, Notification, Training, User
+settings.ALLOWED_HOSTS = ["testserver"]
+call_command("migrate", verbosity=0)
+
+def ask_often():
+    for _ in range(5):
+        User.objects.count()
+        connection.close()
+"""
+
+POLLS = """
+from fl_server_api import waiting
+places, user = waiting._slots._value, User.objects.create(username="ann")
+asleep, sleep = threading.Semaphore(0), waiting.time.sleep
+
+def fall_asleep(seconds):
+    asleep.release()
+    sleep(seconds)
+
+waiting.time.sleep = fall_asleep
+header = {"HTTP_AUTHORIZATION": f"Token {user.auth_token.key}"}
+answers = []
+ask = lambda: answers.append(Client().get("/api/notifications/?wait=30", **header).json())
+polls = [threading.Thread(target=ask) for _ in range(places)]
+connection.close()
+for poll in polls:
+    poll.start()
+for _ in range(5 * places):
+    asleep.acquire()
+ask_often()
+assert answers == [], answers
+model = Model.objects.create(owner=user, name="m")
+training = Training.objects.create(actor=user, model=model, target_num_updates=1)
+Notification.objects.create(
+    training=training, receiver=user, type="TRAINING_START",
+    round=0, attempt=0, sequence=1, body={},
+)
+connection.close()
+for poll in polls:
+    poll.join()
+assert [len(answer) for answer in answers] == places * [1], answers
+print("ok", places)
+"""
+
+POSTS = """
+from fl_server_ai import notifier, posting
+user = User.objects.create(username="ann", message_endpoint="http://client.test/")
+model = Model.objects.create(owner=user, name="m")
+training = Training.objects.create(actor=user, model=model, target_num_updates=1)
+for kind in ("TRAINING_START", "TRAINING_FINISHED"):
+    Notification.objects.create(
+        training=training, receiver=user, type=kind, round=0, attempt=0, sequence=1, body={}
+    )
+under_way, go_on = threading.Semaphore(0), threading.Event()
+
+def hang(*_, **__):
+    under_way.release()
+    go_on.wait()
+    return 204
+
+posting.post = hang
+
+def post(notification):
+    notifier.post(notification)
+    notifier.mark_delivered(notification)
+    connection.close()
+
+owed = list(Notification.objects.select_related("receiver"))
+posts = [threading.Thread(target=post, args=[one]) for one in owed]
+connection.close()
+for one in posts:
+    one.start()
+for _ in posts:
+    under_way.acquire()
+ask_often()
+go_on.set()
+for one in posts:
+    one.join()
+assert not Notification.objects.pending().exists()
+print("ok", len(posts))
+"""
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with Postgres() as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("name", "waiting"), [("polls", POLLS), ("posts", POSTS)], ids=["polls", "posts"]
+)
+def test_many_wait_and_others_find_the_only_connection(postgres, tmp_path, name, waiting):
+    settings = {
+        "DJANGO_SETTINGS_MODULE": "fl_server.settings",
+        "FL_DATA_DIR": str(tmp_path),
+        "FL_DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SETUP + waiting],
+        cwd=ROOT,
+        env=os.environ | postgres.database(name) | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith("ok")
