@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from http.client import HTTPException
 from typing import Any
@@ -69,12 +70,12 @@ class _Connection(HTTPConnection):
     def _reach(self, end: float) -> socket.socket:
         """Connect to one of the name's addresses: all of them share the time that there is."""
         error: OSError = TimeoutError()
-        for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+        for host in _look_up(self.host, self.port, end - time.monotonic()):
             left = end - time.monotonic()
             if left <= 0:
                 break
             try:
-                return create_connection((str(address[0]), self.port), left)
+                return create_connection((host, self.port), left)
             except OSError as refused:
                 error = refused
         raise error
@@ -108,6 +109,25 @@ class _Adapter(HTTPAdapter):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _look_up(host: str, port: int, seconds: float) -> list[str]:
+    """Return a name's addresses; TimeoutError when there is no answer in time.
+
+    The system's resolver takes no time-out and may try for half a minute, in a thread of its
+    own then; a daemon, so that a process that ends doesn't wait for it.
+    """
+    found: Future[list[str]] = Future()
+
+    def resolve() -> None:
+        try:
+            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result([str(row[4][0]) for row in rows])
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=resolve, daemon=True).start()
+    return found.result(seconds)
 
 
 def _shut_down(twin: socket.socket) -> None:

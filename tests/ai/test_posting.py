@@ -85,6 +85,28 @@ def test_a_message_is_posted_as_json():
     assert json.loads(body) == {"a": 1}
 
 
+def test_the_bytes_are_posted_as_they_are_with_the_headers_given():
+    with endpoint(sends(OK)) as (url, seen):
+        assert post(url, b'{"a":  1}', seconds=10, headers={"webhook-id": "7"}) == 200
+    head, body = seen[0].split(b"\r\n\r\n")
+    assert b"\r\nwebhook-id: 7\r\n" in head + b"\r\n"
+    assert body == b'{"a":  1}'
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://client-01:8101/x", "client-01:8101"),
+        ("https://Client.Test", "client.test:443"),
+        ("http://me:secret@client.test/", "client.test:80"),
+        ("http://[::1]:5/", "::1:5"),
+        ("http://[bad/", "http://[bad/"),
+    ],
+)
+def test_an_address_is_where_a_url_leads(url, expected):
+    assert posting.address(url) == expected
+
+
 def test_nothing_of_ours_goes_along(monkeypatch, tmp_path):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login us password secret\n")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -149,6 +171,17 @@ def test_an_answer_that_is_no_http_is_none(data):
 def test_a_url_that_is_none_reaches_nobody(url):
     with pytest.raises(Unreachable):
         post(url, b"{}", seconds=1)
+
+
+def test_a_name_that_nobody_resolves_in_time_is_given_up(monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(posting.socket, "getaddrinfo", lambda *_, **__: go_on.wait())
+    try:
+        with pytest.raises(Unreachable):
+            post("http://slow.test/", b"{}", seconds=0.2)
+        assert not go_on.is_set()
+    finally:
+        go_on.set()
 
 
 def test_all_addresses_of_a_name_share_the_time(monkeypatch):

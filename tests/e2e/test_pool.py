@@ -66,13 +66,16 @@ print("ok", places)
 """
 
 POSTS = """
-from fl_server_ai import notifier, posting
-user = User.objects.create(username="ann", message_endpoint="http://client.test/")
-model = Model.objects.create(owner=user, name="m")
-training = Training.objects.create(actor=user, model=model, target_num_updates=1)
-for kind in ("TRAINING_START", "TRAINING_FINISHED"):
+from django.db.models.functions import Now
+from fl_server_ai import delivery, posting
+names = ("ann", "bob", "cho")
+users = [User.objects.create(username=n, message_endpoint=f"http://{n}.test/") for n in names]
+model = Model.objects.create(owner=users[0], name="m")
+training = Training.objects.create(actor=users[0], model=model, target_num_updates=1)
+for user in users:
     Notification.objects.create(
-        training=training, receiver=user, type=kind, round=0, attempt=0, sequence=1, body={}
+        training=training, receiver=user, type="TRAINING_START", next_attempt_at=Now(),
+        round=0, attempt=0, sequence=1, body={},
     )
 under_way, go_on = threading.Semaphore(0), threading.Event()
 
@@ -83,22 +86,20 @@ def hang(*_, **__):
 
 posting.post = hang
 
-def post(notification):
-    notifier.post(notification)
-    notifier.mark_delivered(notification)
-    connection.close()
+def deliver(user):
+    delivery.deliver(training.pk, user.pk)
+    connection.close()  # as the worker does after a task
 
-owed = list(Notification.objects.select_related("receiver"))
-posts = [threading.Thread(target=post, args=[one]) for one in owed]
+posts = [threading.Thread(target=deliver, args=[user]) for user in users]
 connection.close()
-for one in posts:
-    one.start()
+for post in posts:
+    post.start()
 for _ in posts:
     under_way.acquire()
 ask_often()
 go_on.set()
-for one in posts:
-    one.join()
+for post in posts:
+    post.join()
 assert not Notification.objects.pending().exists()
 print("ok", len(posts))
 """
