@@ -139,11 +139,11 @@ class Postgres(Server):
         return ["-D", str(self.folder / "data"), *options]
 
     def ask(self) -> None:
-        self._connect().close()
+        self.connect().close()
 
     def database(self, name: str) -> dict[str, str]:
         """Make a database of this name; return the settings that lead there."""
-        with self._connect() as connection:
+        with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name}")
         connection.close()
         return {
@@ -154,11 +154,12 @@ class Postgres(Server):
             "FL_POSTGRES_PASSWD_FILE": str(self.folder / "password"),
         }
 
-    def _connect(self) -> psycopg.Connection:
+    def connect(self, database: str = "postgres") -> psycopg.Connection:
+        """Connect to one of its databases; each statement is a transaction."""
         return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
-            dbname="postgres",
+            dbname=database,
             user="fl",
             password=PASSWORD,
             autocommit=True,

@@ -15,6 +15,11 @@ from tests.e2e.people import Person, wait_until
 Message = tuple[str, int | None]
 
 
+def step_of(message: dict) -> Message:
+    """Return what a message is about."""
+    return message["notification_type"], message["body"].get("round")
+
+
 class Mailboxes:
     """What was posted to whom: by path and training, how often each message."""
 
@@ -22,10 +27,11 @@ class Mailboxes:
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str], Counter[Message]] = defaultdict(Counter)
 
-    def note(self, path: str, message: dict) -> None:
+    def take(self, path: str, message: dict) -> int | None:
+        """Note what was posted there; return the answer's status, None for no answer."""
         with self._lock:
-            kind, number = message["notification_type"], message["body"].get("round")
-            self._seen[path, message["training_uuid"]][kind, number] += 1
+            self._seen[path, message["training_uuid"]][step_of(message)] += 1
+        return 204
 
     def seen(self, person: Person, training: str) -> Counter[Message]:
         """Return how often a person got each message of a training."""
@@ -38,16 +44,19 @@ class Mailboxes:
 
 
 @contextmanager
-def listening() -> Iterator[tuple[str, Mailboxes]]:
+def listening(mailboxes: Mailboxes | None = None) -> Iterator[tuple[str, Mailboxes]]:
     """Yield the URL below which everything is taken, and what came."""
-    mailboxes = Mailboxes()
+    mailboxes = mailboxes or Mailboxes()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            mailboxes.note(self.path, json.loads(body))
-            self.send_response(204)
-            self.end_headers()
+            status = mailboxes.take(self.path, json.loads(body))
+            if status is None:
+                self.close_connection = True
+            else:
+                self.send_response(status)
+                self.end_headers()
 
         def log_message(self, *_):
             pass

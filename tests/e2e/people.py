@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter, Retry
 
 
 @dataclass
@@ -25,6 +26,18 @@ class Person:
         answer.raise_for_status()
         self.id = answer.json()["id"]
         self.session.headers["Authorization"] = f"Token {answer.json()['token']}"
+
+    def be_patient(self, *, retries: int = 10) -> None:
+        """Try again where the server can't be reached or says so, as the example client does."""
+        again = Retry(
+            retries,
+            backoff_factor=0.1,
+            backoff_max=1,
+            status_forcelist=[502, 503],
+            allowed_methods=None,
+            respect_retry_after_header=False,  # tests are in more of a hurry
+        )
+        self.session.mount(self.url, HTTPAdapter(max_retries=again))
 
     def ask(self, method: str, path: str, *, expect: int | None = None, **options) -> Any:
         """Return the answer's JSON, or its bytes where it is none."""

@@ -4,10 +4,11 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import requests
 
@@ -16,6 +17,7 @@ from tests.compose import ROOT, read_compose
 from tests.e2e.people import wait_until
 from tests.servers import Nginx, Postgres, Redis, free_port
 
+DATABASE = "production"
 MAX_UPLOAD_BYTES = 20_000_000
 
 
@@ -34,14 +36,26 @@ class Production:
     nginx: Nginx
 
     def is_ready(self) -> bool:
-        """Ask; what has died is started again first, as `restart: unless-stopped` does."""
-        for name, process in self.processes.items():
-            if process.poll() is not None:
-                self.start(name)
+        """Ask; what has died is started again first."""
+        self.revive()
         try:
             return requests.get(f"{self.url}/health/ready/", timeout=10).ok
         except requests.Timeout:  # a machine that starts all of this has much to do
             return False
+
+    def revive(self) -> list[str]:
+        """Start again what has died, as `restart: unless-stopped` does; return the names."""
+        dead = [name for name, process in self.processes.items() if process.poll() is not None]
+        for name in dead:
+            self.start(name)
+        return dead
+
+    def kill(self, *names: str) -> None:
+        """End processes of ours without notice; what they have started dies with them."""
+        for name in names:
+            self.processes[name].kill()
+        for name in names:
+            self.processes[name].wait()
 
     def start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("a") as file:
@@ -72,15 +86,20 @@ class Production:
 
 
 @contextmanager
-def running_production(folder: Path, **environment: str) -> Iterator[Production]:
-    """Start it all: nginx, two web processes, two workers on each queue, beat."""
+def running_production(
+    folder: Path, settings: Mapping[str, str] = MappingProxyType({}), **environment: str
+) -> Iterator[Production]:
+    """Start it all: nginx, two web processes, two workers on each queue, beat.
+
+    `environment` is docker compose's, `settings` are the processes' beyond what it hands on.
+    """
     compose = read_compose(
         FL_MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES), FL_PASSWORD_RULES="false", **environment
     )
     with ExitStack() as stack:
         postgres, redis = stack.enter_context(Postgres()), stack.enter_context(Redis())
-        settings = os.environ | compose["services"]["web"]["environment"]
-        settings |= postgres.database("production") | _settings(folder, redis)
+        settings = os.environ | compose["services"]["web"]["environment"] | settings
+        settings |= postgres.database(DATABASE) | _settings(folder, redis)
         manage(settings, *compose["services"]["migrate"]["command"])
         manage(settings, "collectstatic", "--noinput")
         web = f"127.0.0.1:{free_port()}"
@@ -97,7 +116,7 @@ def running_production(folder: Path, **environment: str) -> Iterator[Production]
         for name in commands:
             running.start(name)
         try:
-            wait_until(running.is_ready)
+            wait_until(running.is_ready, seconds=180)
         except AssertionError as error:
             raise AssertionError(running.log()) from error
         yield running

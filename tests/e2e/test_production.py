@@ -8,7 +8,6 @@ import sys
 import pytest
 import requests
 import torch
-from requests.adapters import HTTPAdapter, Retry
 
 from tests.compose import ROOT
 from tests.e2e.people import Person, wait_until
@@ -142,20 +141,11 @@ def test_a_training_goes_on_where_it_was_when_postgresql_comes_back(production, 
         assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/json")
     finally:
         production.postgres.start()
-    be_patient(ada, *pair)
+    for person in (ada, *pair):
+        person.be_patient()  # which of its connections are dead the server has to find out
     second.update(model, 0, update_of(3.0), expect=201)
     finish(ada, training, model, pair)
     assert torch.equal(weight_of(download(ada, model).content), torch.full((1, 2), 2.0))
-
-
-def be_patient(*people):
-    """Let people try again after a 503, as the example client does.
-
-    The server may still be finding out which of its connections are dead.
-    """
-    again = Retry(10, backoff_factor=0.2, status_forcelist=[503], allowed_methods=None)
-    for person in people:
-        person.session.mount(person.url, HTTPAdapter(max_retries=again))
 
 
 def finish(actor, training, model, pair):

@@ -1,0 +1,24 @@
+"""Nothing is lost: a training comes to the same end whatever goes wrong on its way.
+
+What is done to it is listed in `FAULTS`, from the modules named of_…
+"""
+
+import pytest
+
+from tests.faults import of_people, of_processes, of_stores  # noqa: F401 (they fill the list)
+from tests.faults.registry import FAULTS
+from tests.faults.training import running
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_training_comes_to_the_same_end_after(name, backstage, cast, undisturbed):
+    fault = FAULTS[name]
+    revive = backstage.production.revive
+    with running(cast, moment=fault.moment, revive=revive, **fault.options) as training:
+        training.await_all_but_the_last()
+        fault.inject(backstage, training)
+        training.finish()
+        training.check()
+        assert training.hashes() == undisturbed(training)
