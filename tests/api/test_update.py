@@ -1,7 +1,10 @@
+import errno
+import gc
 import uuid
 
 import pytest
 import torch
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.models import LocalModel, Metric
@@ -35,6 +38,22 @@ def test_an_update_is_kept_as_numbers(started, participant, form, sent):
     assert row.sample_size == 5
     with row.file.open("rb") as file:
         assert file.read(200)[8:9] == b"{"  # safetensors
+
+
+def test_nothing_is_left_of_an_update_that_finds_no_room(
+    started, participant, monkeypatch, settings
+):
+    def find_no_room(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(TemporaryFileUploadHandler, "receive_data_chunk", find_no_room)
+    gc.disable()
+    try:
+        response = update(as_user(participant), started.model_id)
+        assert response.status_code == 507
+        assert list(settings.SCRATCH_DIR.iterdir()) == []
+    finally:
+        gc.enable()
 
 
 def test_the_last_update_starts_the_merge(

@@ -1,0 +1,31 @@
+"""Taking uploaded files to the disk."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
+
+
+class UploadHandler(TemporaryFileUploadHandler):
+    """Streams a file to the disk; one that finds no room there is removed at once.
+
+    Django leaves that to the garbage collector, so a full disk would stay full for a while.
+    """
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: D102
+        with self._whole_or_gone():
+            super().receive_data_chunk(raw_data, start)
+
+    def file_complete(self, file_size: int) -> Any:  # noqa: D102
+        with self._whole_or_gone():
+            return super().file_complete(file_size)
+
+    @contextmanager
+    def _whole_or_gone(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            with suppress(OSError):  # what is still to be written finds no room either
+                self.file.close()
+            raise
