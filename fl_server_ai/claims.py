@@ -21,10 +21,14 @@ class ClaimLost(Exception):
 
 @dataclass(frozen=True)
 class MergeClaim:
-    """A worker's turn at merging one phase's answers, which are of one kind or the other."""
+    """A worker's turn at merging one phase's answers, which are of one kind or the other.
+
+    After `is_last` nobody gets another.
+    """
 
     training: Training
     token: uuid.UUID
+    is_last: bool
     updates: Sequence[Model]
     moments: Sequence[Moments]
 
@@ -48,6 +52,7 @@ def take_turn(training: Training) -> MergeClaim | None:
     return MergeClaim(
         training,
         token,
+        is_last=training.claims + 1 >= settings.FL_MERGE_ATTEMPTS,
         updates=[] if is_swag else list(counted_updates(training)),
         moments=list(round_moments(training)) if is_swag else [],
     )

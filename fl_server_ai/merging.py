@@ -36,15 +36,21 @@ def merge_round(training_id: UUID, round: int, attempt: int) -> None:
 
 def _merge_claimed(claim: MergeClaim) -> None:
     """Merge outside of any transaction; anything but a final error leaves it to a retry."""
-    training = claim.training
     merge_answers = _merge_moments if claim.moments else _merge_updates
     try:
         merge_answers(claim)
     except (AggregationError, DeviceMissing) as error:
-        with ModelTrainer.locked(training.pk) as trainer:
-            trainer.fail_merge(
-                claim, f"What round {training.round} brought can't be merged: {error}"
-            )
+        _give_up(claim, str(error))
+    except OSError as error:  # a full disk, say: there may be room later
+        if not claim.is_last:
+            raise
+        logger.exception("training %s: the merge has failed too often", claim.training.pk)
+        _give_up(claim, error.strerror or type(error).__name__)
+
+
+def _give_up(claim: MergeClaim, error: str) -> None:
+    with ModelTrainer.locked(claim.training.pk) as trainer:
+        trainer.fail_merge(claim, error)
 
 
 def _merge_updates(claim: MergeClaim) -> None:

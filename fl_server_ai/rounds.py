@@ -223,10 +223,10 @@ class Rounds:
         round_moments(self.training).update(first="", second="")
         self._open(Phase.TEST)
 
-    def fail_merge(self, claim: MergeClaim, reason: str) -> None:
-        """End the training: what is to be merged can't be. Raises ClaimLost likewise."""
+    def fail_merge(self, claim: MergeClaim, error: str) -> None:
+        """End the training: its answers can't be merged. Raises ClaimLost as the others do."""
         self._end_claim(claim)
-        self.fail(reason)
+        self.fail(f"What round {self.training.round} brought can't be merged: {error}")
 
     def _end_claim(self, claim: MergeClaim) -> None:
         if self.training.claim != claim.token:

@@ -1,3 +1,4 @@
+import errno
 import io
 from datetime import timedelta
 
@@ -106,6 +107,21 @@ def test_a_worker_that_was_too_slow_ends_nothing_when_its_merge_fails(ready, mon
     monkeypatch.setattr(merging, "merge", stopped_meanwhile)
     merging.merge_round(ready.pk, 0, 0)
     assert Training.objects.get().state_reason == "Stopped by its actor."
+
+
+def test_what_failed_too_often_ends_the_training_with_the_last_reason(ready, monkeypatch, settings):
+    def find_no_room(**_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/models/scratch/x")
+
+    settings.FL_MERGE_ATTEMPTS = 2
+    monkeypatch.setattr(merging, "merge", find_no_room)
+    with pytest.raises(OSError, match="No space left"):
+        merging.merge_round(ready.pk, 0, 0)
+    Training.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+    merging.merge_round(ready.pk, 0, 0)
+    ready.refresh_from_db()
+    assert ready.state == "E"
+    assert ready.state_reason.endswith("can't be merged: No space left on device")
 
 
 def test_a_training_that_is_removed_meanwhile_is_no_error(ready, monkeypatch):
