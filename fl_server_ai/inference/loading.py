@@ -120,7 +120,7 @@ def _distrust_lstm(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith((".py", "/data.pkl"))]
         if any(b"lstm" in archive.read(name).lower() for name in names):
-            torch.backends.mkldnn.set_flags(_enabled=False)
+            torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
 
 
 def _provide_torchvision(path: Path) -> None:
