@@ -92,22 +92,31 @@ class PlayedTraining(RuleBasedStateMachine):
 
     @contextmanager
     def followed(self, *, may_jump=False, keeps_hints=False):
-        self.book.watch(self.training, self.messages)
         if self.loses_hints:
             self.world.sent.clear()
         with TestCase.captureOnCommitCallbacks(execute=True):
             yield
         if self.loses_hints and not keeps_hints:
             self.world.sent.clear()
+        self.catch_up(may_jump=may_jump)
+
+    def catch_up(self, *, may_jump=False):
+        """See what has become of the training, and whether it should have."""
         before, step = self.training, self.book.step
-        self.refresh()
+        self._load()
         self.book.follow(self.training, self.messages, may_jump=may_jump)
         if not self.training.is_running or self.book.step != step:
             self.turn = None
         self.check()
         assert may_jump or self.training.round - before.round in (0, 1)
+        self.book.watch(self.training, self.messages)
 
     def refresh(self):
+        """See what the test has changed by itself."""
+        self._load()
+        self.book.watch(self.training, self.messages)
+
+    def _load(self):
         self.training = Training.objects.select_related("model").get(pk=TRAINING)
         self.messages = list(Notification.objects.order_by("sequence"))
 

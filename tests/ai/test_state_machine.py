@@ -31,7 +31,7 @@ MERGE_ATTEMPTS = 3
 PEOPLE = [UUID(int=number) for number in range(1, 7)]
 WITH_ENDPOINT = PEOPLE[::2]
 
-some = st.sampled_from(PEOPLE)
+some, reached = st.sampled_from(PEOPLE), st.sampled_from(WITH_ENDPOINT)
 groups = st.sets(some, min_size=1, max_size=3)
 rounds = st.sampled_from([0, 0, 0, -1, 1])  # the present one, the one before, the next
 contents = st.sampled_from("ab")
@@ -118,6 +118,7 @@ class TrainingMachine(PlayedTraining):
         )
         assert isinstance(result, Model) == counts, result
 
+    @precondition(lambda self: self.book.has_swag)
     @rule(user=some, offset=rounds, content=contents)
     def send_moments(self, user, offset, content):
         number = self.training.round + offset
@@ -153,18 +154,27 @@ class TrainingMachine(PlayedTraining):
         self.act("receive_metrics", model=model, reporter=reporter, metrics=metrics)
 
     @precondition(lambda self: self.training.is_running)
+    @rule(choice=choices)
+    def one_answers(self, choice):
+        awaited = sorted(self.book.awaited())
+        if awaited:
+            self.answer(awaited[choice % len(awaited)])
+
+    @precondition(lambda self: self.training.is_running)
     @rule(but=st.integers(0, 2))
     def all_answer(self, but):
         step = self.book.step
         for user in sorted(self.book.still_asked())[but:]:
-            if self.book.step != step or not self.training.is_running:
-                return
-            if step.phase == "test":
-                self.report(user, 0.5)
-            elif step.phase == "swag":
-                self.send_moments(user, 0, "a")
-            else:
-                self.upload(user, 0, "a")
+            if self.training.is_running and self.book.step == step:
+                self.answer(user)
+
+    def answer(self, user):
+        if self.book.step.phase == "test":
+            self.report(user, 0.5)
+        elif self.book.step.phase == "swag":
+            self.send_moments(user, 0, "a")
+        else:
+            self.upload(user, 0, "a")
 
     @rule(users=groups)
     def add(self, users):
@@ -178,13 +188,13 @@ class TrainingMachine(PlayedTraining):
 
     # --- Deliveries -----------------------------------------------------------------
 
-    @rule(user=some, outcome=posts)
+    @rule(user=reached, outcome=posts)
     def deliver(self, user, outcome):
         self.world.outcome = outcome
         with self.followed():
             deliver(TRAINING, user)
 
-    @rule(user=some)
+    @rule(user=reached)
     def lose(self, user):
         for _ in range(notifier.RETRIES + 1):
             self.make_due(user)
@@ -194,7 +204,7 @@ class TrainingMachine(PlayedTraining):
         waiting = Notification.objects.filter(receiver=user, next_attempt_at__isnull=False)
         waiting.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 
-    @rule(user=some, is_late=st.booleans())
+    @rule(user=reached, is_late=st.booleans())
     def pick_up(self, user, is_late):
         """Take a message to be posted; `is_late`: from a worker that seems to have died."""
         if is_late:
@@ -219,7 +229,8 @@ class TrainingMachine(PlayedTraining):
             self.act("give_up_on", call, outcome, refused=outcome == "refused")
 
     def meet(self, call):
-        """Stand in for the participant's server."""
+        """Stand in for the participant's server; what was met before is committed by now."""
+        self.catch_up()
         self.check_posted(call)
         if self.world.outcome == "unreachable":
             raise Unreachable("ConnectionError")
@@ -248,7 +259,6 @@ class TrainingMachine(PlayedTraining):
 
     def claim_round(self, number, attempt):
         training, book = self.training, self.book
-        book.watch(training, self.messages)
         is_due = (
             training.is_running
             and (number, attempt) == (training.round, training.attempt)
@@ -294,6 +304,7 @@ class TrainingMachine(PlayedTraining):
         result = self.act("fail_merge", claim, "the updates differ")
         assert isinstance(result, ClaimLost) != is_mine
 
+    @precondition(lambda self: self.turn)
     @rule()
     def lease_runs_out(self):
         past = timezone.now() - timedelta(seconds=1)
@@ -310,7 +321,6 @@ class TrainingMachine(PlayedTraining):
     def sweep(self):
         """Nothing that can go on stays where it is once the sweeper has been."""
         training, book, step = self.training, self.book, self.book.step
-        book.watch(training, self.messages)
         is_due = training.is_running and not self.is_leased()
         is_due = is_due and (book.is_over() or book.is_hopeless())
         with self.followed(keeps_hints=True):
@@ -353,14 +363,13 @@ class TrainingMachine(PlayedTraining):
         self.act("stop")
         assert self.training.state_reason == "Stopped by its actor."
 
+    @precondition(lambda self: self.training.state == "E")
     @rule()
     def resume(self):
-        was_failed = self.training.state == "E"
-        if was_failed:
-            self.book.revive()
-        result = self.act("resume", may_jump=was_failed)
-        assert isinstance(result, FLError) != was_failed
+        self.book.revive()
+        assert self.act("resume", may_jump=True) is None
 
+    @precondition(lambda self: self.training.round or not self.training.is_running)
     @rule(choice=choices)
     def roll_back(self, choice):
         kept = list(self.training.model.checkpoints.exclude(file="").order_by("attempt", "round"))
