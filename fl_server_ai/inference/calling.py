@@ -14,10 +14,10 @@ def call(module: nn.Module, value: Any, what: str) -> Any:
     try:
         return module(value)
     except Exception as error:  # anybody's code: it may raise anything
-        raise JobRefused(f"{what} refuses the input: {_reason(error)}") from error
+        raise JobRefused(f"{what} refuses the input: {reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return the sentence that counts: a script's error is a trace whose last line is it."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     if not lines:

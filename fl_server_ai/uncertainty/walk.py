@@ -36,14 +36,40 @@ class Run:
 
         The module gets a batch of its own: it may write into it.
         """
-        output = call(module, self.batch.clone(), "The model")
-        if not isinstance(output, Tensor) or output.is_complex():
-            raise JobRefused("The model's output is not a tensor of real numbers.")
+        output = real_numbers(call(module, self.batch.clone(), "The model"))
         if not self.softmax:
             return output
         if output.dim() <= CLASSES:
             raise JobRefused("Softmax needs an output with a dimension of classes.")
         return output.softmax(CLASSES, dtype=accumulator(output))
+
+
+ARITHMETIC = frozenset(
+    {
+        torch.uint8,
+        torch.int8,
+        torch.int16,
+        torch.int32,
+        torch.int64,
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.float64,
+    }
+)
+"""What torch can compare and average."""
+
+
+def real_numbers(output: object) -> Tensor:
+    """Return a model's output, truth values and types without arithmetic as float64.
+
+    Raises `JobRefused` if it is anything else than a tensor that holds real numbers.
+    """
+    if not isinstance(output, Tensor) or output.layout != torch.strided or output.is_meta:
+        raise JobRefused("The model's output is not a tensor of real numbers.")
+    if output.is_complex() or output.is_quantized or output.is_nested:
+        raise JobRefused("The model's output is not a tensor of real numbers.")
+    return output if output.dtype in ARITHMETIC else output.to(torch.float64)
 
 
 def accumulator(output: Tensor) -> torch.dtype:

@@ -43,6 +43,12 @@ def test_a_model_that_allocates_without_end_is_refused(run, well):
     well()
 
 
+def test_an_output_larger_than_the_memory_is_refused(run, well):
+    with pytest.raises(JobRefused, match=r"^The model's output can't be used: .*memory"):
+        run(evil("return x[:1, :1].expand(1 << 20, 1 << 20)"))
+    well()
+
+
 def test_a_model_that_fills_the_disk_is_refused(run, well, tmp_path):
     with pytest.raises((JobRefused, RunnerDied)):
         run(evil(f"open({str(tmp_path / 'big')!r}, 'wb').truncate(1 << 40)"))

@@ -130,6 +130,44 @@ def test_an_output_that_is_no_real_tensor_is_refused(predict, method):
             predict(method, module, batch)
 
 
+class Gives(nn.Module):
+    """Gives what a function makes of the input."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def forward(self, x):
+        return self.make(x)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        torch.Tensor.to_sparse,
+        lambda x: x.to("meta"),
+        lambda x: torch.nested.as_nested_tensor([x[0], x[1, :1]]),
+        lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_tensors_of_unusual_kinds_are_refused(predict, method, make, softmax):
+    module = Gives(make)
+    with pytest.raises(JobRefused, match="not a tensor of real numbers"):
+        predict(method, module, torch.eye(2), others=[module], softmax=softmax)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint16, torch.uint64, torch.float8_e5m2])
+@pytest.mark.parametrize("method", METHODS)
+def test_types_without_arithmetic_are_numbers_as_well(predict, method, dtype):
+    module = Gives(lambda x: x.to(dtype))
+    prediction = predict(method, module, torch.eye(2), others=[module])
+    right = [0, 1] if method == "NONE" else [[1, 0], [0, 1]]
+    assert prediction.inference.tolist() == right
+
+
 @pytest.mark.parametrize("softmax", [False, True])
 def test_none_tells_the_likeliest_class_again_and_again(predict, softmax):
     batch = torch.randn(5, 3)
@@ -140,5 +178,6 @@ def test_none_tells_the_likeliest_class_again_and_again(predict, softmax):
 
 
 def test_none_needs_classes(predict):
-    with pytest.raises(JobRefused, match="no dimension of classes"):
-        predict("NONE", nn.Identity(), torch.ones(3))
+    for batch in (torch.ones(3), torch.ones(3, 0)):
+        with pytest.raises(JobRefused, match="no dimension of classes"):
+            predict("NONE", nn.Identity(), batch)
