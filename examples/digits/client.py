@@ -4,10 +4,13 @@
 
 Round after round it is asked to train the server's model on data that never leave it; with
 --pull it asks for work and needs no port. A repeat is harmless: the last answer counts. Copy
-it with `learning.py`, where your own data and training go in.
+it with `learning.py`, where your own data and training go in. With --secret, what is posted
+to it must be signed (https://www.standardwebhooks.com).
 """
 
 import argparse
+import base64
+import hmac
 import io
 import json
 import queue
@@ -103,14 +106,28 @@ def pull(client: Client) -> Iterator[dict[str, Any]]:
         time.sleep(0 if items else 1)  # a busy server may not wait
 
 
-def listen() -> tuple[str, Iterator[dict[str, Any]]]:
+def is_genuine(secret: str, headers: Any, body: bytes) -> bool:
+    """Tell whether a body was signed with the secret, in the last five minutes."""
+    sent = [headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")]
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    digest = hmac.digest(key, f"{sent[0]}.{sent[1]}.".encode() + body, "sha256")
+    expected = f"v1,{base64.b64encode(digest).decode()}".encode()
+    if not any(hmac.compare_digest(expected, one.encode()) for one in sent[2].split()):
+        return False
+    return abs(time.time() - int(sent[1])) < 300  # signed, so it is a number
+
+
+def listen(secret: str = "") -> tuple[str, Iterator[dict[str, Any]]]:
     """Take notifications in a thread, answered at once; return the address and what comes."""
     inbox: queue.Queue[dict[str, Any]] = queue.Queue()
 
     class Listener(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            inbox.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            genuine = not secret or is_genuine(secret, self.headers, body)
+            if genuine:
+                inbox.put(json.loads(body))
+            self.send_response(204 if genuine else 401)
             self.end_headers()
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
@@ -128,12 +145,15 @@ if __name__ == "__main__":
     parser.add_argument("--pull", action="store_true", help="ask for notifications")
     parser.add_argument("--epochs", type=int, default=5, help="per round")
     parser.add_argument("--proximal-mu", type=float, default=0.0, help="above 0: FedProx")
+    parser.add_argument("--secret", default="", help="24 to 64 bytes in base64, to sign with")
     options = parser.parse_args()
     client = Client(options.server, options.data, options.epochs, options.proximal_mu)
-    endpoint, notifications = ("", pull(client)) if options.pull or options.token else listen()
+    pulls = options.pull or options.token
+    endpoint, notifications = ("", pull(client)) if pulls else listen(options.secret)
     if options.name:
         form = {"username": options.name, "password": secrets.token_urlsafe(), "client": True}
-        user = client.ask("POST", "/users/", json=form | {"message_endpoint": endpoint}).json()
+        form |= {"message_endpoint": endpoint, "notification_secret": options.secret}
+        user = client.ask("POST", "/users/", json=form).json()
         print("registered", options.name, user["id"], flush=True)
         options.token = user["token"]
     client.session.headers["Authorization"] = f"Token {options.token}"

@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 import threading
+import time
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs
@@ -15,6 +16,7 @@ import responses
 import torch
 from torch.nn.functional import cross_entropy
 
+from fl_server_ai import signature
 from tests.examples.conftest import EXAMPLE
 
 URL = "http://server.test"
@@ -211,6 +213,46 @@ def test_pushes_are_answered_while_the_work_is_still_to_be_done_and_keep_their_o
     assert [next(notifications) for _ in range(4)] == [UPDATE, TEST, TEST, FINISHED]
 
 
+SECRET = "whsec_" + "c2VjcmV0" * 5
+
+
+def signed(item, *, secret=SECRET, at=0.0, **changed):
+    """Post an item to a listener with SECRET as the server would; return the status."""
+    url, notifications = client.listen(SECRET)
+    body = json.dumps(item).encode()
+    headers = signature.headers(secret, message_id="n", timestamp=int(time.time() + at), body=body)
+    answer = requests.post(url, data=body, headers=headers | changed, timeout=10)
+    return answer.status_code, notifications
+
+
+def test_what_is_signed_is_taken():
+    status, notifications = signed(UPDATE)
+    assert (status, next(notifications)) == (204, UPDATE)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"secret": "b3RoZXIh" * 5},
+        {"at": -3600.0},
+        {"at": 3600.0},
+        {"webhook-id": "other"},
+        {"webhook-timestamp": "x"},
+        {"webhook-signature": ""},
+        {"webhook-signature": "v1,\xe9"},
+    ],
+)
+def test_what_is_not_signed_now_and_with_the_secret_is_refused(forged):
+    assert signed(UPDATE, **forged)[0] == 401
+
+
+def test_of_several_signatures_one_suffices():
+    body = json.dumps(UPDATE).encode()
+    one = signature.headers(SECRET, message_id="n", timestamp=int(time.time()), body=body)
+    one["webhook-signature"] = f"v1,AAAA {one['webhook-signature']}"
+    assert client.is_genuine(SECRET, one, body)
+
+
 def run(monkeypatch, *arguments):
     monkeypatch.setattr("sys.argv", ["client.py", *map(str, arguments)])
     runpy.run_path(str(EXAMPLE / "client.py"), run_name="__main__")
@@ -228,6 +270,7 @@ def test_with_a_name_it_registers_and_listens_where_it_said(monkeypatch, server,
     def register(request):
         user = json.loads(request.body)
         assert (user["username"], user["client"]) == ("alice", True)
+        assert user["notification_secret"] == ""
         requests.post(user["message_endpoint"], json=FINISHED, timeout=10)
         return 201, {}, json.dumps({"id": "u", "token": "secret"})
 
@@ -244,7 +287,7 @@ def test_with_a_name_that_is_taken_it_ends_with_the_servers_reason(monkeypatch, 
 
 
 def test_the_client_is_short():
-    assert (EXAMPLE / "client.py").read_text().count("\n") < 150
+    assert (EXAMPLE / "client.py").read_text().count("\n") < 170
 
 
 @pytest.mark.parametrize(
