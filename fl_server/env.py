@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,6 +82,13 @@ def choice(name: str, default: str, options: tuple[str, ...]) -> str:
 def items(name: str) -> list[str]:
     """Return the parts of a list whose separators are newlines or commas."""
     return [part.strip() for part in text(name).replace(",", "\n").splitlines() if part.strip()]
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Return a list of IP networks such as 10.0.0.0/8 or ::1."""
+    return _parsed(
+        name, [], lambda _: [ip_network(item) for item in items(name)], "networks as 10.0.0.0/8"
+    )
 
 
 def expect_none(prefix: str, *, without: str) -> None:

@@ -134,7 +134,8 @@ POSTGRES: dict[str, Any] = {
     "OPTIONS": {
         "pool": {
             "min_size": 1,
-            # Of each process: one for every thread that serves or delivers, and for the checks.
+            # Of each process: one for every thread that serves, and for the checks. A thread
+            # that posts or polls lends its own.
             "max_size": max(FL_WEB_THREADS, 16) + 2,
             "timeout": 5,
             "reconnect_timeout": 2,  # bounds the pauses, which double while the server is away
@@ -315,6 +316,7 @@ FL_MERGE_ATTEMPTS = env.integer("FL_MERGE_ATTEMPTS", 5, minimum=1)
 FL_KEEP_UPDATE_ROUNDS = env.integer("FL_KEEP_UPDATE_ROUNDS", 0)
 FL_KEEP_CHECKPOINTS = env.integer("FL_KEEP_CHECKPOINTS", 10, minimum=1)
 FL_NOTIFY_TIMEOUT_SECONDS = env.integer("FL_NOTIFY_TIMEOUT_SECONDS", 10, minimum=1)
+FL_NOTIFY_DENY = env.networks("FL_NOTIFY_DENY")  # where nothing is posted to, whatever its name
 FL_NOTIFY_RETRY_SECONDS = env.integer("FL_NOTIFY_RETRY_SECONDS", 2, minimum=1)
 
 # --- Serving -------------------------------------------------------------------------

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from http.client import HTTPException
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from django.conf import settings
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -112,7 +114,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[str]:
-    """Return a name's addresses; TimeoutError when there is no answer in time.
+    """Return a name's addresses, where none is denied; TimeoutError when they come too late.
 
     The system's resolver takes no time-out and may try for half a minute, in a thread of its
     own then; a daemon, so that a process that ends doesn't wait for it.
@@ -122,12 +124,19 @@ def _look_up(host: str, port: int, seconds: float) -> list[str]:
     def resolve() -> None:
         try:
             rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.set_result([str(row[4][0]) for row in rows])
+            found.set_result([str(row[4][0]) for row in rows if not _is_denied(str(row[4][0]))])
         except Exception as error:
             found.set_exception(error)
 
     threading.Thread(target=resolve, daemon=True).start()
     return found.result(seconds)
+
+
+def _is_denied(host: str) -> bool:
+    """Judge the very address that is connected to: a name may lead elsewhere the next time."""
+    ip = ip_address(host)
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return any(ip in network for network in settings.FL_NOTIFY_DENY)
 
 
 def _shut_down(twin: socket.socket) -> None:

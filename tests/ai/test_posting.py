@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from ipaddress import ip_network
 
 import pytest
 
@@ -171,6 +172,20 @@ def test_an_answer_that_is_no_http_is_none(data):
 def test_a_url_that_is_none_reaches_nobody(url):
     with pytest.raises(Unreachable):
         post(url, b"{}", seconds=1)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1"])
+def test_a_denied_network_is_not_reached_by_any_name(settings, host):
+    settings.FL_NOTIFY_DENY = [ip_network("127.0.0.0/8"), ip_network("::1")]
+    with endpoint(sends(OK)) as (url, seen), pytest.raises(Unreachable):
+        post(url.replace("127.0.0.1", host), b"{}", seconds=10)
+    assert seen == []
+
+
+def test_other_networks_are_reached(settings):
+    settings.FL_NOTIFY_DENY = [ip_network("10.0.0.0/8"), ip_network("::1")]
+    with endpoint(sends(OK)) as (url, _):
+        assert post(url, b"{}", seconds=10) == 200
 
 
 def test_a_name_that_nobody_resolves_in_time_is_given_up(monkeypatch):

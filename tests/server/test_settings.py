@@ -68,6 +68,10 @@ def test_one_that_speaks_plain_http_is_warned_of_that_alone(tmp_path):
             S3 | {"FL_ACCEL_PREFIX": "/files/"},
             "FL_ACCEL_PREFIX is of no use with FL_S3_BUCKET: unset one of them.",
         ),
+        (
+            {"FL_NOTIFY_DENY": "10.0.0.1/8"},
+            "FL_NOTIFY_DENY must be networks as 10.0.0.0/8, not '10.0.0.1/8'.",
+        ),
         ({"FL_TLS": "perhaps"}, "FL_TLS must be true or false, not 'perhaps'."),
     ],
 )
