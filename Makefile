@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 # What speaks to the database; where PostgreSQL is installed it has to pass there too.
 ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/core/archive --ignore tests/ai/aggregation
 
-.PHONY: help demo serve test check lint format clean
+.PHONY: help demo serve test soak check lint format clean
 
 help:
 	@echo "make demo   five clients train one model, live in this terminal"
 	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
 	@echo "make test   the tests; those of PostgreSQL, Redis and nginx where they are installed"
+	@echo "make soak   20 trainings while a process is killed every few seconds; needs PostgreSQL, Redis, nginx"
 	@echo "make check  format, lint, types, import direction, missing migrations, tests"
 	@echo "make format rewrites the code in the project's format"
 
@@ -28,6 +29,9 @@ serve: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m tests.on_postgres -q $(ON_POSTGRES))
+
+soak: $(VENV)/installed
+	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 check: lint test
 

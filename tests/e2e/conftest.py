@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,25 @@ from tests.e2e.production import Production, running_production
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@dataclass
+class Serve:
+    """A `manage.py serve`: how to reach it, and its process."""
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[str]
+
+
 @contextmanager
 def running_server(folder: Path, **environment: str) -> Iterator[str]:
     """Start a server and yield its URL once it is ready; its log is in `folder/log`."""
+    with running_serve(folder, **environment) as running:
+        yield running.url
+
+
+@contextmanager
+def running_serve(folder: Path, **environment: str) -> Iterator[Serve]:
+    """Do the same, and yield all that there is to know."""
     command = [sys.executable, "manage.py", "serve", "--port", "0", "--data-dir", folder / "var"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -36,7 +53,7 @@ def running_server(folder: Path, **environment: str) -> Iterator[str]:
             give_up.cancel()
             assert ready, (folder / "log").read_text()[-5000:]
             threading.Thread(target=process.stdout.read, daemon=True).start()
-            yield ready.split()[1]
+            yield Serve(ready.split()[1], folder, process)
         finally:
             give_up.cancel()
             process.send_signal(signal.SIGTERM)

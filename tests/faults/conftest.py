@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
 
+from tests.e2e.conftest import Serve, running_serve
 from tests.e2e.crowd import listening
 from tests.e2e.production import running_production
 from tests.faults.backstage import DISK, Backstage
@@ -12,6 +14,11 @@ from tests.faults.participants import Inboxes
 from tests.faults.training import Cast, Running, running
 
 PEOPLE = 4
+IMPATIENT = {
+    "FL_MERGE_ATTEMPTS": "3",
+    "FL_NOTIFY_TIMEOUT_SECONDS": "2",
+    "FL_NOTIFY_RETRY_SECONDS": "1",
+}
 
 
 @pytest.fixture(scope="session")
@@ -26,29 +33,38 @@ def backstage(tmp_path_factory) -> Iterator[Backstage]:
     """The production topology, impatient, on a disk that can be full."""
     faults = tmp_path_factory.mktemp("faults")
     path = os.pathsep.join(filter(None, [str(DISK), os.environ.get("PYTHONPATH")]))
-    settings = {
-        "PYTHONPATH": path,
-        "FL_FAULTS": str(faults),
-        "FL_MERGE_ATTEMPTS": "3",
-        "FL_NOTIFY_TIMEOUT_SECONDS": "2",
-        "FL_NOTIFY_RETRY_SECONDS": "1",
-    }
+    settings = IMPATIENT | {"PYTHONPATH": path, "FL_FAULTS": str(faults)}
     with running_production(tmp_path_factory.mktemp("production"), settings) as production:
         yield Backstage(production, faults)
 
 
 @pytest.fixture(scope="session")
-def cast(backstage, mail) -> Cast:
-    return Cast.of(backstage.production.url, mail, PEOPLE)
+def serve(tmp_path_factory) -> Iterator[Serve]:
+    """The embedded topology."""
+    with running_serve(tmp_path_factory.mktemp("serve"), **IMPATIENT) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def undisturbed(backstage, cast) -> Callable[[Running], list[str]]:
+def cast_of(request, mail) -> Callable[[str], Cast]:
+    """A function: the people of one of these servers."""
+
+    @cache
+    def cast(name: str) -> Cast:
+        server = request.getfixturevalue(name)
+        url = server.url if name == "serve" else server.production.url
+        return Cast.of(url, mail, PEOPLE, name)
+
+    return cast
+
+
+@pytest.fixture(scope="session")
+def undisturbed() -> Callable[[Running], list[str]]:
     """A function: the hashes of a training's models if nothing goes wrong."""
-    return outcomes(cast)
+    return outcomes()
 
 
-def outcomes(cast: Cast) -> Callable[[Running], list[str]]:
+def outcomes() -> Callable[[Running], list[str]]:
     """Return a function that has a training's rounds done again by those who contributed.
 
     An update replaces the weights: what a round makes depends on its own contributors alone.
@@ -57,7 +73,7 @@ def outcomes(cast: Cast) -> Callable[[Running], list[str]]:
 
     def expected(training: Running) -> list[str]:
         for numbers in set(training.contributors.values()) - known.keys():
-            with running(cast, numbers=numbers, rounds=training.rounds) as calm:
+            with running(training.cast, numbers=numbers, rounds=training.rounds) as calm:
                 calm.finish()
                 calm.check()
                 known[numbers] = calm.hashes()

@@ -97,11 +97,13 @@ def _half_of_an_upload(training: Running) -> bytes:
 
 
 @fault()
-def beat_killed_and_the_hint_lost(server: Backstage, training: Running) -> None:
-    """Beat is killed, and the broker loses what was queued: beat's next sweep finds the work."""
-    server.production.kill("beat", *ROUNDS_WORKERS)
+def beat_killed_with_a_message_to_repeat(server: Backstage, training: Running) -> None:
+    """Beat is killed while a client can't be reached: its next sweep finds what is owed."""
+    training.last_answers(lambda step: None)
     training.answer()
-    server.flush_broker()
+    wait_until(lambda: server.has_failed_to_deliver(training), seconds=PATIENCE)
+    server.production.kill("beat")
+    training.last_answers(None)
 
 
 @fault(moment=(TEST, MIDDLE))

@@ -5,21 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.crowd import Message
-from tests.faults.backstage import Backstage
 from tests.faults.participants import UPDATE
 from tests.faults.training import MIDDLE, Running
 
-Inject = Callable[[Backstage, Running], None]
+Inject = Callable[[Any, Running], None]
 
 
 @dataclass(frozen=True)
 class Fault:
     """Something that goes wrong at a moment: all but the last have answered this step.
 
-    A fault that changes who contributes tells the training so; `options` are the training's.
+    A fault that changes who contributes tells the training so. `server` is the fixture that is
+    hurt, `options` are the training's.
     """
 
     inject: Inject
+    server: str
     moment: Message
     options: dict[str, Any]
 
@@ -31,11 +32,13 @@ class Fault:
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(moment: Message = (UPDATE, MIDDLE), **options: Any) -> Callable[[Inject], Inject]:
+def fault(
+    server: str = "backstage", moment: Message = (UPDATE, MIDDLE), **options: Any
+) -> Callable[[Inject], Inject]:
     """Put a function into the list under its name."""
 
     def add(inject: Inject) -> Inject:
-        FAULTS[inject.__name__] = Fault(inject, moment, options)
+        FAULTS[inject.__name__] = Fault(inject, server, moment, options)
         return inject
 
     return add

@@ -58,6 +58,7 @@ class Running:
     rounds: int
     moment: Message
     revive: Callable[[], object]
+    patience: float = PATIENCE
     attempt: int = 0
     contributors: dict[int, frozenset[int]] = field(default_factory=dict)
     testers: dict[int, frozenset[int]] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class Running:
                     raise participant.error
             return condition()
 
-        return wait_until(holds, seconds=PATIENCE)
+        return wait_until(holds, seconds=self.patience)
 
     def answer(self) -> None:
         """Let the last participant answer, and wait until it has; what is dead stays so."""
@@ -236,6 +237,9 @@ def running(
     people = {number: cast.people[number] for number in sorted(numbers)}
     model = cast.actor.upload_model(stored_model())
     training = cast.actor.open_training(model, list(people.values()), rounds, options=options)
+    model = cast.actor.ask("GET", f"/trainings/{training}/")[
+        "model"
+    ]  # a clone if that was repeated
     participants = [
         Participant(number, person, training, model, cast.inboxes)
         for number, person in people.items()
@@ -250,9 +254,15 @@ def running(
     try:
         for participant in participants:
             participant.start()
-        cast.actor.start(training)
+        _start(cast.actor, training)
         yield one
     finally:
         one.last_answers(None)
         for participant in participants:
             participant.end()
+
+
+def _start(actor: Person, training: str) -> None:
+    """Start the training; where that had to be repeated, it may have been started before."""
+    answer = actor.session.post(f"{actor.url}/api/trainings/{training}/start/", timeout=60)
+    assert answer.status_code == 202 or answer.raw.retries.history, answer.text
