@@ -30,6 +30,8 @@ SETTINGS = {
     "FL_NOTIFY_TIMEOUT_SECONDS": "3",
     "FL_NOTIFY_RETRY_SECONDS": "1",
 }
+GRACE = 300
+"""Seconds that trainings have to end in once nothing is killed any more."""
 STORES = ("nginx", "redis", "postgres")
 STORE_EVERY = 5
 """Kills until one of them has its turn."""
@@ -78,12 +80,12 @@ class Reaper:
         self.kills[victim] += 1
 
 
-def play(cast: Cast, options: argparse.Namespace) -> Outcome:
-    """Have a cast go through one training."""
+def play(cast: Cast, rounds: int, *, until: float) -> Outcome:
+    """Have a cast go through one training, by then if it can."""
     begin, outcome = time.monotonic(), Outcome()
     try:
-        with running(cast, rounds=options.rounds, moment=(UPDATE, 0)) as training:
-            training.patience = options.limit
+        with running(cast, rounds=rounds, moment=(UPDATE, 0)) as training:
+            training.patience = max(until - begin, GRACE / 10)
             outcome.hashes = _finished(training)
     except Exception:  # it is counted, the others go on
         outcome.error = traceback.format_exc(limit=-3)
@@ -101,20 +103,24 @@ def soak(production: Production, mail: tuple[str, Inboxes], options: argparse.Na
     """Play all trainings, some at once, while the reaper is about; tell whether all is well."""
     sizes = [options.people] * options.at_once
     casts = [Cast.of(production.url, mail, n, f"{slot}-") for slot, n in enumerate(sizes)]
-    expected = play(casts[0], options)
+    expected = play(casts[0], options.rounds, until=time.monotonic() + GRACE)
     assert not expected.error, expected.error
     print(f"undisturbed, a training takes {expected.seconds:.1f} s", flush=True)
     reaper, begin = Reaper(production, options.seed, options.pause), time.monotonic()
+    until = begin + options.limit
     with ThreadPoolExecutor(options.at_once) as pool:
         shares = [range(slot, options.trainings, options.at_once) for slot in range(len(casts))]
-        games = [pool.submit(_play_all, *game, options) for game in zip(casts, shares, strict=True)]
-        _reap(reaper, games, until=begin + options.limit)
+        games = [
+            pool.submit(_play_all, cast, len(share), options.rounds, until + GRACE)
+            for cast, share in zip(casts, shares, strict=True)
+        ]
+        _reap(reaper, games, until=until)
     outcomes = [outcome for game in games for outcome in game.result()]
     return report(outcomes, expected, reaper, time.monotonic() - begin, options)
 
 
-def _play_all(cast: Cast, numbers: range, options: argparse.Namespace) -> list[Outcome]:
-    return [play(cast, options) for _ in numbers]
+def _play_all(cast: Cast, trainings: int, rounds: int, until: float) -> list[Outcome]:
+    return [play(cast, rounds, until=until) for _ in range(trainings)]
 
 
 def _reap(reaper: Reaper, games: list[Future[list[Outcome]]], *, until: float) -> None:
@@ -159,11 +165,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="fl-soak-") as folder, listening(Inboxes()) as mail:
-        with running_production(Path(folder), SETTINGS) as production:
-            is_well = soak(production, mail, options)
-            if not is_well:
-                print(production.log())
+    with (
+        tempfile.TemporaryDirectory(prefix="fl-soak-") as folder,
+        listening(Inboxes()) as mail,
+        running_production(Path(folder), SETTINGS) as production,
+    ):
+        is_well = soak(production, mail, options)
+        if not is_well:
+            print(production.log())
     sys.exit(0 if is_well else 1)
 
 
