@@ -264,7 +264,7 @@ def plot(found: Sequence[Found], path: Path) -> None:
     right.set_title("predictive entropy, in nats", loc="left")
     draw(right, found, "on_noise", " on noise", "#c77d1b")
     draw(right, found, "on_digits", " on digits", "#0b6fb8")
-    for axes, place in ((left, "upper left"), (right, "center left")):
+    for axes, place in ((left, "upper left"), (right, (0.02, 0.15))):
         axes.legend(loc=place, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("learning rate at which moments are collected")
