@@ -12,7 +12,7 @@ from typing import Any
 
 import marshmallow
 from django.core import exceptions as django
-from django.db import DataError, IntegrityError, OperationalError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import exceptions as drf
@@ -35,7 +35,7 @@ class TooLarge(drf.APIException):
 
 
 class Busy(drf.APIException):
-    """The database is busy for longer than we wait; the same request may succeed later."""
+    """The database is busy for longer than we wait, or gone; the request may succeed later."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = "The server is busy; try again."
@@ -49,8 +49,18 @@ class DiskFull(drf.APIException):
     default_detail = "The server's disk is full; nothing of this request was kept."
 
 
-BUSY = ("locked", "deadlock detected", "couldn't get a connection")
-"""What SQLite, PostgreSQL and the pool of connections say when too many want something."""
+BUSY = (
+    "locked",
+    "deadlock detected",
+    "couldn't get a connection",
+    "closed the connection",
+    "terminating connection",
+    "connection is closed",
+    "connection already closed",
+    "connection is lost",
+)
+"""What SQLite, PostgreSQL and the pool of connections say when too many want something, and
+when PostgreSQL ends in the middle of it."""
 
 
 class TooSlow(drf.APIException):
@@ -104,6 +114,7 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     UnreadablePostError: lambda _: drf.ParseError("The request ended too early."),
     DataError: lambda _: drf.ParseError("A value can't be stored."),
     OperationalError: _operational,
+    InterfaceError: _operational,
     IntegrityError: _integrity,
     OSError: _os,
 }

@@ -5,7 +5,7 @@ import json
 import logging
 
 import pytest
-from django.db import DataError, IntegrityError, OperationalError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from rest_framework.test import APIClient
 
 from fl_server_core.models import User
@@ -170,6 +170,13 @@ def failing(monkeypatch, error):
         (OSError(errno.EDQUOT, "Disk quota exceeded"), 507),
         (OperationalError("deadlock detected"), 503),
         (OperationalError("couldn't get a connection after 30.00 sec"), 503),
+        (
+            OperationalError("consuming input failed: server closed the connection unexpectedly"),
+            503,
+        ),
+        (OperationalError("terminating connection due to administrator command"), 503),
+        (OperationalError("the connection is closed"), 503),
+        (InterfaceError("connection already closed"), 503),
         (IntegrityError("FOREIGN KEY constraint failed"), 404),
         (IntegrityError('violates foreign key constraint "x"'), 404),
         (DataError("A string literal cannot contain NUL (0x00) characters."), 400),
