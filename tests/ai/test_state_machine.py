@@ -185,6 +185,12 @@ class TrainingMachine(PlayedTraining):
         self.book.remove(users)
         self.act("remove_participants", [self.world.users[user] for user in users])
 
+    @precondition(lambda self: self.training.is_running and self.book.counted())
+    @rule(choice=choices)
+    def leave_after_answering(self, choice):
+        answered = sorted(self.book.counted())
+        self.remove({answered[choice % len(answered)]})
+
     # --- Deliveries -----------------------------------------------------------------
 
     @precondition(lambda self: self.training.is_running)
@@ -326,19 +332,28 @@ class TrainingMachine(PlayedTraining):
         training, book, step = self.training, self.book, self.book.step
         is_due = training.is_running and not self.is_leased()
         is_due = is_due and (book.is_over() or book.is_hopeless())
-        with self.followed(keeps_hints=True):
-            sweeper.sweep()
-        self.check_dispatched()
-        for _, *ids in [hint for hint in self.world.sent if hint[0] == "merge_round"]:
+        hints = self.swept()
+        self.check_dispatched(hints)
+        for _, *ids in [hint for hint in hints if hint[0] == "merge_round"]:
             self.claim_round(*ids[1:])
             if self.turn:
                 self.complete(len(self.claims) - 1)
         assert not is_due or book.step != step or not self.training.is_running, "it hangs"
 
-    def check_dispatched(self):
+    def swept(self):
+        """Sweep; return the hints that gives."""
+        before = list(self.world.sent)
+        self.world.sent.clear()
+        with self.followed(keeps_hints=True):
+            sweeper.sweep()
+        hints = list(self.world.sent)
+        self.world.sent[:0] = before
+        return hints
+
+    def check_dispatched(self, hints):
         due = Notification.objects.filter(next_attempt_at__lte=timezone.now())
         due = due.filter(delivered_at=None, failed_at=None, withdrawn_at=None)
-        hinted = {UUID(hint[2]) for hint in self.world.sent if hint[0] == "deliver"}
+        hinted = {UUID(hint[2]) for hint in hints if hint[0] == "deliver"}
         assert set(due.values_list("receiver", flat=True)) <= hinted
 
     @precondition(lambda self: self.world.sent)
