@@ -10,6 +10,20 @@ import requests
 from requests.adapters import HTTPAdapter, Retry
 
 
+class PatientAdapter(HTTPAdapter):
+    """Repeats also what was answered, but not to its end; notes what was repeated at all."""
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        try:
+            answer = super().send(request, **options)
+            answer.was_repeated = bool(answer.raw.retries.history)
+            answer.content  # noqa: B018 (reads it)
+        except requests.exceptions.ChunkedEncodingError:
+            answer = self.send(request, **options)
+            answer.was_repeated = True
+        return answer
+
+
 @dataclass
 class Person:
     """A registered user; `seen` holds the notifications fetched so far, in order."""
@@ -37,7 +51,7 @@ class Person:
             allowed_methods=None,
             respect_retry_after_header=False,  # tests are in more of a hurry
         )
-        self.session.mount(self.url, HTTPAdapter(max_retries=again))
+        self.session.mount(self.url, PatientAdapter(max_retries=again))
 
     def ask(self, method: str, path: str, *, expect: int | None = None, **options) -> Any:
         """Return the answer's JSON, or its bytes where it is none."""

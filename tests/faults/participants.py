@@ -174,4 +174,4 @@ class Participant:
     def _post(self, path: str, **options: Any) -> tuple[int, str, bool]:
         url = f"{self.person.url}/api{path}"
         answer = self.person.session.post(url, timeout=60, **options)
-        return answer.status_code, answer.text, bool(answer.raw.retries.history)
+        return answer.status_code, answer.text, answer.was_repeated

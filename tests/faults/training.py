@@ -265,4 +265,4 @@ def running(
 def _start(actor: Person, training: str) -> None:
     """Start the training; where that had to be repeated, it may have been started before."""
     answer = actor.session.post(f"{actor.url}/api/trainings/{training}/start/", timeout=60)
-    assert answer.status_code == 202 or answer.raw.retries.history, answer.text
+    assert answer.status_code == 202 or answer.was_repeated, answer.text
