@@ -55,13 +55,16 @@ def put(source: TensorFile, name: str, target: Tensor) -> None:
         target.copy_(to_tensor(source.raw(name), info.dtype, info.shape))
 
 
-def open_device(name: str) -> torch.device:
-    """Return the device for this `FL_DEVICE`, ready for use."""
+def open_device(name: str, memory_bytes: int) -> torch.device:
+    """Return the device for this `FL_DEVICE`, ready for use; allow so much of a GPU's memory."""
     try:
         device = pick_device(name)
     except DeviceMissing as error:
         raise Missing(str(error)) from error
     torch.empty(0, device=device)
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, memory_bytes / total))
     return device
 
 

@@ -17,7 +17,7 @@ from fl_server_ai.inference.decoding import (
 from fl_server_ai.inference.loading import Served
 from fl_server_ai.runner.errors import JobRefused
 from fl_server_ai.runner.jobs import Predict
-from fl_server_ai.uncertainty import METHODS, Prediction, Run
+from fl_server_ai.uncertainty import METHODS, Run
 
 NO_TENSOR = (
     "Model input could not be casted or interpreted as a PyTorch tensor object "
@@ -30,19 +30,22 @@ def predict(served: Served, job: Predict) -> None:
     """Do the job: read its input, write its result."""
     batch = prepare(served, job)
     try:
-        prediction = _run(served, batch, job)
+        result = _run(served, batch, job)
     except RuntimeError as error:  # the model had its own say: this is torch's, of its output
         raise JobRefused(f"The model's output can't be used: {reason(error)}") from error
-    result = {"inference": prediction.inference} | {
-        f"uncertainty.{name}": value for name, value in prediction.uncertainty.items()
-    }
-    save_file({name: value.cpu().contiguous() for name, value in result.items()}, job.output)
+    save_file(result, job.output)
 
 
-def _run(served: Served, batch: Tensor, job: Predict) -> Prediction:
+def _run(served: Served, batch: Tensor, job: Predict) -> dict[str, Tensor]:
     run = Run(served, batch.to(served.device), samples=job.samples, softmax=job.softmax)
     with torch.no_grad():
-        return METHODS[job.method](run)
+        prediction = METHODS[job.method](run)
+    named = {f"uncertainty.{name}": value for name, value in prediction.uncertainty.items()}
+    # A GPU may not have got so far before this; if it fails, it does so here.
+    return {
+        name: value.cpu().contiguous()
+        for name, value in ({"inference": prediction.inference} | named).items()
+    }
 
 
 def prepare(served: Served, job: Predict) -> Tensor:

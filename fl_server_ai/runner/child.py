@@ -51,7 +51,7 @@ def _reply(session: "Session", line: bytes) -> dict[str, str]:
     try:
         session.do(decode(line))
     except JobRefused as error:
-        return {"refused": str(error)[:MAX_REASON]}
+        return {"refused" if session.works() else "spent": str(error)[:MAX_REASON]}
     except FileNotFoundError:  # the model has moved on since its row was read
         return {"refused": "A file is gone; try again."}
     except Missing as error:
@@ -83,8 +83,18 @@ class Session:
             os.chdir(Path(job.output).parent)
         actions[type(job)](job)
 
+    def works(self) -> bool:
+        """Whether the device does: what went wrong on a GPU can stay so while the process lives."""
+        if self._served is None or self._served.device.type != "cuda":
+            return True
+        try:
+            torch.cuda.synchronize(self._served.device)
+        except RuntimeError:
+            return False
+        return True
+
     def _load(self, job: Load) -> None:
-        device = open_device(job.device)  # takes memory that isn't the model's
+        device = open_device(job.device, self._memory_bytes)  # takes memory that isn't the model's
         self._limit_memory()
         self._served = load(job, device)
 

@@ -2,6 +2,7 @@
 
     RunnerError
     ├── JobRefused      the input doesn't fit, or the model refuses it
+    │   └── RunnerSpent  and that runner can do no more
     ├── CannotLoad      a stored file that torch can't load
     │   └── Missing     because this machine lacks something
     ├── RunnerDied      the runner ended: out of memory, most likely
@@ -18,6 +19,10 @@ class RunnerError(Exception):
 
 class JobRefused(RunnerError):
     """The job can't be done with this input."""
+
+
+class RunnerSpent(JobRefused):
+    """Besides, its runner can do no job any more."""
 
 
 class CannotLoad(RunnerError):

@@ -17,6 +17,7 @@ from fl_server_ai.runner.errors import (
     RunnerDied,
     RunnerError,
     RunnerFault,
+    RunnerSpent,
     RunnerTooSlow,
 )
 from fl_server_ai.runner.jobs import Job, encode
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 MAX_REPLY = 1 << 16
 SAID: dict[str, type[RunnerError]] = {
     "refused": JobRefused,
+    "spent": RunnerSpent,
     "missing": Missing,
     "unloadable": CannotLoad,
     "fault": RunnerFault,
@@ -54,8 +56,8 @@ class Runner:
     def do(self, job: Job, deadline: float) -> None:
         """Have the job done by `deadline`, in `time.monotonic`'s seconds.
 
-        Raises what `errors` describes. After `RunnerDied` and `RunnerTooSlow` the runner is
-        of no more use.
+        Raises what `errors` describes. After `RunnerDied`, `RunnerTooSlow` and `RunnerSpent` the
+        runner is of no more use.
         """
         try:
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -119,8 +121,8 @@ class Pool:
         try:
             yield runner
             keep = True
-        except JobRefused:
-            keep = True
+        except JobRefused as error:
+            keep = not isinstance(error, RunnerSpent)
             raise
         finally:
             self._put(runner) if keep else runner.end()

@@ -17,11 +17,6 @@ WriteUpdate = Callable[..., Update]
 Merge = Callable[..., Path]
 
 
-@pytest.fixture(autouse=True)
-def _on_cpu(settings):
-    settings.FL_DEVICE = "cpu"
-
-
 @pytest.fixture
 def write_update(tmp_path: Path) -> WriteUpdate:
     count = 0

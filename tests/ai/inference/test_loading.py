@@ -77,7 +77,7 @@ def test_what_is_no_module_cannot_be_loaded(tmp_path):
 def test_a_missing_device_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(Missing, match="FL_DEVICE"):
-        open_device("cuda")
+        open_device("cuda", 1)
 
 
 def test_numbers_of_every_type_go_where_they_belong(tmp_path):

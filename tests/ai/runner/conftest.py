@@ -1,6 +1,7 @@
 """Real runners, and files handed to them directly: what admission would refuse included."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -41,9 +42,13 @@ def evil(statements):
     return Written(EVIL.format(statements.replace("\n", "\n        ")))
 
 
+MEMORY = 256 << 20 if os.environ["FL_DEVICE"] == "cpu" else 4 << 30
+"""Bytes that a runner may take; what CUDA loads while it computes counts as well."""
+
+
 @pytest.fixture(scope="session")
 def launcher():
-    launcher = Launcher(memory_bytes=256 << 20, seconds=20)
+    launcher = Launcher(MEMORY, seconds=20)
     yield launcher
     launcher.close()
 
@@ -69,7 +74,7 @@ def save(tmp_path):
 
 
 def loading(path, numbers=""):
-    return Load([(str(path), str(numbers))], [], "", "cpu")
+    return Load([(str(path), str(numbers))], [], "", os.environ["FL_DEVICE"])
 
 
 @pytest.fixture
@@ -116,8 +121,10 @@ def well(run):
 
 
 def is_gone(pid):
+    folder = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+        dead = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+        return dead and len(list((folder / "task").iterdir())) == 1  # with its threads
     except FileNotFoundError:
         return True
 

@@ -15,7 +15,7 @@ from fl_server_ai.runner.errors import JobRefused, RunnerFault
 from fl_server_ai.runner.jobs import Pack
 from fl_server_ai.runner.launcher import ROOT, Launcher
 from fl_server_ai.runner.pool import Pool
-from tests.ai.runner.conftest import is_gone, loading, soon, until_gone
+from tests.ai.runner.conftest import MEMORY, is_gone, loading, soon, until_gone
 
 
 def load_in(pool, key, path):
@@ -103,7 +103,7 @@ def test_a_result_that_is_no_safetensors_file_is_never_packed(pool, tmp_path):
 
 
 def test_when_the_nursery_dies_its_runners_do_and_another_takes_over(save):
-    launcher = Launcher(256 << 20, 20)
+    launcher = Launcher(MEMORY, 20)
     pool = Pool(launcher, 2)
     path = save(nn.Identity())
     pid = load_in(pool, "a", path)

@@ -1,5 +1,6 @@
 """Models to be served, made in this process: methods need no runner."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fl_server_ai.inference.loading import Member, Served
-from fl_server_ai.uncertainty import METHODS, Run
+from fl_server_ai.uncertainty import METHODS, Prediction, Run
 from fl_server_core.archive.tensors import TensorFile
 
 
@@ -33,13 +34,19 @@ def predict(tmp_path):
     def call(method, module, batch, *, others=(), std=0.0, samples=10, softmax=False):
         state = {name: value.detach().clone() for name, value in module.named_parameters()}
         second = {name: value.square() + std**2 for name, value in state.items()}
+        device = torch.device(os.environ["FL_DEVICE"])
         served = Served(
-            members=[Member(module), *(Member(other) for other in others)],
+            members=[Member(each.to(device)) for each in (module, *others)],
             moments=moments_of(tmp_path, state, second) if method == "SWAG" else [],
             preprocessing=None,
-            device=torch.device("cpu"),
+            device=device,
         )
         with torch.no_grad():
-            return METHODS[method](Run(served, batch, samples=samples, softmax=softmax))
+            run = Run(served, batch.to(device), samples=samples, softmax=softmax)
+            prediction = METHODS[method](run)
+        for each in (module, *others):
+            each.cpu()
+        on_cpu = {name: value.cpu() for name, value in prediction.uncertainty.items()}
+        return Prediction(prediction.inference.cpu(), on_cpu)
 
     return call
