@@ -31,6 +31,13 @@ def test_there_is_a_service_for_each_process(compose):
     assert compose["services"]["migrate"]["command"][0] in get_commands()
 
 
+def test_every_number_among_the_settings_can_be_set_but_a_port():
+    text = (ROOT / "docker-compose.yml").read_text()
+    numbers = set(re.findall(r'env\.integer\([\'"](FL_\w+)', SETTINGS))
+    passed = set(re.findall(r"^  (\w+): \$\{\1:", text, re.MULTILINE))
+    assert {name for name in numbers if not name.endswith("_PORT")} <= passed
+
+
 def test_the_settings_read_every_variable_that_is_set(compose):
     known = set(re.findall(r'"((?:FL|CORS|CSRF)_\w+)"', SETTINGS))
     known |= {f"{name}_FILE" for name in re.findall(r'env\.secret\("(\w+)"', SETTINGS)}
