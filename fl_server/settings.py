@@ -124,13 +124,12 @@ SQLITE: dict[str, Any] = {
 FL_WEB_WORKERS = env.integer("FL_WEB_WORKERS", 2, minimum=1)
 FL_WEB_THREADS = env.integer("FL_WEB_THREADS", 16, minimum=1)
 POSTGRES: dict[str, Any] = {
-    "ENGINE": "django.db.backends.postgresql",
+    "ENGINE": "fl_server.postgresql",
     "HOST": POSTGRES_HOST,
     "PORT": env.integer("FL_POSTGRES_PORT", 5432),
     "NAME": env.text("FL_POSTGRES_DBNAME", "fl"),
     "USER": env.text("FL_POSTGRES_USER", "fl"),
     "PASSWORD": env.secret("FL_POSTGRES_PASSWD"),
-    "CONN_HEALTH_CHECKS": True,  # the server may have been restarted
     "OPTIONS": {
         "pool": {
             "min_size": 1,
