@@ -27,8 +27,13 @@ serve: $(VENV)/installed
 	$(BIN)/python manage.py serve $(ARGS)
 
 test: $(VENV)/installed
+ifdef ARGS
 	$(BIN)/pytest $(ARGS)
-	$(if $(ARGS),,$(BIN)/python -m tests.on_postgres -q $(ON_POSTGRES))
+else
+	$(BIN)/pytest -n 2 -m "not e2e"
+	$(BIN)/pytest -m e2e
+	$(BIN)/python -m tests.on_postgres -n 2 $(ON_POSTGRES)
+endif
 
 soak: $(VENV)/installed
 	$(BIN)/python -m tests.faults.soak $(ARGS)

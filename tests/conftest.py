@@ -11,6 +11,7 @@ os.environ["FL_DATA_DIR"] = tempfile.mkdtemp(prefix="fl-server-tests-")
 os.environ.setdefault("FL_DEVICE", "cpu")
 
 import pytest
+from django.db import connection
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +30,16 @@ def _quick_and_apart(settings, tmp_path_factory):
     }
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_parallel_suffix(request):
+    """Let test processes share no database; SQLite's is in the memory of each."""
+    if connection.vendor != "sqlite":
+        request.getfixturevalue("django_db_modify_db_settings_xdist_suffix")
+
+
 def pytest_sessionfinish(session):
     """Where everything must run, a skipped test is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("FL_TESTS_REQUIRE_ALL") and reporter.stats.get("skipped"):
+    required = reporter and os.environ.get("FL_TESTS_REQUIRE_ALL")  # a process of xdist's has none
+    if required and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -96,7 +96,7 @@ def test_readers_download_and_strangers_do_not(training, participant, stranger, 
     assert nobody.get(url).status_code == 401
 
 
-@pytest.mark.parametrize("id", ["x", str(uuid.uuid4()), "7", "%00", "a%2Fb", "é", "0" * 300])
+@pytest.mark.parametrize("id", ["x", str(uuid.UUID(int=0)), "7", "%00", "a%2Fb", "é", "0" * 300])
 @pytest.mark.parametrize("tail", ["", "metadata/", "metrics/", "preprocessing/"])
 def test_malformed_and_unknown_ids_are_alike(client, id, tail):
     response = client.get(f"{URL}{id}/{tail}")

@@ -185,7 +185,7 @@ def test_a_file_that_does_not_fit_is_refused_and_gone(started, participant, cont
     assert files() == before
 
 
-@pytest.mark.parametrize("id", ["x", str(uuid.uuid4())])
+@pytest.mark.parametrize("id", ["x", str(uuid.UUID(int=0))])
 def test_an_update_to_an_unknown_model_is_refused(client, id):
     response = update(client, id)
     assert (response.status_code, response.json()) == (
@@ -221,7 +221,7 @@ def test_only_participants_hand_in(started, client, stranger, nobody):
     assert update(nobody, started.model_id).status_code == 401
 
 
-@pytest.mark.parametrize("state", set(TrainingState) - {TrainingState.ONGOING})
+@pytest.mark.parametrize("state", sorted({*TrainingState} - {TrainingState.ONGOING}))
 def test_a_training_that_is_not_under_way_takes_no_update(training, participant, state):
     type(training).objects.update(state=state)
     response = update(as_user(participant), training.model_id, round=7)
