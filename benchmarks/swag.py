@@ -3,15 +3,17 @@
     python benchmarks/swag.py --data-dir mnist
 
 Five clients with 1000 of MNIST's digits each train a small network as the example client does,
-and hand in the moments of their weights. Updates and moments are admitted and merged by the
-server's own code, predictions made by its `METHODS`. The folder holds MNIST's four files as
-they are published, gzipped IDX. docs/uncertainty.md says what came out.
+and hand in the moments of their weights; the server makes moments of the merged models, too.
+Updates and moments are admitted and merged by the server's own code, predictions made by its
+`METHODS`. The folder holds MNIST's four files as they are published, gzipped IDX.
+docs/uncertainty.md says what came out.
 """
 
 import argparse
 import gzip
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -42,6 +44,8 @@ RATE, RATES = 0.1, (0.01, 0.03, 0.1, 0.15, 0.2)
 """Training's learning rate, and those at which moments are collected."""
 PASSES, ALL_PASSES = 10, (1, 2, 3, 5, 10, 30)
 """`options.uncertainty.N`: the server's default, and what is tried."""
+VERSIONS = (2, 3, ROUNDS)
+"""Of how many merged models the server makes moments; it takes all, up to ten."""
 NOISE = 2000
 """Images of noise, each pixel uniform in [0, 1]."""
 DEALS = {False: "digits dealt out evenly", True: "digits dealt out with a skew"}
@@ -113,6 +117,9 @@ def simulate(data: Path, skewed: bool, seed: int) -> Found:
             if rate == RATE:
                 found["mean of moments"] = judged(predict_mean)
                 found |= {f"SWAG, N = {n}": judged(sample, n) for n in ALL_PASSES}
+        for last in VERSIONS:
+            remember(folder, last)
+            found[f"server's, last {last}"] = judged(sample, PASSES)
         return found
 
 
@@ -156,12 +163,12 @@ def train(folder: Path, clients: Sequence[Samples]) -> None:
 
     model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 64), nn.ReLU(), nn.Linear(64, 10))
     torch.jit.save(torch.jit.script(model), folder / "global.pt")
-    for _ in range(ROUNDS):
+    for number in range(1, ROUNDS + 1):
         updates = []
-        for number, (x, y) in enumerate(clients):
+        for client, (x, y) in enumerate(clients):
             model = load(folder)
             learning.train(model, x, y, EPOCHS)
-            updates.append(admitted(folder, f"{number}", model.state_dict(), len(y), admit_update))
+            updates.append(admitted(folder, f"{client}", model.state_dict(), len(y), admit_update))
         merge(
             strategy="FedAvg",
             template=folder / "global.pt",
@@ -169,7 +176,25 @@ def train(folder: Path, clients: Sequence[Samples]) -> None:
             target=folder / "merged.pt",
             progress=lambda: None,
         )
+        shutil.copy(folder / "merged.pt", version(folder, number))
         (folder / "merged.pt").replace(folder / "global.pt")
+
+
+def version(folder: Path, number: int) -> Path:
+    """Return where the model is kept that this round's merge made."""
+    return folder / f"version-{number}.pt"
+
+
+def remember(folder: Path, last: int) -> None:
+    """Leave the moments of so many of the last merged models in `first` and `second`."""
+    from fl_server_ai.aggregation import make_moments
+
+    make_moments(
+        versions=[version(folder, number) for number in range(ROUNDS, ROUNDS - last, -1)],
+        first=folder / "first",
+        second=folder / "second",
+        progress=lambda: None,
+    )
 
 
 def collect(folder: Path, clients: Sequence[Samples], rate: float) -> None:

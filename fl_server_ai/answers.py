@@ -8,6 +8,7 @@ from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Model, Moments, Training, User
 from fl_server_core.models.model import ModelKind
+from fl_server_core.models.notification import NotificationType
 from fl_server_core.models.training import Phase, TrainingState
 
 
@@ -25,6 +26,24 @@ def check_update(training: Training, user: User, round: int) -> None:
 def check_moments(training: Training, user: User, round: int) -> None:
     """Raise unless SWAG moments of this user for this round can be taken."""
     _check(training, user, round, TrainingState.SWAG_ROUND, Phase.SWAG)
+
+
+def check_report(training: Training, user: User) -> None:
+    """Raise if the user's metrics on the global model are none that its round has asked for.
+
+    Where a sample was asked to test the model in its present round, others don't report on it;
+    its owner always may.
+    """
+    asked = training.notifications.filter(
+        type=NotificationType.MODEL_TEST_ROUND,
+        round=training.round,
+        attempt=training.attempt,
+        withdrawn_at=None,
+    )
+    is_sampled = training.sample_target is not None and asked.exists()
+    is_owner = training.model.owner_id == user.pk
+    if is_sampled and not is_owner and not asked.filter(receiver=user).exists():
+        raise not_asked(training)
 
 
 def keep_update(
@@ -83,6 +102,11 @@ def not_in_round(training: Training, round: int) -> InvalidRequest:
     return InvalidRequest(f"Training with ID {training.pk} is not currently in round {round}")
 
 
+def not_asked(training: Training) -> InvalidRequest:
+    """Return the error for an answer of somebody who isn't in the round's sample."""
+    return InvalidRequest(f"You are not asked in round {training.round} of training {training.pk}")
+
+
 def _find_update(training: Training, owner: User, round: int) -> Model:
     fields = {"base_model": training.model, "round": round, "attempt": training.attempt}
     return LocalModel.objects.filter(owner=owner, **fields).first() or LocalModel(
@@ -97,7 +121,7 @@ def _check(training: Training, user: User, round: int, state: TrainingState, pha
     if round != training.round:
         raise not_in_round(training, round)
     if training.phase == phase and not _may_answer(training, user):
-        raise InvalidRequest(f"You are not asked in round {round} of training {training.pk}")
+        raise not_asked(training)
 
 
 def _may_answer(training: Training, user: User) -> bool:

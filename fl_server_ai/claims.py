@@ -10,8 +10,9 @@ from django.db.models import F, Q
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
+from fl_server_ai import history
 from fl_server_ai.turnout import counted_updates, round_moments
-from fl_server_core.models import Model, Moments, Training
+from fl_server_core.models import Checkpoint, Model, Moments, Training
 from fl_server_core.models.training import Phase
 
 
@@ -21,7 +22,7 @@ class ClaimLost(Exception):
 
 @dataclass(frozen=True)
 class MergeClaim:
-    """A worker's turn at merging one phase's answers, which are of one kind or the other.
+    """A worker's turn at merging updates, or moments, or versions of the model into moments.
 
     After `is_last` nobody gets another.
     """
@@ -31,6 +32,7 @@ class MergeClaim:
     is_last: bool
     updates: Sequence[Model]
     moments: Sequence[Moments]
+    versions: Sequence[Checkpoint]
 
     def renew(self) -> None:
         """Keep the turn for another lease; raise ClaimLost when it is no longer ours."""
@@ -39,8 +41,11 @@ class MergeClaim:
             raise ClaimLost
 
 
-def take_turn(training: Training) -> MergeClaim | None:
-    """Claim the merge of the answers that count; None while another worker's lease runs."""
+def take_turn(training: Training, *, of_versions: bool) -> MergeClaim | None:
+    """Claim the merge of the answers that count; None while another worker's lease runs.
+
+    `of_versions`: not of answers, but of the model's own last versions.
+    """
     token = uuid.uuid4()
     free = Q(claimed_until=None) | Q(claimed_until__lte=Now())
     won = Training.objects.filter(free, pk=training.pk).update(
@@ -48,13 +53,14 @@ def take_turn(training: Training) -> MergeClaim | None:
     )
     if not won:
         return None
-    is_swag = training.phase == Phase.SWAG
+    of_moments = training.phase == Phase.SWAG and not of_versions
     return MergeClaim(
         training,
         token,
         is_last=training.claims + 1 >= settings.FL_MERGE_ATTEMPTS,
-        updates=[] if is_swag else list(counted_updates(training)),
-        moments=list(round_moments(training)) if is_swag else [],
+        updates=list(counted_updates(training)) if training.phase == Phase.UPDATE else [],
+        moments=list(round_moments(training)) if of_moments else [],
+        versions=history.last_versions(training) if of_versions else [],
     )
 
 

@@ -10,6 +10,8 @@ from fl_server_core.models import Checkpoint, Metric, Model, Training
 from fl_server_core.models.training import Phase
 
 MAX, MIN = "max", "min"
+SWAG_VERSIONS = 10
+"""Of so many versions of the model, at most, the server makes SWAG's moments."""
 FILES = ("file", "swag_first_moment", "swag_second_moment")
 
 
@@ -35,6 +37,21 @@ def keep_moments(training: Training) -> None:
         swag_first_moment=model.swag_first_moment.name,
         swag_second_moment=model.swag_second_moment.name,
     )
+
+
+def last_versions(training: Training) -> list[Checkpoint]:
+    """Return the stored versions that merges made on the way to the present one, newest first.
+
+    Of versions of the same or a later round, which a rollback has left behind, the newest attempt
+    counts.
+    """
+    uploaded = training.model.checkpoints.order_by("attempt", "round")[:1]
+    merged = training.model.checkpoints.stored().exclude(pk__in=uploaded.values("pk"))
+    versions: list[Checkpoint] = []
+    for version in merged.order_by("-attempt", "-round"):
+        if not versions or version.round < versions[-1].round:
+            versions.append(version)
+    return versions[:SWAG_VERSIONS]
 
 
 def restore(checkpoint: Checkpoint, model: Model) -> None:

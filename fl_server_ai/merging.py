@@ -12,7 +12,13 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models.fields.files import FieldFile
 
-from fl_server_ai.aggregation import AggregationError, Update, merge, merge_tensors
+from fl_server_ai.aggregation import (
+    AggregationError,
+    Update,
+    make_moments,
+    merge,
+    merge_tensors,
+)
 from fl_server_ai.claims import ClaimLost, MergeClaim
 from fl_server_ai.device import DeviceMissing
 from fl_server_ai.plans import plan_of
@@ -36,7 +42,11 @@ def merge_round(training_id: UUID, round: int, attempt: int) -> None:
 
 def _merge_claimed(claim: MergeClaim) -> None:
     """Merge outside of any transaction; anything but a final error leaves it to a retry."""
-    merge_answers = _merge_moments if claim.moments else _merge_updates
+    merge_answers = _merge_updates
+    if claim.moments:
+        merge_answers = _merge_moments
+    elif claim.versions:
+        merge_answers = _make_moments
     try:
         merge_answers(claim)
     except (AggregationError, DeviceMissing) as error:
@@ -82,6 +92,23 @@ def _merge_moments(claim: MergeClaim) -> None:
         first, second = _merged_moment(firsts, claim), _merged_moment(seconds, claim)
     with ModelTrainer.locked(claim.training.pk) as trainer:
         trainer.complete_swag(claim, first, second)
+
+
+def _make_moments(claim: MergeClaim) -> None:
+    """Make the moments of the model's own versions."""
+    with ExitStack() as stack:
+        versions = [stack.enter_context(local_path(version.file)) for version in claim.versions]
+        first, second = stack.enter_context(scratch_path()), stack.enter_context(scratch_path())
+        progress = _now_and_then(claim.renew)
+        make_moments(versions=versions, first=first, second=second, progress=progress)
+        stored = store(first), store(second)
+    logger.info(
+        "training %s: SWAG's moments are those of %s versions of the model",
+        claim.training.pk,
+        len(versions),
+    )
+    with ModelTrainer.locked(claim.training.pk) as trainer:
+        trainer.complete_swag(claim, *stored)
 
 
 def _merged_moment(moments: list[Update], claim: MergeClaim) -> StoredFile:

@@ -8,6 +8,13 @@ from dataclasses import dataclass
 from fl_server_core.models import LocalModel, Training, User
 from fl_server_core.models.training import AggregationMethod, Phase, UncertaintyMethod, chain_period
 
+CLIENTS, SERVER, AUTO = "clients", "server", "auto"
+"""Who makes SWAG's moments, `options.uncertainty.swag`.
+
+The participants; the server, of its own last models; or the participants as far as they do, and the
+server where none does, because stock clients know no SWAG round.
+"""
+
 # The strategy that merges, a key of `aggregation.STRATEGIES`. FedProx changes the participants'
 # loss only, FedDC only how often there is a merge.
 STRATEGY = {
@@ -29,6 +36,7 @@ class RoundPlan:
     strategy: str
     period: int
     has_swag_rounds: bool
+    moments_by: str
     serves_updates: bool
 
     def merges_after(self, round: int) -> bool:
@@ -47,6 +55,7 @@ def plan_of(training: Training) -> RoundPlan:
         strategy=STRATEGY[AggregationMethod(training.aggregation_method)],
         period=chain_period(training.options),
         has_swag_rounds=training.uncertainty_method == UncertaintyMethod.SWAG,
+        moments_by=(training.options.get("uncertainty") or {}).get("swag", AUTO),
         serves_updates=training.uncertainty_method == UncertaintyMethod.ENSEMBLE,
     )
 

@@ -11,15 +11,17 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from fl_server_ai import claims, hints, history, notifier
+from fl_server_ai import claims, hints, history, notifier, sampling
 from fl_server_ai.claims import ClaimLost, MergeClaim
-from fl_server_ai.plans import deal_models, plan_of
+from fl_server_ai.plans import CLIENTS, deal_models, plan_of
 from fl_server_ai.policy import RoundPolicy
 from fl_server_ai.stopping import reason_to_stop
 from fl_server_ai.turnout import (
+    CLOSED,
     REQUESTS,
     Turnout,
     counted_updates,
+    describe_failures,
     round_moments,
     round_requests,
     turnout,
@@ -32,8 +34,6 @@ from fl_server_core.models.notification import NotificationQuerySet, Notificatio
 from fl_server_core.models.training import Phase, TrainingState
 
 logger = logging.getLogger(__name__)
-
-CLOSED = "The round closed without it."
 
 
 class Rounds:
@@ -95,6 +95,8 @@ class Rounds:
             count = turnout(self.training)
         if count.is_complete:
             self._end_phase(count)
+        elif self._server_steps_in(count):
+            self._send_to_merge()
         elif count.is_hopeless:
             self._miss_quorum(count)
 
@@ -104,10 +106,20 @@ class Rounds:
         silent.update(failed_at=Now(), next_attempt_at=None, error=CLOSED)
         if training.phase == Phase.TEST:
             self._end_test()
-        elif training.phase == Phase.SWAG or plan_of(training).merges_after(training.round):
-            hints.on_commit("merge_round", str(training.pk), training.round, training.attempt)
+        elif self._merges():
+            self._send_to_merge()
         else:
             self.permute()
+
+    def _send_to_merge(self) -> None:
+        training = self.training
+        hints.on_commit("merge_round", str(training.pk), training.round, training.attempt)
+
+    def _server_steps_in(self, count: Turnout) -> bool:
+        """Tell whether the server is to make the SWAG moments that participants don't give."""
+        training = self.training
+        may = training.phase == Phase.SWAG and plan_of(training).moments_by != CLIENTS
+        return may and count.is_hopeless and training.participants.exists()
 
     def _reopen(self) -> bool:
         """Wait again for those without whom the round had closed, before a removal."""
@@ -126,18 +138,20 @@ class Rounds:
     def _miss_quorum(self, count: Turnout) -> None:
         training = self.training
         if not training.participants.exists():
-            self.fail("No participant is left.")
+            self.fail(f"No participant is left.{describe_failures(training)}")
         elif not count.asked or training.retries < RoundPolicy.of(training).retries:
             self.retry()
         elif count.overdue:
             self.fail(
                 f"Round {training.round}: only {len(count.counted)} of {len(count.asked)} "
                 f"participants answered in time, {count.quorum} are needed."
+                f"{describe_failures(training)}"
             )
         else:
             self.fail(
                 f"Round {training.round}: only {len(count.left)} of {len(count.asked)} "
-                "participants could be reached."
+                f"participants can still answer."
+                f"{describe_failures(training)}"
             )
 
     def next_round(self) -> None:
@@ -184,19 +198,23 @@ class Rounds:
     def claim_merge(self, round: int, attempt: int) -> MergeClaim | None:
         """Take the turn at merging this round; None when that isn't due or somebody's."""
         training = self.training
-        if (training.round, training.attempt) != (round, attempt) or not self._is_mergeable():
+        if (training.round, training.attempt) != (round, attempt) or not training.is_running:
+            return None
+        count = turnout(training)
+        of_versions = self._server_steps_in(count)
+        if not of_versions and not (self._merges() and count.is_complete):
             return None
         if training.claims >= settings.FL_MERGE_ATTEMPTS:
             self.fail(f"Round {round}: the merge was begun {training.claims} times in vain.")
             return None
-        return claims.take_turn(training)
+        return claims.take_turn(training, of_versions=of_versions)
 
-    def _is_mergeable(self) -> bool:
+    def _merges(self) -> bool:
+        """Tell whether the present phase ends in a merge."""
         training = self.training
-        merges = training.phase == Phase.SWAG or (
+        return training.phase == Phase.SWAG or (
             training.phase == Phase.UPDATE and plan_of(training).merges_after(training.round)
         )
-        return training.is_running and merges and turnout(training).is_complete
 
     def complete_merge(self, claim: MergeClaim, merged: StoredFile) -> None:
         """Make the merged file the model of the next round.
@@ -316,11 +334,8 @@ class Rounds:
         self._ask()
 
     def _ask(self) -> None:
-        training, policy = self.training, RoundPolicy.of(self.training)
-        participants = list(training.participants.all())
-        training.sample_target = policy.sample_target(len(participants))
+        training, asked = self.training, sampling.choose(self.training)
         self._begin_phase()
-        asked = policy.select(training, participants)
         dealt = deal_models(training, asked) if training.phase == Phase.UPDATE else {}
         notifier.owe(training, REQUESTS[Phase(training.phase)], asked, dealt)
         self.judge()

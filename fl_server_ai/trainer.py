@@ -62,6 +62,7 @@ class ModelTrainer(Rounds):
         """Keep metrics on the global model, or on an update to it."""
         if model.pk == self.training.model_id:
             model = self.training.model  # its round as it is under the lock
+            answers.check_report(self.training, reporter)
         record_metrics(
             model=model, reporter=reporter, metrics=metrics, attempt=self.training.attempt
         )
@@ -89,13 +90,23 @@ class ModelTrainer(Rounds):
     def give_up_on(self, notification: Notification, error: str, *, refused: bool) -> None:
         """Settle a message that its receiver refused or that can't be delivered.
 
-        A refused call to the present round removes the participant; an undeliverable one
-        loses it for this round; no other message's fate has an effect.
+        A refused call to the present round removes the participant, but for a call for SWAG's
+        moments, which stock clients don't know; that and an undeliverable one lose it for this
+        phase; no other message's fate has an effect.
         """
         if not notifier.mark_failed(notification, error):
             return
-        logger.warning("notification %s given up: %s", notification.pk, error)
-        if refused and asks_now(self.training, notification):
+        logger.warning(
+            "training %s round %s: user %s %s %s: %s",
+            notification.training_id,
+            notification.round,
+            notification.receiver_id,
+            "refused" if refused else "wasn't reached by",
+            notification.type,
+            error,
+        )
+        removes = refused and notification.type != NotificationType.SWAG_ROUND_START
+        if removes and asks_now(self.training, notification):
             self.remove_participants([notification.receiver])
         self.judge()
 

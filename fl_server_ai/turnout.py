@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from fl_server_ai.plans import AUTO, plan_of
 from fl_server_ai.policy import RoundPolicy
 from fl_server_core.models import LocalModel, Metric, Moments, Notification, Training
 from fl_server_core.models.model import ModelQuerySet
@@ -19,6 +20,10 @@ REQUESTS = {
     Phase.SWAG: NotificationType.SWAG_ROUND_START,
     Phase.TEST: NotificationType.MODEL_TEST_ROUND,
 }
+
+CLOSED = "The round closed without it."
+"""The error of a request whose answer came too late to count, or never."""
+FAILURES_SHOWN = 3
 
 Ids = frozenset[uuid.UUID]
 
@@ -76,9 +81,16 @@ def turnout(training: Training) -> Turnout:
         unreachable=frozenset(pk for pk, failed_at in failed.items() if failed_at),
         answered=frozenset(_answerers(training)),
         target=target,
-        quorum=RoundPolicy.of(training).answers_needed(target),
+        quorum=_quorum(training, target),
         overdue=_is_overdue(training),
     )
+
+
+def _quorum(training: Training, target: int) -> int:
+    """Return how few answers are enough; of SWAG's moments one, if nobody says otherwise."""
+    policy = RoundPolicy.of(training)
+    takes_any = training.phase == Phase.SWAG and plan_of(training).moments_by == AUTO
+    return 1 if takes_any and policy.quorum is None else policy.answers_needed(target)
 
 
 def _is_overdue(training: Training) -> bool:
@@ -150,3 +162,19 @@ def asks_now(training: Training, notification: Notification) -> bool:
         and notification.round == training.round
         and notification.attempt == training.attempt
     )
+
+
+def describe_failures(training: Training) -> str:
+    """Return who refused what in the present round, or couldn't be reached; "" for nobody.
+
+    A sentence with a space before it: "It failed with anna (SWAG_ROUND_START: HTTP 500)."
+    """
+    failed = training.notifications.filter(
+        type__in=REQUESTS.values(), round=training.round, attempt=training.attempt
+    ).exclude(failed_at=None)
+    rows = failed.exclude(error=CLOSED).order_by("failed_at").select_related("receiver")
+    told = [f"{row.receiver.username} ({row.type}: {row.error})" for row in rows]
+    if not told:
+        return ""
+    more = [f"{len(told) - FAILURES_SHOWN} more"] if len(told) > FAILURES_SHOWN else []
+    return f" It failed with {', '.join(told[:FAILURES_SHOWN] + more)}."

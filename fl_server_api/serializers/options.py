@@ -7,6 +7,7 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, vali
 from marshmallow.types import UnknownOption
 
 from fl_server_ai.history import MAX, MIN
+from fl_server_ai.plans import AUTO, CLIENTS, SERVER
 from fl_server_ai.policy import DISCARD, REJECT
 from fl_server_api.serializers.fields import SMALL, WholeNumber, short_text
 
@@ -45,6 +46,13 @@ class UncertaintyOptionsSchema(Schema):
         validate=validate.Range(1, SMALL), metadata={"description": "Samples; 10 if not given."}
     )
     softmax = fields.Boolean(metadata={"description": "Whether to apply softmax first."})
+    swag = fields.String(
+        validate=validate.OneOf([CLIENTS, SERVER, AUTO]),
+        metadata={
+            "description": "Who makes SWAG's moments: the participants, the server of its own last "
+            "models, or (auto) the server where no participant does; auto."
+        },
+    )
 
     class Meta:
         unknown: UnknownOption | None = INCLUDE

@@ -38,9 +38,11 @@ class Reference:
         self.control = training.options["round"]
         self.period = training.options.get("daisy_chain_period") or 1
         self.has_swag = training.uncertainty_method == "SWAG"
+        self.moments_by = training.options.get("uncertainty", {}).get("swag", "auto")
         self.participants = set(participants)
         self.welcomed = set()  # since they joined
         self.step, self.sample = None, None
+        self.drawn = set()  # with the attempt's last draw, but for those who have left since
         self.asked = defaultdict(set)
         self.gone = set()  # since the present step began
         self.answers = defaultdict(dict)  # by step and user: the hash of what counts
@@ -55,11 +57,13 @@ class Reference:
         gone = self.participants & users
         self.participants -= gone
         self.gone |= gone
+        self.drawn -= gone
         self.welcomed -= gone
 
     def revive(self):
         """Let all count again who were asked in the present step and take part."""
         self.gone -= self.participants
+        self.drawn |= self.asked[self.step] & self.participants
 
     # --- What came of it ------------------------------------------------------------
 
@@ -85,13 +89,18 @@ class Reference:
             assert len(messages) == len(receivers), "somebody is told the same thing twice"
             self.sequence = sequence
             self._read(messages[0], receivers, may_jump=may_jump)
+        present = Step(training.phase, training.round, training.attempt)
+        if training.state == "S" and self.moments_by == "server" and present != self.step:
+            self._check_way(present, may_jump=may_jump)
+            self._begin(present, set())  # which no message tells
         if training.state == "C" and self.was_running and not may_jump:
             self._check_end(self.step)
             assert self.step.phase == "test"
         was_ended = training.state == "E" and (self.was_running or may_jump)
         if was_ended and training.state_reason.startswith("Round"):
             merges = "begun" in training.state_reason
-            assert merges or self.is_hopeless(), "a training that could go on was ended"
+            ends = self.is_hopeless() and not self.server_steps_in()
+            assert merges or ends, "a training that could go on was ended"
 
     def _read(self, message, receivers, *, may_jump):
         if message.type == "TRAINING_START":
@@ -107,10 +116,18 @@ class Reference:
             self._begin(step, receivers)
 
     def _begin(self, step, receivers):
+        is_anew = not self.step or step.attempt != self.step.attempt or step.phase == "update"
         self.step, self.asked[step] = step, receivers
         self.gone, self.lost, self.shut_out, self.is_overdue = set(), set(), set(), False
-        self.sample = self._sample_of(len(self.participants))
-        assert len(receivers) == self._number_asked()
+        if is_anew:
+            self.drawn = set()
+        if self._asks_nobody():
+            assert not receivers
+        elif self.drawn and self.sample is not None:
+            assert receivers == self.drawn, "a round asks others than it began with"
+        else:
+            self.sample, self.drawn = self._sample_of(len(self.participants)), set(receivers)
+            assert len(receivers) == self._number_asked()
 
     def _check_way(self, new, *, may_jump):
         old = self.step
@@ -119,7 +136,8 @@ class Reference:
             assert new == self._after(old)
             return
         assert new.attempt > old.attempt
-        assert may_jump or (new[:2] == old[:2] and self.is_hopeless()), f"{old} was left"
+        is_due = self.is_hopeless() and not self.server_steps_in()
+        assert may_jump or (new[:2] == old[:2] and is_due), f"{old} was left"
         if new[:2] == old[:2] and new.phase != "update":  # what came early still counts
             early = self.answers[old._replace(phase="update")]
             self.answers[new._replace(phase="update")] = dict(early)
@@ -163,6 +181,8 @@ class Reference:
         return min(self.sample or asked, asked)
 
     def quorum(self):
+        if self.step.phase == "swag" and self.moments_by == "auto" and "quorum" not in self.control:
+            return 1
         return max(1, _count(self.control.get("quorum", self.target()), self.target()))
 
     def is_over(self):
@@ -175,6 +195,14 @@ class Reference:
         """Tell whether there can't be enough any more."""
         possible = self.counted() | (set() if self.is_overdue else self.awaited())
         return len(possible) < self.quorum()
+
+    def server_steps_in(self):
+        """Tell whether the server is to make the moments that nobody gives."""
+        may = self.step.phase == "swag" and self.moments_by != "clients"
+        return may and self.is_hopeless() and bool(self.participants)
+
+    def _asks_nobody(self):
+        return self.step.phase == "swag" and self.moments_by == "server"
 
     def _sample_of(self, present):
         share = self.control.get("sample")
@@ -201,6 +229,11 @@ class Reference:
         """Tell whether SWAG moments are to be counted."""
         present = user in self.participants and round == training.round
         return training.state == "S" and present and self._is_open_to(user) and not training.claim
+
+    def takes_report(self, user):
+        """Tell whether metrics on the global model are taken."""
+        in_test = self.step.phase == "test" and self.still_asked()
+        return not in_test or self._is_open_to(user)
 
     def _is_open_to(self, user):
         return self.sample is None or user in self.still_asked()

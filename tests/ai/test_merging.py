@@ -157,3 +157,14 @@ def test_moments_are_merged_by_sample_size(ready, participants, move):
         with local_path(field) as path:
             assert torch.equal(load_file(path)["weight"], torch.full((1, 2), expected))
     assert Training.objects.get().phase == "test"
+
+
+def test_moments_that_nobody_gives_are_those_of_the_merged_models(ready):
+    Training.objects.update(uncertainty_method="SWAG", options={"uncertainty": {"swag": "server"}})
+    merging.merge_round(ready.pk, 0, 0)
+    merging.merge_round(ready.pk, 1, 0)
+    model = Training.objects.get().model
+    for field, expected in ((model.swag_first_moment, 3.0), (model.swag_second_moment, 9.0)):
+        with local_path(field) as path:
+            assert torch.equal(load_file(path)["weight"], torch.full((1, 2), expected).double())
+    assert Training.objects.get().phase == "test"

@@ -1,15 +1,13 @@
-"""Rounds that don't end in a merge and a test: daisy chains, SWAG, ensembles."""
+"""Rounds that don't end in a merge and a test: daisy chains, ensembles."""
 
 import uuid
 from collections import Counter
 
 import pytest
 
-from fl_server_ai.claims import ClaimLost
-from fl_server_core.exceptions import InvalidRequest, PermissionDenied
-from fl_server_core.models import LocalModel, Moments
+from fl_server_core.models import LocalModel
 from fl_server_core.models.training import TrainingState
-from tests.ai.conftest import any_file, told
+from tests.ai.conftest import told
 from tests.factories import UserFactory
 
 
@@ -114,114 +112,6 @@ def test_a_removal_can_complete_a_round_of_a_chain(chain, participants, move, up
     move("remove_participants", [participants[1]])
     assert chain.model.round == 1
     assert handed_out(participants[0], 1) == only.pk
-
-
-# --- SWAG ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def swag(training, participants, move, update, merge):
-    """A SWAG training whose first updates are merged."""
-    training.uncertainty_method = "SWAG"
-    training.save()
-    move("start")
-    for user in participants:
-        update(user)
-    merge()
-    return training
-
-
-@pytest.fixture
-def send_moments(move):
-    def send(user, *, round=1, name=""):
-        move(
-            "receive_moments",
-            owner=user,
-            round=round,
-            sample_size=3,
-            first=any_file(name and f"{name}-1"),
-            second=any_file(name and f"{name}-2"),
-        )
-
-    return send
-
-
-def test_a_swag_round_follows_the_merge_and_the_test_follows_that(
-    swag, participants, move, send_moments
-):
-    assert (swag.state, swag.phase) == (TrainingState.SWAG_ROUND, "swag")
-    for user in participants:
-        send_moments(user)
-    claim = move("claim_merge", 1, 0)
-    assert (len(claim.moments), len(claim.updates)) == (2, 0)
-    move("complete_swag", claim, any_file("first"), any_file("second"))
-    assert (swag.state, swag.phase, swag.model.round) == (TrainingState.ONGOING, "test", 1)
-    assert (swag.model.swag_first_moment, swag.model.swag_second_moment) == ("first", "second")
-    assert told(participants[0])[2:] == [("SWAG_ROUND_START", 1), ("MODEL_TEST_ROUND", 1)]
-
-
-def test_moments_replace_ones_own(swag, participants, send_moments):
-    send_moments(participants[0], name="old")
-    send_moments(participants[0], name="new")
-    row = Moments.objects.get()
-    assert (row.first, row.second) == ("new-1", "new-2")
-
-
-def test_moments_are_taken_in_their_round_from_participants_alone(swag, participants, send_moments):
-    with pytest.raises(InvalidRequest, match="is not currently in round 0"):
-        send_moments(participants[0], round=0)
-    with pytest.raises(PermissionDenied, match="not a participant"):
-        send_moments(UserFactory())
-    assert not Moments.objects.exists()
-
-
-def test_moments_outside_of_a_swag_round_are_refused(training, participants, move, send_moments):
-    move("start")
-    with pytest.raises(InvalidRequest, match="is in state O"):
-        send_moments(participants[0], round=0)
-
-
-def test_an_update_in_a_swag_round_is_refused(swag, participants, update):
-    with pytest.raises(InvalidRequest, match="is in state S"):
-        update(participants[0])
-
-
-def test_metrics_never_stand_in_for_moments(swag, participants, report):
-    for user in participants:
-        report(user)
-    assert swag.phase == "swag"
-
-
-def test_while_moments_are_merged_they_stay_what_they_are(swag, participants, move, send_moments):
-    for user in participants:
-        send_moments(user)
-    move("claim_merge", 1, 0)
-    with pytest.raises(InvalidRequest, match="is not currently in round 1"):
-        send_moments(participants[0])
-
-
-def test_merged_moments_count_once_and_lose_their_files(swag, participants, move, send_moments):
-    for user in participants:
-        send_moments(user)
-    claim = move("claim_merge", 1, 0)
-    move("complete_swag", claim, any_file(), any_file())
-    with pytest.raises(ClaimLost):
-        move("complete_swag", claim, any_file(), any_file())
-    assert set(Moments.objects.values_list("first", "second")) == {("", "")}
-
-
-def test_swag_rounds_of_a_chain_follow_merges(training, participants, move, update, merge):
-    training.uncertainty_method = "SWAG"
-    training.options = {"daisy_chain_period": 2}
-    training.save()
-    move("start")
-    for user in participants:
-        update(user)
-    assert training.phase == "update"
-    for user in participants:
-        update(user)
-    merge()
-    assert training.phase == "swag"
 
 
 # --- Ensembles ----------------------------------------------------------------------

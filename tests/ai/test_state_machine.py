@@ -50,6 +50,10 @@ controls = st.fixed_dictionaries(
 samples = st.fixed_dictionaries(
     {"sample": st.sampled_from([2, 0.5])}, optional={"over_selection": st.just(1.5)}
 )
+uncertainties = st.sampled_from(
+    [("NONE", {}), ("ENSEMBLE", {}), ("SWAG", {})]
+    + [("SWAG", {"uncertainty": {"swag": who}}) for who in ("clients", "server", "auto")]
+)
 shapes = st.one_of(
     samples.map(lambda sample: (sample, {})),
     st.sampled_from([0, 1, 2]).map(lambda period: ({}, {"daisy_chain_period": period})),
@@ -67,12 +71,13 @@ class TrainingMachine(PlayedTraining):
         control=controls,
         shape=shapes,
         method=st.sampled_from(["FedAvg", "FedProx", "FedDC"]),
-        uncertainty=st.sampled_from(["NONE", "SWAG", "ENSEMBLE"]),
+        uncertainty=uncertainties,
         loses_hints=st.booleans(),
     )
     def begin(self, participants, merges, control, shape, method, uncertainty, loses_hints):
         sample, chain = shape
-        options = {"round": control | sample} | chain
+        uncertainty, moments = uncertainty
+        options = {"round": control | sample} | chain | moments
         self.open(
             participants,
             target_num_updates=merges * (chain.get("daisy_chain_period") or 1),
@@ -136,9 +141,13 @@ class TrainingMachine(PlayedTraining):
     @rule(user=some, value=st.sampled_from([0.1, 0.5, 1.0]))
     def report(self, user, value):
         step = Step("test", self.training.round, self.training.attempt)
-        self.book.answers[step][user] = ""
-        seen = Model(pk=self.training.model_id)  # as it was once: of round 0
-        self._report(user, seen, value)
+        counts = self.book.takes_report(user)
+        if counts:
+            self.book.answers[step][user] = ""
+        owner = self.training.model.owner
+        seen = Model(pk=self.training.model_id, owner=owner)  # as it was once: of round 0
+        result = self._report(user, seen, value)
+        assert (result is None) == counts or self.book.step.phase != "test", result
 
     @precondition(lambda self: self.training.is_running)
     @rule(user=some, choice=choices)
@@ -150,7 +159,7 @@ class TrainingMachine(PlayedTraining):
     def _report(self, user, model, value):
         metrics = [("accuracy", value)]
         reporter = self.world.users[user]
-        self.act("receive_metrics", model=model, reporter=reporter, metrics=metrics)
+        return self.act("receive_metrics", model=model, reporter=reporter, metrics=metrics)
 
     @precondition(lambda self: self.training.is_running)
     @rule(choice=choices)
@@ -255,7 +264,8 @@ class TrainingMachine(PlayedTraining):
     def refuse(self, call):
         row = Notification.objects.get(pk=call.pk)
         is_settled = row.delivered_at or row.failed_at or row.withdrawn_at
-        if self.training.is_running and step_of(row) == self.book.step and not is_settled:
+        is_present = self.training.is_running and step_of(row) == self.book.step
+        if is_present and row.type != "SWAG_ROUND_START" and not is_settled:
             self.book.remove({row.receiver_id})
 
     # --- Workers and their sweeper ----------------------------------------------------
@@ -271,7 +281,7 @@ class TrainingMachine(PlayedTraining):
             training.is_running
             and (number, attempt) == (training.round, training.attempt)
             and book.is_merged(book.step)
-            and book.is_over()
+            and (book.is_over() or book.server_steps_in())
             and not self.is_leased()
         )
         claim = self.act("claim_merge", number, attempt, takes_turn=True)
@@ -282,7 +292,16 @@ class TrainingMachine(PlayedTraining):
             self.claims.append(claim)
             got = {row.owner_id: row.sha256 for row in claim.updates}
             got |= {row.owner_id: row.first_sha256 for row in claim.moments}
-            assert got == book.to_merge()
+            assert got == ({} if claim.versions else book.to_merge())
+            assert bool(claim.versions) == book.server_steps_in()
+            self.check_versions(claim.versions)
+
+    def check_versions(self, versions):
+        """One a round, down from the present one, and never what the actor uploaded."""
+        numbers = [version.round for version in versions]
+        assert numbers == sorted(set(numbers), reverse=True)
+        assert numbers[:1] in ([], [self.training.round])
+        assert 0 not in numbers
 
     def is_leased(self):
         until = self.training.claimed_until
@@ -294,7 +313,7 @@ class TrainingMachine(PlayedTraining):
         claim = self.claims[choice % len(self.claims)]  # stays: it may be handed in again
         is_mine, files = claim.token == self.turn, [any_file(), any_file()]
         number, attempt = self.training.round, self.training.attempt
-        if claim.moments:
+        if claim.moments or claim.versions:
             result = self.act("complete_swag", claim, *files)
         else:
             if is_mine:

@@ -336,7 +336,10 @@ def test_a_lost_participant_ends_the_training_with_a_reason(training, participan
     call = message(participants[1], "UPDATE_ROUND_START")
     move("give_up_on", call, "ConnectionError", refused=False)
     assert training.state == TrainingState.ERROR
-    assert training.state_reason == "Round 0: only 1 of 2 participants could be reached."
+    assert training.state_reason == (
+        "Round 0: only 1 of 2 participants can still answer. "
+        f"It failed with {participants[1].username} (UPDATE_ROUND_START: ConnectionError)."
+    )
 
 
 def test_a_participant_who_answers_was_reached_after_all(training, participants, move, update):

@@ -138,6 +138,7 @@ def test_a_model_in_use_is_cloned_at_round_0(client, training):
         ({"options": {"uncertainty": {"N": True}}}, None),
         ({"options": {"uncertainty": {"softmax": "maybe"}}}, None),
         ({"options": {"uncertainty": 3}}, None),
+        ({"options": {"uncertainty": {"swag": "nobody"}}}, None),
         ({"options": {"round": 3}}, None),
         *(
             ({"options": {"round": wrong}}, answer and {"options": {"round": answer}})
@@ -222,6 +223,18 @@ def test_what_can_not_be_trained_is_refused(client, user):
         assert response.status_code == 400
         assert f"Model {model.pk}" in response.json()[0]
     assert not Training.objects.exists()
+
+
+def test_swag_of_weights_that_it_can_not_draw_is_refused_at_once(client, user):
+    module = make_module()
+    module.weight = torch.nn.Parameter(module.weight.to(torch.complex64))
+    form = {"name": "a", "description": "b", "model_file": saved(module)}
+    created = client.post("/api/models/", form, format="multipart").json()
+    model = Model.objects.get(pk=created["model_id"])
+    response = client.post(URL, body(model, uncertainty_method="SWAG"))
+    assert response.status_code == 400
+    assert response.json() == [f"SWAG can't draw weights of type C64, as model {model.pk} has."]
+    assert client.post(URL, body(model)).status_code == 201
 
 
 def test_the_list_has_the_trainings_that_one_runs(

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from tests.e2e.people import Person
+from tests.e2e.crowd import Mailboxes, listening
+from tests.e2e.people import Person, wait_until
 from tests.e2e.test_races import scripted
 
 pytestmark = pytest.mark.e2e
@@ -76,3 +77,40 @@ def test_swag_rounds_come_between_merge_and_test(server):
             ("MODEL_TEST_ROUND", 1),
             ("TRAINING_FINISHED", None),
         ]
+
+
+class StockMailboxes(Mailboxes):
+    """Clients that know no SWAG, and say so as stock clients do."""
+
+    def take(self, path, message):
+        super().take(path, message)
+        return 500 if message["notification_type"] == "SWAG_ROUND_START" else 204
+
+
+def test_stock_clients_that_know_no_swag_finish_a_swag_training(server):
+    with listening(StockMailboxes()) as (url, mailboxes):
+        people = [Person(server, endpoint=f"{url}/{number}") for number in range(2)]
+        actor = Person(server)
+        model = actor.upload_model(scripted(0.0), type="SWAG")
+        training = actor.open_training(model, people, 2, uncertainty_method="SWAG")
+        actor.start(training)
+        for number in range(2):
+            mailboxes.await_all(people, training, ("UPDATE_ROUND_START", number))
+            for person in people:
+                content = save({"weight": torch.full((1, 2), number + 1.0)})
+                person.update(model, number, content, expect=201)
+            mailboxes.await_all(people, training, ("MODEL_TEST_ROUND", number + 1))
+            for person in people:
+                person.report(model)
+        seen = wait_until(lambda: find_ended(actor, training))
+        assert (seen["state"], len(seen["participants"])) == ("C", 2)
+    # The merged models' weights were 1, then 2: a mean of 1.5 with a deviation of 0.5.
+    form = {"model_id": model, "model_input": [[1.0, 0.0]] * 3}
+    answer = actor.ask("POST", "/inference/", json=form)
+    assert all(0 < std[0] < 3 for std in answer["uncertainty"]["std"])
+
+
+def find_ended(actor, training):
+    """Return the training once it is over."""
+    seen = actor.ask("GET", f"/trainings/{training}/")
+    return seen if seen["state"] in "CE" else None

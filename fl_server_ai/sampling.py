@@ -1,0 +1,37 @@
+"""Whom a phase asks.
+
+A round has one draw: whoever is drawn when its updates are asked for is asked for its moments and
+metrics too, although these carry the next number, that of the model which the round has made. Only
+a phase that is begun anew draws anew, under its new attempt, as those drawn before didn't answer.
+"""
+
+import uuid
+
+from fl_server_ai.plans import SERVER, plan_of
+from fl_server_ai.policy import RoundPolicy
+from fl_server_ai.turnout import REQUESTS
+from fl_server_core.models import Training, User
+from fl_server_core.models.training import Phase
+
+
+def choose(training: Training) -> list[User]:
+    """Return whom the phase that begins asks; a new draw sets the training's `sample_target`."""
+    if training.phase == Phase.SWAG and plan_of(training).moments_by == SERVER:
+        return []
+    policy, participants = RoundPolicy.of(training), list(training.participants.all())
+    drawn = _drawn(training) if policy.sample is not None else set()
+    if drawn and training.phase != Phase.UPDATE:
+        return [user for user in participants if user.pk in drawn]
+    training.sample_target = policy.sample_target(len(participants))
+    return policy.select(training, participants)
+
+
+def _drawn(training: Training) -> set[uuid.UUID]:
+    """Return who was asked last under this attempt, but for those who have left since."""
+    requests = training.notifications.filter(
+        type__in=REQUESTS.values(), attempt=training.attempt
+    ).order_by("-sequence")
+    latest = requests.values("sequence")[:1]
+    return set(
+        requests.filter(sequence=latest, withdrawn_at=None).values_list("receiver", flat=True)
+    )
