@@ -41,7 +41,7 @@ controls = st.fixed_dictionaries(
     {},
     optional={
         "quorum": st.sampled_from([1, 2, 0.5]),
-        "deadline_seconds": st.just(600),
+        "deadline_seconds": st.just(24 * 3600),
         "round_retries": st.integers(0, 2),
         "late_updates": st.sampled_from(["reject", "discard"]),
         "stop_when": goals.map(lambda goal: {"metric": "accuracy"} | goal),
@@ -435,6 +435,8 @@ def world(db, sent, monkeypatch, settings, caplog):
     """Everybody there is, and what goes out to workers and participants."""
     caplog.set_level(logging.CRITICAL)
     settings.FL_MERGE_ATTEMPTS = MERGE_ATTEMPTS
+    for name in ("NOTIFY_RETRY", "NOTIFY_TIMEOUT", "MERGE_LEASE"):  # nothing runs out by itself
+        setattr(settings, f"FL_{name}_SECONDS", 24 * 3600)
     url = "http://client.test/"
     users = {pk: UserFactory(pk=pk) for pk in [ACTOR, *PEOPLE] if pk not in WITH_ENDPOINT}
     users |= {pk: UserFactory(pk=pk, message_endpoint=url) for pk in WITH_ENDPOINT}
