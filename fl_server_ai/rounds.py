@@ -4,6 +4,7 @@ import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
@@ -34,6 +35,9 @@ from fl_server_core.models.notification import NotificationQuerySet, Notificatio
 from fl_server_core.models.training import Phase, TrainingState
 
 logger = logging.getLogger(__name__)
+
+HINT_LOST = timedelta(seconds=2)
+"""After this a merge that nobody has begun is asked for again."""
 
 
 class Rounds:
@@ -113,6 +117,7 @@ class Rounds:
 
     def _send_to_merge(self) -> None:
         training = self.training
+        Training.objects.filter(pk=training.pk).update(judge_at=Now() + HINT_LOST)
         hints.on_commit("merge_round", str(training.pk), training.round, training.attempt)
 
     def _server_steps_in(self, count: Turnout) -> bool:
@@ -347,8 +352,10 @@ class Rounds:
         training.state = TrainingState.SWAG_ROUND if is_swag else TrainingState.ONGOING
         self._save()
         deadline = Now() + limit if limit else None
-        Training.objects.filter(pk=training.pk).update(phase_since=Now(), deadline=deadline)
-        training.refresh_from_db(fields=["phase_since", "deadline"])
+        row = Training.objects.filter(pk=training.pk)
+        row.update(phase_since=Now(), deadline=deadline)
+        row.postpone()
+        training.refresh_from_db(fields=["phase_since", "deadline", "judge_at"])
 
     def _begin_attempt(self) -> None:
         self._withdraw_requests()

@@ -7,22 +7,32 @@ from django.db import OperationalError
 
 from fl_server_ai import notifier
 from fl_server_ai.trainer import ModelTrainer
+from fl_server_ai.turnout import turnout
 from fl_server_core.models import Training
 
 logger = logging.getLogger(__name__)
 
 
 def sweep() -> None:
-    """Judge every running training anew and start what the outbox owes."""
-    for training_id in Training.objects.running().values_list("pk", flat=True):
-        _judge(training_id)
+    """Judge the trainings whose time has come and start what the outbox owes."""
+    for training_id in Training.objects.due().values_list("pk", flat=True):
+        _look_at(training_id)
     notifier.dispatch_oldest()
 
 
-def _judge(training_id: UUID) -> None:
+def _look_at(training_id: UUID) -> None:
+    """Lock the training only where there is something to do: others are waiting to write."""
+    row = Training.objects.due().filter(pk=training_id)
     try:
-        with ModelTrainer.locked(training_id) as trainer:
-            trainer.judge()
+        training = row.select_related("model").first()
+        if training is None:
+            return  # judged since it was listed, or removed
+        count = turnout(training)
+        if count.is_complete or count.is_hopeless:
+            with ModelTrainer.locked(training_id) as trainer:
+                trainer.judge()
+        else:
+            row.postpone()
     except Training.DoesNotExist:
         pass  # removed since it was listed
     except OperationalError:  # it is the database: the next sweep may fare better

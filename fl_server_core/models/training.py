@@ -1,11 +1,13 @@
 """Trainings: which round they are in and what they wait for."""
 
 import uuid
+from datetime import timedelta
 from typing import Any, Self
 
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, When
+from django.db.models.functions import Least, Now
 from django.utils import timezone
 
 from fl_server_core.models.user import User
@@ -47,6 +49,10 @@ class UncertaintyMethod(models.TextChoices):
     SWAG = "SWAG", "SWAG"
 
 
+LOOK_AGAIN = timedelta(minutes=1)
+"""After this a training is judged that nothing has happened to: a user may have been deleted."""
+
+
 class TrainingQuerySet(models.QuerySet["Training"]):
     """Which trainings somebody sees, and which are under way."""
 
@@ -58,6 +64,17 @@ class TrainingQuerySet(models.QuerySet["Training"]):
     def running(self) -> Self:
         """Keep those that wait for their participants."""
         return self.filter(state__in=(TrainingState.ONGOING, TrainingState.SWAG_ROUND))
+
+    def due(self) -> Self:
+        """Keep the running ones that are to be judged now, unless a worker merges their answers."""
+        free = Q(claimed_until=None) | Q(claimed_until__lte=Now())
+        return self.running().filter(free, Q(judge_at=None) | Q(judge_at__lte=Now()))
+
+    def postpone(self) -> None:
+        """Have them judged when their deadline passes, or else in a while: events judge sooner."""
+        later = Now() + LOOK_AGAIN
+        when = Case(When(deadline__gt=Now(), then=Least("deadline", later)), default=later)
+        self.update(judge_at=when)
 
 
 class Training(models.Model):
@@ -106,6 +123,9 @@ class Training(models.Model):
         default=0, help_text="How often that phase was begun anew for want of answers."
     )
 
+    judge_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it is judged at the latest; null: now."
+    )
     claim = models.UUIDField(null=True, blank=True)
     claimed_until = models.DateTimeField(null=True, blank=True)
     claims = models.PositiveSmallIntegerField(
@@ -116,6 +136,11 @@ class Training(models.Model):
 
     class Meta:
         ordering = ["created_at"]
+        indexes = [
+            models.Index(
+                fields=["judge_at"], condition=Q(state__in=["O", "S"]), name="training_due"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"training {self.id}"

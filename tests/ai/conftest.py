@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from fl_server_ai import hints
@@ -92,6 +93,12 @@ def overdue(training):
         assert changed, "there is no deadline to come"
 
     return call
+
+
+@pytest.fixture
+def later(db):
+    """Let time pass for the sweeper: `later(timedelta(seconds=2))`."""
+    return lambda pause: Training.objects.update(judge_at=F("judge_at") - pause)
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ import responses
 from django.db import OperationalError
 from django.utils import timezone
 
-from fl_server_ai import delivery, notifier, sweeper
+from fl_server_ai import delivery, notifier
 from fl_server_ai.delivery import deliver
 from fl_server_ai.lanes import Delivery
-from fl_server_ai.trainer import ModelTrainer
-from fl_server_core.models import Notification, User
-from tests.factories import TrainingFactory
+from fl_server_core.models import Notification
 
 URL = "http://client.test/"
 
@@ -244,95 +242,3 @@ def test_a_delivery_that_fails_gives_its_place_back(started, monkeypatch):
     with pytest.raises(OperationalError):
         deliver(training.pk, user.pk)
     assert not delivery.lanes._taken
-
-
-# --- The sweeper --------------------------------------------------------------------
-
-
-def test_the_sweeper_starts_each_due_delivery_once(started, participants, sent):
-    training, _ = started
-    sweeper.sweep()
-    assert sorted(sent) == sorted(
-        ("deliver", str(training.pk), str(user.pk)) for user in participants
-    )
-
-
-def test_a_sweep_starts_so_many_and_the_prompt_and_the_oldest_first(
-    started, participants, sent, monkeypatch
-):
-    training, prompt = started
-    other = TrainingFactory(participants=participants)
-    with ModelTrainer.locked(other.pk) as trainer:
-        trainer.start()
-    User.objects.filter(pk=prompt.pk).update(answers_promptly=True)
-    other.notifications.update(next_attempt_at=timezone.now() - timedelta(minutes=1))
-    monkeypatch.setattr(notifier, "SWEPT", 3)
-    sweeper.sweep()
-    slow = participants[1]
-    pairs = [(other, prompt), (training, prompt), (other, slow)]
-    assert sent == [("deliver", str(t.pk), str(user.pk)) for t, user in pairs]
-
-
-def test_one_training_that_fails_the_sweeper_holds_up_no_other(started, monkeypatch, caplog):
-    training, _ = started
-    other = TrainingFactory(state="O")
-    seen = []
-
-    def judge(trainer):
-        seen.append(trainer.training.pk)
-        if trainer.training.pk == training.pk:
-            raise ValueError("broken")
-
-    monkeypatch.setattr(ModelTrainer, "judge", judge)
-    sweeper.sweep()
-    assert set(seen) == {training.pk, other.pk}
-    assert f"training {training.pk} can't be judged" in caplog.text
-
-
-def test_a_locked_database_ends_the_sweep(started, monkeypatch):
-    TrainingFactory(state="O")
-    tried = []
-
-    def judge(trainer):
-        tried.append(trainer)
-        raise OperationalError("database is locked")
-
-    monkeypatch.setattr(ModelTrainer, "judge", judge)
-    with pytest.raises(OperationalError):
-        sweeper.sweep()
-    assert len(tried) == 1
-
-
-def test_the_sweeper_leaves_alone_what_is_not_due(started, sent):
-    Notification.objects.update(next_attempt_at=timezone.now() + timedelta(minutes=1))
-    sweeper.sweep()
-    assert sent == []
-
-
-def test_the_sweeper_asks_again_for_a_merge_whose_hint_was_lost(
-    started, participants, update, sent, django_capture_on_commit_callbacks
-):
-    training, _ = started
-    for user in participants:
-        update(user)
-    Notification.objects.update(delivered_at=timezone.now())
-    with django_capture_on_commit_callbacks(execute=True):
-        sweeper.sweep()
-    assert sent == [("merge_round", str(training.pk), 0, 0)]
-
-
-def test_the_sweeper_leaves_a_claimed_merge_alone_until_its_lease_is_over(
-    started, participants, update, move, sent, django_capture_on_commit_callbacks
-):
-    training, _ = started
-    for user in participants:
-        update(user)
-    Notification.objects.update(delivered_at=timezone.now())
-    move("claim_merge", 0, 0)
-    with django_capture_on_commit_callbacks(execute=True):
-        sweeper.sweep()
-    assert sent == []
-    type(training).objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    with django_capture_on_commit_callbacks(execute=True):
-        sweeper.sweep()
-    assert sent == [("merge_round", str(training.pk), 0, 0)]

@@ -19,6 +19,7 @@ from fl_server_ai import notifier, sweeper
 from fl_server_ai.claims import ClaimLost
 from fl_server_ai.delivery import deliver
 from fl_server_ai.posting import Unreachable
+from fl_server_ai.rounds import HINT_LOST
 from fl_server_core.models import LocalModel, Model, Notification, Training
 from tests.ai.conftest import any_file
 from tests.ai.played import ACTOR, TRAINING, PlayedTraining
@@ -341,7 +342,8 @@ class TrainingMachine(PlayedTraining):
     @precondition(lambda self: self.training.deadline)
     @rule()
     def deadline_passes(self):
-        Training.objects.update(deadline=timezone.now() - timedelta(seconds=1))
+        past = timezone.now() - timedelta(seconds=1)
+        Training.objects.update(deadline=past, judge_at=past)
         self.refresh()
 
     @precondition(lambda self: self.training.is_running)
@@ -351,6 +353,8 @@ class TrainingMachine(PlayedTraining):
         training, book, step = self.training, self.book, self.book.step
         is_due = training.is_running and not self.is_leased()
         is_due = is_due and (book.is_over() or book.is_hopeless())
+        soon = timezone.now() + HINT_LOST
+        assert not is_due or self.training.judge_at <= soon, "the sweeper comes late"
         hints = self.swept()
         self.check_dispatched(hints)
         for _, *ids in [hint for hint in hints if hint[0] == "merge_round"]:
@@ -363,6 +367,7 @@ class TrainingMachine(PlayedTraining):
         """Sweep; return the hints that gives."""
         before = list(self.world.sent)
         self.world.sent.clear()
+        Training.objects.update(judge_at=timezone.now())
         with self.followed(keeps_hints=True):
             sweeper.sweep()
         hints = list(self.world.sent)
