@@ -23,6 +23,7 @@ from fl_server_ai.claims import ClaimLost, MergeClaim
 from fl_server_ai.device import DeviceMissing
 from fl_server_ai.plans import plan_of
 from fl_server_ai.trainer import ModelTrainer
+from fl_server_ai.weighting import weights_of
 from fl_server_core.files import StoredFile, local_path, scratch_path, store
 from fl_server_core.models import Training
 
@@ -64,11 +65,11 @@ def _give_up(claim: MergeClaim, error: str) -> None:
 
 
 def _merge_updates(claim: MergeClaim) -> None:
-    training = claim.training
+    training, weights = claim.training, weights_of(claim.training, claim.updates)
     with ExitStack() as stack:
         updates = [
-            _answer(stack, update.file, update.sha256, update.sample_size)
-            for update in claim.updates
+            _answer(stack, update.file, update.sha256, weight)
+            for update, weight in zip(claim.updates, weights, strict=True)
         ]
         target = stack.enter_context(scratch_path())
         merge(
@@ -84,11 +85,12 @@ def _merge_updates(claim: MergeClaim) -> None:
 
 
 def _merge_moments(claim: MergeClaim) -> None:
+    weights = weights_of(claim.training, claim.moments)
     with ExitStack() as stack:
         firsts, seconds = [], []
-        for row in claim.moments:
-            firsts.append(_answer(stack, row.first, row.first_sha256, row.sample_size))
-            seconds.append(_answer(stack, row.second, row.second_sha256, row.sample_size))
+        for row, weight in zip(claim.moments, weights, strict=True):
+            firsts.append(_answer(stack, row.first, row.first_sha256, weight))
+            seconds.append(_answer(stack, row.second, row.second_sha256, weight))
         first, second = _merged_moment(firsts, claim), _merged_moment(seconds, claim)
     with ModelTrainer.locked(claim.training.pk) as trainer:
         trainer.complete_swag(claim, first, second)
@@ -117,9 +119,8 @@ def _merged_moment(moments: list[Update], claim: MergeClaim) -> StoredFile:
         return store(target)
 
 
-def _answer(stack: ExitStack, file: FieldFile, sha256: str, sample_size: int | None) -> Update:
-    path = stack.enter_context(local_path(file))
-    return Update(path=path, sha256=sha256, sample_size=sample_size or 0)
+def _answer(stack: ExitStack, file: FieldFile, sha256: str, weight: int) -> Update:
+    return Update(path=stack.enter_context(local_path(file)), sha256=sha256, weight=weight)
 
 
 def _now_and_then(renew: Callable[[], None]) -> Callable[[], None]:

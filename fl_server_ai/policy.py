@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from fractions import Fraction
 from random import Random
 from typing import Any, Self
 
@@ -30,12 +31,14 @@ class RoundPolicy:
     deadline: timedelta | None
     retries: int
     discards_late: bool
+    max_sample_size: int | None
+    max_share: Fraction | None
 
     @classmethod
     def of(cls, training: Training) -> Self:
         """Return what the training's options ask for; without any, everybody is waited for."""
         options: dict[str, Any] = training.options.get("round") or {}
-        seconds = options.get("deadline_seconds")
+        seconds, share = options.get("deadline_seconds"), options.get("max_share")
         return cls(
             quorum=options.get("quorum"),
             sample=options.get("sample"),
@@ -43,6 +46,8 @@ class RoundPolicy:
             deadline=None if seconds is None else timedelta(seconds=seconds),
             retries=options.get("round_retries", 0 if seconds is None else 1),
             discards_late=options.get("late_updates", REJECT) == DISCARD,
+            max_sample_size=options.get("max_sample_size"),
+            max_share=None if share is None else Fraction(str(share)),
         )
 
     def sample_target(self, participants: int) -> int | None:

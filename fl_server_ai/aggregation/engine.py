@@ -41,12 +41,12 @@ THREADS = 2
 class Update:
     """One participant's update of a round, as it was admitted.
 
-    `path` is a safetensors file in the global model's order, `sample_size` at least 0.
+    `path` is a safetensors file in the global model's order, `weight` at least 0.
     """
 
     path: Path
     sha256: str
-    sample_size: int
+    weight: int
 
 
 def merge(
@@ -59,8 +59,8 @@ def merge(
 ) -> None:
     """Write `template`'s archive with the merged tensors to `target`.
 
-    The same updates give the same bytes in whatever order they are passed; if all sample
-    sizes are 0, they count equally. `progress` is called in this thread, before each tensor
+    The same updates give the same bytes in whatever order they are passed; if all weights
+    are 0, they count equally. `progress` is called in this thread, before each tensor
     and at least every 256 MB, and may raise to abort. On any error nothing is left at
     `target`. Takes memory for two of the largest tensors and some tens of megabytes,
     however many updates there are; all else is mapped.
@@ -121,8 +121,8 @@ class _Walk:
 
 
 def _weights(updates: Sequence[Update]) -> list[int]:
-    sizes = [update.sample_size for update in updates]
-    return sizes if any(sizes) else [1] * len(sizes)
+    weights = [update.weight for update in updates]
+    return weights if any(weights) else [1] * len(weights)
 
 
 def _agreed(name: str, raws: Sequence[Bytes]) -> Bytes:
@@ -139,7 +139,7 @@ def _walk(
     if not updates:
         raise NothingToMerge("There are no updates to merge.")
     device = pick_device(settings.FL_DEVICE)
-    ordered = sorted(updates, key=lambda update: (update.sha256, update.sample_size))
+    ordered = sorted(updates, key=lambda update: (update.sha256, update.weight))
     _allow_open_files(len(ordered))
     with ExitStack() as stack, _threads() as pool:
         try:

@@ -1,16 +1,22 @@
 """Checkpoints: versions of a global model, and what each was made of."""
 
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from fl_server_ai.weighting import weights_of
 from fl_server_core.models import Checkpoint, LocalModel
 
 
 class MergedUpdateSerializer(serializers.ModelSerializer[LocalModel]):
     """An update that a version was merged from."""
 
+    share = serializers.FloatField(help_text="How much of the version it made up, 1 being all.")
+
     class Meta:
         model = LocalModel
-        fields = ["id", "owner", "round", "attempt", "sample_size", "sha256", "size"]
+        fields = ["id", "owner", "round", "attempt", "sample_size", "share", "sha256", "size"]
         read_only_fields = fields
 
 
@@ -18,7 +24,7 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
     """A version of a global model; `stored` tells whether it can be downloaded."""
 
     stored = serializers.SerializerMethodField()
-    updates = MergedUpdateSerializer(many=True, read_only=True)
+    updates = serializers.SerializerMethodField()
 
     class Meta:
         model = Checkpoint
@@ -37,3 +43,12 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
 
     def get_stored(self, checkpoint: Checkpoint) -> bool:  # noqa: D102
         return bool(checkpoint.file)
+
+    @extend_schema_field(MergedUpdateSerializer(many=True))
+    def get_updates(self, checkpoint: Checkpoint) -> Any:
+        """Show the updates with their shares, which the training's options may limit."""
+        updates: list[Any] = list(checkpoint.updates.all())
+        weights = weights_of(getattr(checkpoint.model, "training", None), updates)
+        for update, weight in zip(updates, weights, strict=True):
+            update.share = weight / sum(weights)
+        return MergedUpdateSerializer(updates, many=True).data

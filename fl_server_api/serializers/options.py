@@ -9,7 +9,7 @@ from marshmallow.types import UnknownOption
 from fl_server_ai.history import MAX, MIN
 from fl_server_ai.plans import AUTO, CLIENTS, SERVER
 from fl_server_ai.policy import DISCARD, REJECT
-from fl_server_api.serializers.fields import SMALL, WholeNumber, short_text
+from fl_server_api.serializers.fields import BIG, SMALL, WholeNumber, short_text
 
 MAX_RETRIES = 100
 MAX_DEADLINE = 365 * 24 * 3600.0
@@ -118,6 +118,17 @@ class RoundOptionsSchema(Schema):
     late_updates = fields.String(
         validate=validate.OneOf([REJECT, DISCARD]),
         metadata={"description": "Whether an update for a closed round is a 400 or a 201."},
+    )
+    max_sample_size = WholeNumber(
+        validate=validate.Range(1, BIG),
+        metadata={"description": "A larger sample size counts as this; no limit if not given."},
+    )
+    max_share = Number(
+        validate=validate.Range(0, 1, min_inclusive=False),
+        metadata={
+            "description": "How much of a merge one participant may make up; 1. Where there are "
+            "too few for that, all count equally."
+        },
     )
     stop_when = fields.Nested(StopWhenSchema)
 

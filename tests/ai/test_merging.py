@@ -56,6 +56,15 @@ def test_a_round_is_merged_into_the_next_model(ready):
     assert (ready.model.round, ready.phase, ready.locked) == (1, "test", False)
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"), [({"max_sample_size": 1}, 2.5), ({"max_share": 0.6}, 2.8)]
+)
+def test_the_actor_limits_what_one_participant_weighs(ready, limit, expected):
+    Training.objects.update(options={"round": limit})
+    merging.merge_round(ready.pk, 0, 0)
+    assert torch.allclose(weights(ready), torch.full((1, 2), expected))
+
+
 def test_merging_a_round_again_changes_nothing(ready):
     merging.merge_round(ready.pk, 0, 0)
     file = Training.objects.get().model.file.name

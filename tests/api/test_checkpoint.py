@@ -3,7 +3,7 @@ import uuid
 import pytest
 import torch
 
-from fl_server_core.models import Checkpoint
+from fl_server_core.models import Checkpoint, Training
 from tests.api.conftest import as_user, body_of, load
 from tests.factories import LocalModelFactory
 
@@ -40,10 +40,19 @@ def test_versions_tell_what_they_were_made_of(client, started, participant, vers
             "round": 0,
             "attempt": 0,
             "sample_size": 1,
+            "share": 1.0,
             "sha256": "ab" * 32,
             "size": 7,
         }
     ]
+
+
+def test_shares_are_those_within_the_trainings_limits(client, started, version):
+    Training.objects.update(options={"round": {"max_share": 0.75}})
+    for size in (2**63 - 1, 1):
+        LocalModelFactory(base_model=started.model, sample_size=size, merged_into=version)
+    (shown,) = client.get(url(started.model)).json()
+    assert [update["share"] for update in shown["updates"]] == [0.75, 0.25]
 
 
 def test_a_list_costs_the_same_for_many(client, started, django_assert_max_num_queries):
