@@ -45,7 +45,7 @@ RATE, RATES = 0.1, (0.01, 0.03, 0.1, 0.15, 0.2)
 PASSES, ALL_PASSES = 10, (1, 2, 3, 5, 10, 30)
 """`options.uncertainty.N`: the server's default, and what is tried."""
 VERSIONS = (2, 3, ROUNDS)
-"""Of how many merged models the server makes moments; it takes all, up to ten."""
+"""Of how many merged models the server makes moments; it takes the newer half, which is 3."""
 NOISE = 2000
 """Images of noise, each pixel uniform in [0, 1]."""
 DEALS = {False: "digits dealt out evenly", True: "digits dealt out with a skew"}

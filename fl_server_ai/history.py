@@ -10,8 +10,6 @@ from fl_server_core.models import Checkpoint, Metric, Model, Training
 from fl_server_core.models.training import Phase
 
 MAX, MIN = "max", "min"
-SWAG_VERSIONS = 10
-"""Of so many versions of the model, at most, the server makes SWAG's moments."""
 FILES = ("file", "swag_first_moment", "swag_second_moment")
 
 
@@ -40,18 +38,19 @@ def keep_moments(training: Training) -> None:
 
 
 def last_versions(training: Training) -> list[Checkpoint]:
-    """Return the stored versions that merges made on the way to the present one, newest first.
+    """Return the versions of the newer half of all rounds, as far as they are stored, newest first.
 
     Of versions of the same or a later round, which a rollback has left behind, the newest attempt
     counts.
     """
-    uploaded = training.model.checkpoints.order_by("attempt", "round")[:1]
-    merged = training.model.checkpoints.stored().exclude(pk__in=uploaded.values("pk"))
+    uploaded = training.model.checkpoints.order_by("attempt", "round")[0]
+    middle = (uploaded.round + training.round) // 2
     versions: list[Checkpoint] = []
-    for version in merged.order_by("-attempt", "-round"):
+    newer = training.model.checkpoints.stored().filter(round__gt=middle)
+    for version in newer.order_by("-attempt", "-round"):
         if not versions or version.round < versions[-1].round:
             versions.append(version)
-    return versions[:SWAG_VERSIONS]
+    return versions
 
 
 def restore(checkpoint: Checkpoint, model: Model) -> None:

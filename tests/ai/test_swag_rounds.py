@@ -226,16 +226,16 @@ def test_a_stopped_training_goes_on_to_make_its_moments(swag_by, move):
     assert move("claim_merge", 1, training.attempt).versions
 
 
-def test_moments_are_made_of_the_versions_that_led_to_the_present_one(swag_by, training):
+def test_moments_are_made_of_the_newer_versions_that_led_to_the_present_one(swag_by, training):
     swag_by("server")
-    line = [(2, 0, "a"), (3, 0, "left behind"), (3, 1, "b"), (4, 0, "left behind"), (4, 2, "c")]
-    for number, attempt, file in line:
+    line = [(3, 0, "b"), (4, 0, "left behind"), (4, 1, "c"), (5, 0, "left behind"), (5, 2, "d")]
+    for number, attempt, file in [(2, 0, "of the older half"), *line]:
         Checkpoint.objects.create(
             model=training.model, round=number, attempt=attempt, file=file, size=1
         )
-    merged = training.model.checkpoints.get(round=1)
+    training.model.round = 5
     files = [version.file.name for version in last_versions(training)]
-    assert files == ["c", "b", "a", merged.file.name]
+    assert files == ["d", "c", "b"]
 
 
 # --- What is said of who failed -----------------------------------------------------
