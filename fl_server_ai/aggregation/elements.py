@@ -11,7 +11,7 @@ from fl_server_core.archive.files import Bytes
 ELEMENTS: dict[str, torch.dtype] = {
     name: getattr(torch, torch_name)
     for torch_name, name in dtypes.TORCH.items()
-    if hasattr(torch, torch_name) and not name.startswith(("F4", "BITS"))
+    if hasattr(torch, torch_name) and name not in dtypes.PACKED
 } | {
     "C32": torch.float16,
     "C64": torch.float32,

@@ -22,4 +22,7 @@ class Unusable(AggregationError):
 
 
 class NoMean(AggregationError):
-    """The values overflow, or their type knows no arithmetic and they differ."""
+    """They differ in NaN or infinite values, or in a type that can't be averaged.
+
+    Admission sees to it that no update gets so far.
+    """

@@ -1,7 +1,7 @@
 """Weighted means of one-dimensional tensors. Weights are positive integers of any size."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from fl_server_ai.aggregation.errors import NoMean
 WIDER = {torch.float32: torch.float64, torch.float64: torch.float64}
 """What a mean is computed in, if not in float32."""
 
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers by their size."""
+
 
 def mean_of_floats(values: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
     """Return the running mean, m += (x - m) * w / W with W the weights so far.
@@ -20,30 +23,49 @@ def mean_of_floats(values: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
     Unlike a sum that is divided, it stays within the range of the values and is exactly x
     where all values are x. It runs one size wider than the values, so that float32 and
     anything narrower come out rounded once (benchmarks/README.md has what that costs).
-    Raises `NoMean` where float64 overflows between values of opposite sign.
+    Raises `NoMean` where values that aren't finite differ.
     """
-    first = values[0].to(WIDER.get(values[0].dtype, torch.float32))
-    mean = first.clone()
-    total = weights[0]
-    for value, weight in zip(values[1:], weights[1:], strict=True):
-        total += weight
-        mean.lerp_(value.to(mean.dtype), weight / total)
+    wide = WIDER.get(values[0].dtype, torch.float32)
+    first = values[0].to(wide)
+    mean = _running_mean((value.to(wide) for value in values), weights)
     mean = torch.where(mean == first, first, mean)  # -0 + (-0 - -0) had lost its sign
     # A finite sum has finite terms, and is found much faster than by looking at each.
-    if not math.isfinite(mean.sum().item()):
-        mean = _keep_agreed(mean, values)
-    return mean.to(values[0].dtype)
+    if math.isfinite(mean.sum().item()):
+        return mean.to(values[0].dtype)
+    return _keep_not_finite(_without_overflow(mean, values, weights), values)
 
 
-def _keep_agreed(mean: Tensor, values: Sequence[Tensor]) -> Tensor:
-    """Undo ∞ - ∞ where all values are the same, as in the -∞ of an attention mask."""
-    first = values[0].to(mean.dtype)
-    agreed = torch.ones_like(first, dtype=torch.bool)
-    for value in values[1:]:
-        agreed &= value.to(mean.dtype) == first
-    if not (mean.isfinite() | agreed).all():
-        raise NoMean("The updates hold values that have no finite mean.")
-    return torch.where(agreed, first, mean)
+def _running_mean(values: Iterator[Tensor], weights: Sequence[int]) -> Tensor:
+    mean, total = next(values).clone(), weights[0]
+    for value, weight in zip(values, weights[1:], strict=True):
+        total += weight
+        mean.lerp_(value, weight / total)
+    return mean
+
+
+def _without_overflow(mean: Tensor, values: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
+    """Replace what isn't finite by twice the mean of halves: their differences can't overflow."""
+    largest = torch.finfo(mean.dtype).max
+    halves = _running_mean((value.to(mean.dtype) / 2 for value in values), weights)
+    return torch.where(mean.isfinite(), mean, halves.clamp(-largest / 2, largest / 2) * 2)
+
+
+def _keep_not_finite(mean: Tensor, values: Sequence[Tensor]) -> Tensor:
+    """Return the mean, with the bits of every value that isn't finite in its place.
+
+    An update has such a value only where the global model has the same; it stays as long as one
+    of them does, because no mean that it is part of is a number.
+    """
+    kind = BITS[values[0].element_size()]
+    bits = mean.to(values[0].dtype).view(kind)
+    settled = torch.zeros_like(bits, dtype=torch.bool)
+    for value in values:
+        odd = ~value.to(mean.dtype).isfinite()
+        if (settled & odd & (bits != value.view(kind))).any():
+            raise NoMean("The updates differ in a value that is NaN or infinite.")
+        bits = torch.where(odd, value.view(kind), bits)
+        settled |= odd
+    return bits.view(values[0].dtype)
 
 
 def mean_of_integers(values: Sequence[Tensor], weights: Sequence[int]) -> Tensor:

@@ -46,6 +46,9 @@ FLOATING = frozenset(name for name in DTYPES if name.startswith(("F", "BF1", "C"
 WITHOUT_MOMENTS = frozenset(name for name in DTYPES if name.startswith(("C", "F4", "BITS")))
 """Types of weights that SWAG can't draw: complex ones, and packed ones, which have no mean."""
 
+PACKED = frozenset(name for name in DTYPES if name.startswith(("F4", "BITS")))
+"""Types that torch has no arithmetic for: they can't be averaged."""
+
 STORAGES: dict[str, str] = {
     # The untyped one counts in bytes; the last ones have names in TorchScript only.
     "DoubleStorage": "F64",
@@ -113,6 +116,9 @@ NOT_FINITE_BITS = {
     "F8_E8M0": ("u1", 0xFF, 0xFF),
 }
 
+INFINITE_BITS = {"BF16": (0x7FFF, 0x7F80), "F8_E5M2": (0x7F, 0x7C)}
+"""Mask and pattern of the infinities among these; the other types have none."""
+
 
 def flaws(raw: Bytes, dtype: str) -> npt.NDArray[np.bool_]:
     """Which elements are not finite, or for `BOOL` neither 0 nor 1; complex ones count double.
@@ -125,3 +131,14 @@ def flaws(raw: Bytes, dtype: str) -> npt.NDArray[np.bool_]:
         unsigned, mask, pattern = NOT_FINITE_BITS[dtype]
         return np.asarray((raw.view(unsigned) & mask) == pattern)
     return np.asarray(raw > (1 if dtype == "BOOL" else 255))
+
+
+def nans(raw: Bytes, dtype: str) -> npt.NDArray[np.bool_]:
+    """Which elements are NaN, counted as in `flaws`."""
+    if dtype in NUMPY_FLOATS:
+        return np.asarray(np.isnan(raw.view(NUMPY_FLOATS[dtype])))
+    if dtype in INFINITE_BITS:
+        mask, pattern = INFINITE_BITS[dtype]
+        infinite = (raw.view(NOT_FINITE_BITS[dtype][0]) & mask) == pattern
+        return np.asarray(flaws(raw, dtype) & ~infinite)
+    return np.asarray(flaws(raw, dtype) & (dtype != "BOOL"))

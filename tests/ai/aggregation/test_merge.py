@@ -206,6 +206,22 @@ def test_an_aborted_merge_leaves_nothing_behind(
     assert not (tmp_path / "merged").exists()
 
 
+def test_buffers_that_are_no_numbers_stay_to_the_bit(
+    template: Path, write_state: Callable, merged: Callable
+) -> None:
+    state = {name: value.clone() for name, value in load_state(template).items()}
+    for name in ("halves", "brains", "doubles", "complexes", "1.running_mean"):
+        state[name].view(-1)[::2] = torch.nan
+    state["a_scalar"].fill_(-torch.inf)
+    after = load_state(merged(template, [write_state(state, size) for size in SIZES]))
+    for name, value in state.items():
+        assert torch.equal(bits(after[name]), bits(value)), name
+
+
+def bits(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
 def test_types_without_arithmetic_are_kept_or_refused(
     tmp_path: Path, write_update: Callable, merged: Callable
 ) -> None:
