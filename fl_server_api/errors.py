@@ -98,7 +98,7 @@ def _os(error: Exception) -> Exception:
 
 # The first class that fits decides.
 TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
-    fl.InvalidRequest: lambda error: drf.ValidationError([str(error)]),
+    fl.InvalidRequest: lambda error: drf.ValidationError(list(error.args)),
     fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),
     fl.NotFound: lambda error: drf.NotFound(str(error)),
     marshmallow.ValidationError: lambda error: drf.ValidationError(error.messages),

@@ -10,7 +10,10 @@ Model files have a tree of their own, `archive.errors.ArchiveError`.
 
 
 class FLError(Exception):
-    """A request that can't be carried out; the message is meant for the caller."""
+    """A request that can't be carried out; the sentences are meant for the caller."""
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.args))
 
 
 class InvalidRequest(FLError):

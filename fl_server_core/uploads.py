@@ -108,7 +108,9 @@ def _explained(kind: str) -> Iterator[None]:
     try:
         yield
     except ArchiveError as error:
-        raise InvalidRequest(f"Invalid {kind} file: {error}") from error
+        # Of a preprocessing clients know the whole answer; and the advice is on models.
+        advice = [error.advice] if error.advice and kind != PREPROCESSING else []
+        raise InvalidRequest(f"Invalid {kind} file: {error}", *advice) from error
 
 
 def _set_file(model: Model, stored: StoredFile) -> None:

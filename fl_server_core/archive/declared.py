@@ -30,6 +30,12 @@ QUOTED = re.compile(r'"([^"\\]*)", ')
 # With a value behind its type it is a constant.
 ATTRIBUTE = re.compile(r'  (?:(\w+) : |__annotations__\["([^"\\]+)"\] = )([^=]+)')
 MEMBER = re.compile(r"  \w+ = ([^\\]{1,1000})")  # torch reads escapes otherwise than Python
+# In-place operators, assignments to attributes, functions of the model's own that may do either.
+WRITES = re.compile(
+    r"[^\W_]_\(|__i(?:and|or|xor|lshift|rshift)__\(|(?:batch|instance)_norm|\bout=|\.\w+ = "
+    r"|__torch__\.(?!torch\.nn\.functional\.)",
+    re.ASCII,
+)
 METHOD = re.compile(r"\s+def (\w+)\(")
 
 
@@ -38,7 +44,7 @@ class Declared:
     """A class: the names of its attributes in torch's order, each with its type.
 
     `base` is Module, NamedTuple, Enum, Interface, ModuleInterface or nothing; `members` are the
-    values of an enum.
+    values of an enum. `writes`: its methods may change a tensor in place.
     """
 
     base: str
@@ -46,6 +52,7 @@ class Declared:
     parameters: set[str] = field(default_factory=set)
     buffers: set[str] = field(default_factory=set)
     members: list[object] = field(default_factory=list)
+    writes: bool = False
 
 
 def read_classes(sources: Mapping[str, bytes]) -> dict[str, Declared]:
@@ -65,10 +72,12 @@ def read_classes(sources: Mapping[str, bytes]) -> dict[str, Declared]:
 
 def _scan(lines: Iterable[str]) -> Iterable[tuple[str, Declared]]:
     declared: Declared | None = None
+    owner = Declared("")  # of the methods' lines
     for line in lines:
         if line and not line[0].isspace():
             heading = CLASS.fullmatch(line)
             declared = Declared(heading[2] or "") if heading else None
+            owner = declared or Declared("")
             if heading and declared is not None:
                 yield heading[1], declared
         elif method := METHOD.match(line):
@@ -77,6 +86,8 @@ def _scan(lines: Iterable[str]) -> Iterable[tuple[str, Declared]]:
             declared = None
         elif declared is not None:
             _read_line(line, declared)
+        elif not owner.writes:
+            owner.writes = WRITES.search(line) is not None
 
 
 def _read_line(line: str, declared: Declared) -> None:

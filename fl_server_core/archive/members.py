@@ -9,12 +9,14 @@ fields and zip64 where a size or offset needs it. Field offsets are those of PKW
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from fl_server_core.archive.errors import NotAModel, Refused
+from fl_server_core.archive.errors import ArchiveError, NotAModel, Refused
 from fl_server_core.archive.files import Bytes
+from fl_server_core.archive.foreign import refuse_zip
 
 MAX_MEMBERS = 100_000
 MAX_DIRECTORY = 32 << 20
@@ -59,9 +61,22 @@ def read_members(raw: Bytes) -> dict[str, Member]:
         start, size, count = _find_directory(raw)
         entries = sorted(_read_directory(raw, start, size, count), key=lambda entry: entry.header)
         ends = [entry.header for entry in entries[1:]] + [start]
-        return _without_folder(_locate(raw, entries, ends))
+        with _foreign_aside(entries):
+            return _without_folder(_locate(raw, entries, ends))
     except struct.error as error:
         raise NotAModel("The zip file is damaged.") from error
+
+
+@contextmanager
+def _foreign_aside(entries: list[_Entry]) -> Iterator[None]:
+    """Call nothing damaged or forged that simply isn't torch's."""
+    try:
+        yield
+    except ArchiveError as error:
+        names = [entry.name.decode(errors="replace") for entry in entries]
+        if any(name.endswith("data.pkl") for name in names):
+            raise
+        raise refuse_zip(names) from error
 
 
 def read_content(raw: Bytes, member: Member, limit: int) -> bytes:

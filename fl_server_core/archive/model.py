@@ -11,8 +11,9 @@ import numpy as np
 
 from fl_server_core.archive.declared import read_classes
 from fl_server_core.archive.dtypes import DTYPES, FLOATING
-from fl_server_core.archive.errors import NotAModel, Refused
+from fl_server_core.archive.errors import UNEXPECTED, NotAModel, Refused
 from fl_server_core.archive.files import WINDOW, Bytes, map_file, windows
+from fl_server_core.archive.foreign import refuse, refuse_zip
 from fl_server_core.archive.members import Member, read_content, read_members
 from fl_server_core.archive.pickles import MAX_BYTES, read_pickle
 from fl_server_core.archive.records import Call, Pickle
@@ -37,6 +38,7 @@ class TensorSpec:
     """A named tensor; strides and offset count elements within `block`.
 
     `alias_of` is the first name of the same elements (tied weights), None for that name itself.
+    `is_fixed`: nothing in training changes it, so a state dict may lack it (see `trees`).
     """
 
     name: str
@@ -47,6 +49,7 @@ class TensorSpec:
     offset: int
     is_parameter: bool
     alias_of: str | None = None
+    is_fixed: bool = False
 
     @property
     def view(self) -> View:
@@ -99,6 +102,16 @@ class Archive:
         """Whether there is a parameter that averaging can move."""
         return any(self.tensors[name].dtype in FLOATING for name in self.parameters)
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give every tensor another name, of which no two are equal."""
+        self.tensors = {
+            names[spec.name]: replace(
+                spec, name=names[spec.name], alias_of=spec.alias_of and names[spec.alias_of]
+            )
+            for spec in self.tensors.values()
+        }
+        self.parameters = [names[name] for name in self.parameters]
+
     def raw(self, name: str) -> Bytes:
         """The elements' bytes in the tensor's own order: mapped, or gathered if it is strided."""
         spec = self.tensors[name]
@@ -128,11 +141,9 @@ def read_model(path: Path) -> Archive:
     raw = map_file(path)
     if raw[:4].tobytes() == b"PK\3\4":
         return _read_torch(raw)
-    if raw[8:9].tobytes() == b"{":
+    if raw[4:9].tobytes() == b"\0\0\0\0{":  # behind a length that is no text
         return _read_safetensors(path)
-    if raw[:1].tobytes() == b"\x80":
-        raise Refused("The file is from before torch's zip format (1.6): save it again.")
-    raise NotAModel("The file is neither a torch nor a safetensors file.")
+    raise refuse(raw)
 
 
 def _read_safetensors(path: Path) -> Archive:
@@ -150,7 +161,7 @@ def _read_torch(raw: Bytes) -> Archive:
     _check_byte_order(raw, members)
     names: list[str] = [name for name in ("data.pkl", "constants.pkl") if name in members]
     if "data.pkl" not in names:
-        raise NotAModel("The zip file holds no torch object.")
+        raise refuse_zip(list(members))
     pickles = {name: read_pickle(read_content(raw, members[name], MAX_BYTES)) for name in names}
     blocks = {
         name: _read_block(raw, member)
@@ -188,7 +199,7 @@ def _find_tensors(
     root = pickles["data.pkl"].root
     if "constants.pkl" in pickles:
         if not isinstance(root, Call):
-            raise NotAModel("Loaded torch object is not of expected type.")
+            raise NotAModel(UNEXPECTED)
         return "torchscript", script_tensors(root, read_classes(sources))
     if is_tensor(root):
         return "tensor", iter([Found("", root, is_parameter=False)])
@@ -204,14 +215,14 @@ def _describe(
     specs: dict[str, TensorSpec] = {}
     first_names: dict[View, str] = {}
     parameters: dict[int, str] = {}
-    for name, record, is_parameter in found:
+    for name, record, is_parameter, is_fixed in found:
         if name in specs or len(specs) >= MAX_TENSORS:
             raise NotAModel(f"There are too many tensors, or two with the name '{name:.80}'.")
         try:
             view = read_view(record, "data", blocks)
         except (NotAModel, Refused) as error:
             raise type(error)(f"Tensor '{name:.80}': {error}") from error
-        spec = TensorSpec(name, *view, is_parameter=is_parameter)
+        spec = TensorSpec(name, *view, is_parameter=is_parameter, is_fixed=is_fixed)
         first = first_names.setdefault(view, name)
         specs[name] = replace(spec, alias_of=None if first == name else first)
         if is_parameter:

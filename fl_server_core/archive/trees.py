@@ -1,22 +1,29 @@
 """The tensors of a tree of modules, named and ordered as torch's `state_dict()` does."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from fl_server_core.archive.checkpoints import explain
 from fl_server_core.archive.declared import Declared
 from fl_server_core.archive.errors import NotAModel, Refused
 from fl_server_core.archive.records import Call, Pairs, text_items
+from fl_server_core.archive.views import is_tensor
 
 MAX_VISITS = 50_000
 MAX_NAME = 1024
 
+STATISTIC = re.compile(r"running|moving|tracked|average|avg|(?:^|_)ema(?:_|$)|count")
+"""Parts of the names that statistics have, such as `running_mean` and `num_batches_tracked`."""
+
 
 class Found(NamedTuple):
-    """A tensor's record by its full name."""
+    """A tensor's record by its full name; `is_fixed`: a buffer as `_is_fixed` describes it."""
 
     name: str
     record: object
     is_parameter: bool
+    is_fixed: bool = False
 
 
 class Parts(NamedTuple):
@@ -48,8 +55,8 @@ def script_tensors(root: Call, classes: Mapping[str, Declared]) -> Iterator[Foun
 def state_tensors(root: object) -> Iterator[Found]:
     """The entries of a state dict."""
     entries = text_items(root)
-    if entries is None:
-        raise NotAModel("Loaded torch object is not of expected type.")
+    if entries is None or not all(map(is_tensor, entries.values())):
+        raise explain(root)
     for name, record in entries.items():
         yield Found(_checked(name), record, is_parameter=False)
 
@@ -135,11 +142,25 @@ def _script_parts(module: Call, classes: Mapping[str, Declared]) -> Parts:
         elif kind in classes:
             parts.children.append((name, _as_script(value, kind)))
         elif name in declared.buffers:
-            parts.tensors.append(Found(name, value, is_parameter=False))
+            parts.tensors.append(
+                Found(name, value, False, is_fixed=_is_fixed(module, name, declared))
+            )
         elif isinstance(value, Call) and ".".join(value.pair) in classes:
             raise Refused("A module of the model hides behind an interface.")
     in_order = sorted(parts.tensors, key=lambda found: not found.is_parameter)
     return parts._replace(tensors=[found for found in in_order if found.record is not None])
+
+
+def _is_fixed(module: Call, name: str, declared: Declared) -> bool:
+    """Whether a script's buffer may be one that isn't in the state dict of the eager module.
+
+    TorchScript doesn't keep which were registered with `persistent=False`. None of torch's own
+    modules has such buffers, and what training changes isn't registered so: neither what the
+    class's code may write to, nor what is called as statistics are, in case training was
+    written elsewhere.
+    """
+    torch_class = ".".join(module.pair).startswith("__torch__.torch.")
+    return not (torch_class or declared.writes or STATISTIC.search(name))
 
 
 def _as_script(record: object, kind: str) -> Call:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fl_server_core.archive.dtypes import flaws
-from fl_server_core.archive.errors import Mismatch, NotAModel
+from fl_server_core.archive.dtypes import PACKED, flaws, nans
+from fl_server_core.archive.errors import UNEXPECTED, Mismatch, NotAModel, Refused, shown
 from fl_server_core.archive.files import Bytes
 from fl_server_core.archive.model import Archive, TensorSpec, read_model
+from fl_server_core.archive.names import SHOWN, Expected, match_names
 from fl_server_core.archive.tensors import write_tensor_file
 from fl_server_core.archive.views import Shape
 
@@ -22,16 +23,20 @@ def admit_update(source: Path, reference: Archive, target: Path) -> None:
 
     The update may be a TorchScript archive, a saved module or state dict, or safetensors.
     Raises `Mismatch` unless names, shapes and dtypes are the reference's, tied weights are
-    equal, and every value is finite (or, as in an attention mask, the reference's own).
+    equal, and every value is finite or, as in an attention mask, the reference's own. Buffers
+    that are state in TorchScript alone may be missing: they stay as the reference has them.
     """
     with read_model(source) as update:
         if update.kind == "tensor":
-            raise NotAModel("Loaded torch object is not of expected type.")
+            raise NotAModel(UNEXPECTED, "It is a tensor: send the whole model.state_dict().")
         groups = _match_names(update, reference)
-        for name, spec in update.tensors.items():
-            _check_alike(spec, reference.tensors[name])
+        _check_alike(update, reference)
         chunks = (
-            chunk for names in groups.values() for chunk in _read_checked(update, names, reference)
+            chunk
+            for name, names in groups.items()
+            for chunk in (
+                _read_checked(update, names, reference) if names else reference.windows(name)
+            )
         )
         write_tensor_file(target, reference.layout, chunks)
 
@@ -57,6 +62,21 @@ def admit_moments(source: Path, reference: Archive, target: Path) -> None:
         write_tensor_file(target, {name: ("F64", shape) for name, shape in shapes.items()}, chunks)
 
 
+def check_has_moments(reference: Archive) -> None:
+    """Raise `Refused` for a model with a parameter that can have no moments."""
+    for name in reference.parameters:
+        dtype = reference.tensors[name].dtype
+        if dtype.startswith("C") or dtype in PACKED:
+            raise Refused(
+                f"Parameter {shown(name)} is of type {dtype}, for which SWAG is not made."
+            )
+        if any(flaws(window, dtype).any() for window in reference.windows(name)):
+            raise Refused(
+                f"Parameter {shown(name)} holds NaN or infinite values, and so would its SWAG "
+                "moments: make it a buffer."
+            )
+
+
 WIDENED: dict[str, Callable[[Bytes], npt.NDArray[Any]]] = {
     "F16": lambda raw: raw.view("<f2"),
     "BF16": lambda raw: (raw.view("<u2").astype("<u4") << 16).view("<f4"),
@@ -77,38 +97,46 @@ def _split_flat(moments: Archive, reference: Archive) -> dict[str, Shape]:
 
 def _match_parameters(moments: Archive, reference: Archive) -> dict[str, Shape]:
     names = reference.parameters
-    _check_same_names(set(moments.tensors), set(names), set(names))
-    for name in names:
-        _check_alike(moments.tensors[name], reference.tensors[name], dtype=False)
+    match_names(moments, Expected(set(names), [[name] for name in names]))
+    _check_alike(moments, reference, dtype=False)
     return {name: moments.tensors[name].shape for name in names}
 
 
 def _match_names(update: Archive, reference: Archive) -> dict[str, list[str]]:
-    """For each distinct tensor of the reference those of its names that the update has."""
-    groups: dict[str, list[str]] = {spec.name: [] for spec in reference.distinct}
+    """For each distinct tensor of the reference those of its names that the update has.
+
+    None for a buffer that a state dict may lack.
+    """
+    groups: dict[str, list[TensorSpec]] = {spec.name: [] for spec in reference.distinct}
     for spec in reference.tensors.values():
-        if spec.name in update.tensors:
-            groups[spec.alias_of or spec.name].append(spec.name)
+        groups[spec.alias_of or spec.name].append(spec)
     # Safetensors files may hold tied weights once, by any of their names.
-    needed = set(reference.tensors)
-    if update.kind == "safetensors":
-        needed = {name for name, names in groups.items() if not names}
-    _check_same_names(set(update.tensors), needed, set(reference.tensors))
-    return groups
+    together = update.kind == "safetensors"
+    alone = [[spec] for spec in reference.tensors.values()]
+    needed = [
+        [spec.name for spec in group]
+        for group in (groups.values() if together else alone)
+        if not all(spec.is_fixed for spec in group)
+    ]
+    buffers = frozenset(spec.name for spec in reference.tensors.values() if not spec.is_parameter)
+    match_names(update, Expected(reference.tensors.keys(), needed, buffers))
+    return {
+        name: [spec.name for spec in group if spec.name in update.tensors]
+        for name, group in groups.items()
+    }
 
 
-def _check_same_names(present: set[str], needed: set[str], known: set[str]) -> None:
-    if missing := sorted(needed - present):
-        raise Mismatch(f"The file lacks tensor '{missing[0]}' of the global model.")
-    if surplus := sorted(present - known):
-        raise Mismatch(f"The file holds tensor '{surplus[0]:.80}', which the global model lacks.")
-
-
-def _check_alike(spec: TensorSpec, expected: TensorSpec, *, dtype: bool = True) -> None:
-    if spec.shape != expected.shape or (dtype and spec.dtype != expected.dtype):
-        raise Mismatch(
-            f"Tensor '{spec.name}' is {_shown(spec)}; the global model's is {_shown(expected)}."
-        )
+def _check_alike(file: Archive, reference: Archive, *, dtype: bool = True) -> None:
+    unlike = [
+        f"Tensor {shown(name)} is {_shown(spec)}; the global model's is {_shown(expected)}."
+        for name, spec in file.tensors.items()
+        if spec.shape != (expected := reference.tensors[name]).shape
+        or (dtype and spec.dtype != expected.dtype)
+    ]
+    if len(unlike) > SHOWN:
+        unlike[SHOWN:] = [f"{len(unlike) - SHOWN} more differ."]
+    if unlike:
+        raise Mismatch(" ".join(unlike))
 
 
 def _shown(spec: TensorSpec) -> str:
@@ -123,17 +151,31 @@ def _read_checked(update: Archive, names: list[str], reference: Archive | None) 
     before = reference.windows(spec.name) if reference else repeat(None)
     for (window, *rest), own in zip(copies, before, strict=False):
         if any(not np.array_equal(window, copy) for copy in rest):
-            raise Mismatch(f"Tied tensors '{names[0]}' and '{others[0]}' differ.")
+            raise Mismatch(f"Tied tensors {shown(names[0])} and {shown(others[0])} differ.")
+        if spec.dtype in PACKED and own is not None and not np.array_equal(window, own):
+            raise Mismatch(
+                f"Tensor {shown(spec.name)} differs from the global model's, but is of a type "
+                f"that can't be averaged ({spec.dtype}): leave it as it is."
+            )
         flawed = flaws(window, spec.dtype)
-        if flawed.any():
-            _check_as_before(spec, window, flawed, own)
-        yield window
+        yield _as_before(spec, window, flawed, own) if flawed.any() else window
 
 
-def _check_as_before(
+def _as_before(
     spec: TensorSpec, window: Bytes, flawed: npt.NDArray[np.bool_], own: Bytes | None
-) -> None:
-    """Attention masks hold infinities, in the global model too: those may stay."""
-    elements = window.reshape(flawed.size, -1)[flawed]
-    if own is None or not np.array_equal(elements, own.reshape(flawed.size, -1)[flawed]):
-        raise Mismatch(f"Tensor '{spec.name}' holds NaN or infinite values.")
+) -> Bytes:
+    """The window, whose flaws must be the global model's own, such as an attention mask's -∞.
+
+    A NaN in a NaN's place gets its bits, which depend on the machine that computed it.
+    """
+    settled = window.copy()
+    elements = settled.reshape(flawed.size, -1)
+    if own is not None:
+        both = nans(window, spec.dtype) & nans(own, spec.dtype)
+        elements[both] = own.reshape(flawed.size, -1)[both]
+    if own is None or not np.array_equal(elements[flawed], own.reshape(flawed.size, -1)[flawed]):
+        raise Mismatch(
+            f"Tensor {shown(spec.name)} holds NaN or infinite values: train with a smaller "
+            "learning rate or clipped gradients, and send it once all values are finite."
+        )
+    return settled

@@ -149,6 +149,12 @@ def test_nothing_of_a_refused_form_is_kept(started, participant, fields, answer)
     assert files() == before
 
 
+def test_the_log_says_more_of_a_missing_field_than_the_answer(started, participant, caplog):
+    update(as_user(participant), started.model_id, round=None, rounds=0)
+    assert "without the field 'round'" in caplog.text
+    assert "['sample_size', 'rounds'" in caplog.text
+
+
 @pytest.mark.parametrize("size", [-1, 2**63])
 def test_a_sample_size_out_of_range_is_refused(started, participant, size):
     response = update(as_user(participant), started.model_id, sample_size=size)
@@ -183,6 +189,26 @@ def test_a_file_that_does_not_fit_is_refused_and_gone(started, participant, cont
     assert not LocalModel.objects.exists()
     assert not Metric.objects.exists()
     assert files() == before
+
+
+def test_a_refusal_in_a_known_sentence_is_followed_by_what_to_do(started, participant):
+    response = update(as_user(participant), started.model_id, model_file=saved(torch.zeros(4)))
+    assert (response.status_code, response.json()) == (
+        400,
+        [
+            "Invalid model file: Loaded torch object is not of expected type.",
+            "It is a tensor: send the whole model.state_dict().",
+        ],
+    )
+
+
+def test_a_checkpoint_is_told_what_to_send_of_it(started, participant):
+    checkpoint = {"epoch": 2, "state_dict": make_module().state_dict()}
+    response = update(as_user(participant), started.model_id, model_file=saved(checkpoint))
+    assert response.status_code == 400
+    [sentence] = response.json()
+    assert sentence.startswith("Invalid model file: The file is a checkpoint")
+    assert "torch.save(checkpoint['state_dict'], file)" in sentence
 
 
 @pytest.mark.parametrize("id", ["x", str(uuid.UUID(int=0))])

@@ -19,7 +19,11 @@ class Called(NamedTuple):
     new: bool = False
 
 
-SAVE_AS_SCRIPT = "Save the model by torch.jit.script, or have FL_MODEL_CLASSES name its classes."
+TRACE_IT = (
+    "Send the model with its code inside: torch.jit.trace(model, example_input).save(file), or "
+    "torch.jit.script if the model allows it. Or the server's operator lists its classes in "
+    "FL_MODEL_CLASSES."
+)
 
 ARGUMENTS: dict[Pair, frozenset[int]] = {
     ("__builtin__", "complex"): frozenset({2}),
@@ -84,7 +88,7 @@ def check_globals(pairs: Iterable[Pair], *, extra: Collection[Pair] = ()) -> Non
     """Refuse the first of an eager module's globals that is neither in the list nor in `extra`."""
     for pair in pairs:
         if pair not in admitted() and pair not in extra:
-            raise Refused(f"The file names {shown(pair)}, which is not admitted. {SAVE_AS_SCRIPT}")
+            raise Refused(f"The model needs {shown(pair)}, which is not admitted here. {TRACE_IT}")
 
 
 def check_calls(calls: Iterable[Called], *, extra: Collection[Pair] = ()) -> None:
@@ -96,7 +100,7 @@ def check_calls(calls: Iterable[Called], *, extra: Collection[Pair] = ()) -> Non
         check_globals([pair], extra=extra)
         expected = ARGUMENTS.get(pair, {0})
         if pair not in extra and (count not in expected or new == (pair in ARGUMENTS)):
-            raise Refused(f"The file calls {shown(pair)} with {count} arguments. {SAVE_AS_SCRIPT}")
+            raise Refused(f"The file calls {shown(pair)} with {count} arguments. {TRACE_IT}")
 
 
 def check_state(keys: Iterable[str], *, of: str = "") -> None:

@@ -1,0 +1,103 @@
+"""Which of a file's tensors is which of the global model's: by name, wrappers' prefixes aside."""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from fl_server_core.archive.errors import Mismatch, shown
+from fl_server_core.archive.model import Archive
+
+SHOWN = 3
+"""Tensors that a refusal names."""
+
+WRAPPED = re.compile(r"(?:(?:module|_orig_mod|model|_forward_module|_fsdp_wrapped_module)\.){1,5}")
+"""What DataParallel, torch.compile, Lightning, Fabric and FSDP put in front of names."""
+
+COMPILED = "_orig_mod."
+"""What torch.compile puts into the middle of names where it compiled a part of the model."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The model's names, and groups of them (tied weights) of each of which one is needed.
+
+    `buffers` are those that are no parameters.
+    """
+
+    known: Collection[str]
+    needed: Sequence[Sequence[str]]
+    buffers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Spelling:
+    """The file's names without a prefix, and what is wrong with them then."""
+
+    prefix: str
+    names: list[str]
+    missing: list[str]
+    surplus: list[str]
+
+    @property
+    def faults(self) -> int:
+        twice = len(self.names) - len(set(self.names))
+        return len(self.missing) + len(self.surplus) + twice
+
+
+def match_names(file: Archive, expected: Expected) -> None:
+    """Give the file's tensors the names that the model has for them.
+
+    A prefix is taken off where with exactly one all names fit. Raises `Mismatch`.
+    """
+    plain = list(file.tensors)
+    found = _spell("", plain, expected)
+    if found.faults == 0:
+        return
+    others = [_spell(prefix, names, expected) for prefix, names in _without_prefixes(plain)]
+    fitting = {tuple(other.names) for other in others if other.faults == 0}
+    if len(fitting) != 1:
+        raise Mismatch(_explain(min([found, *others], key=lambda it: it.faults), expected))
+    file.rename(dict(zip(plain, fitting.pop(), strict=True)))
+
+
+def listed(names: Sequence[str]) -> str:
+    """`tensor 'a'`, or `tensors 'a', 'b', 'c' and 4 more`."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"tensor{'s'[: len(names) - 1]} {', '.join(map(shown, names[:SHOWN]))}{more}"
+
+
+def _without_prefixes(names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    compiled = [name.replace(COMPILED, "") for name in names]
+    if compiled != names:
+        yield COMPILED, compiled
+    for base in (names, compiled):
+        chains = {found[0] for name in base if (found := WRAPPED.match(name))}
+        for prefix in sorted({cut for chain in chains for cut in _cuts(chain)}):
+            yield prefix, [name.removeprefix(prefix) for name in base]
+
+
+def _cuts(chain: str) -> Iterator[str]:
+    """`a.`, `a.b.` of `a.b.`."""
+    return (chain[: dot.end()] for dot in re.finditer(r"\.", chain))
+
+
+def _spell(prefix: str, names: list[str], expected: Expected) -> _Spelling:
+    present = set(names)
+    missing = [group[0] for group in expected.needed if present.isdisjoint(group)]
+    return _Spelling(prefix, names, missing, [n for n in names if n not in expected.known])
+
+
+def _explain(best: _Spelling, expected: Expected) -> str:
+    parts = []
+    if best.prefix:
+        parts.append(
+            f"Names hold {shown(best.prefix)}, which a wrapper such as DataParallel, torch.compile "
+            "or Lightning put there: send the state dict of the model inside. Apart from that:"
+        )
+    if best.missing:
+        parts.append(f"The file lacks {listed(best.missing)} of the global model.")
+    if best.surplus:
+        parts.append(f"The file holds {listed(best.surplus)}, which the global model lacks.")
+    if best.missing and not best.surplus and expected.buffers.issuperset(best.missing):
+        parts.append("Send the whole model.state_dict(), not the parameters alone.")
+    return " ".join(parts)
