@@ -2,8 +2,8 @@
 
 Uploaded bytes are never handed on: what is checked is written into a fresh archive, from
 members known by their exact names. Its pickles are the checked ones byte for byte, see
-`pickles`; its code is stored with zeros for what it left uninitialised; its blocks are those
-that the pickles name.
+`pickles`, but for the devices that tensors lay on; its code is stored with zeros for what it
+left uninitialised; its blocks are those that the pickles name.
 """
 
 import re
@@ -22,7 +22,8 @@ from fl_server_core.archive.admitted import (
 from fl_server_core.archive.declared import read_classes
 from fl_server_core.archive.dtypes import DTYPES, STORAGES
 from fl_server_core.archive.eager import check_module
-from fl_server_core.archive.errors import NotAModel, Refused
+from fl_server_core.archive.errors import UNEXPECTED, NotAModel, Refused
+from fl_server_core.archive.locations import move_to_cpu
 from fl_server_core.archive.members import check_content, read_content
 from fl_server_core.archive.model import Archive, TensorSpec, read_model
 from fl_server_core.archive.packing import Content, write_members
@@ -41,9 +42,13 @@ from fl_server_core.archive.views import (
 MAX_SHARED = 256 << 20
 """Bytes of a block whose tensors interleave: looking for overlaps takes as many again."""
 
+SAVE_THE_MODEL = (
+    "It holds weights without the model that they belong to: send the model itself, saved by "
+    "torch.jit.trace(model, example_input)."
+)
+
 FOLDERS = {"data.pkl": "data", "constants.pkl": "constants"}
 STORAGE_CLASSES = {("torch", name) for name in STORAGES}
-LOCATION = re.compile(r"cpu|mps|cuda(:\d{1,3})?")
 CODE = r"code/__torch__(/\w+)*\.py"
 KNOWN = re.compile(
     rf"data\.pkl|constants\.pkl|version|byteorder|(data|constants)/\d{{1,9}}|{CODE}",
@@ -64,7 +69,7 @@ def admit_model(source: Path, target: Path, *, extra_globals: Collection[Pair] =
     """
     with read_model(source) as archive:
         if archive.kind not in ("torchscript", "module"):
-            raise NotAModel("Loaded torch object is not of expected type.")
+            raise NotAModel(UNEXPECTED, SAVE_THE_MODEL)
         archive.sources = zeroed(archive.sources)  # what is checked and written from here on
         _check_members(archive)
         for name, pickle in archive.pickles.items():
@@ -106,8 +111,6 @@ def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:
         raise Refused(pickle.oddity)
     for storage in pickle.storages:
         storage_size(storage, folder, archive.blocks)
-        if not LOCATION.fullmatch(storage.location):
-            raise Refused(f"A tensor lies on device {storage.location[:40]!a}: save it from cpu.")
     for call in pickle.calls:
         if call.pair in TENSOR_CALLS | WRAPPERS or call.pair[1] in UNSUPPORTED:
             read_view(call, folder, archive.blocks)
@@ -140,8 +143,9 @@ def _check_elements_apart(specs: list[TensorSpec], size: int) -> None:
 
 def _fresh_members(archive: Archive) -> Iterator[tuple[str, Content]]:
     """Small members first, then blocks in the order in which the model's state needs them."""
-    for name in archive.pickles:
-        yield name, read_content(archive.file, archive.members[name], MAX_BYTES)
+    for name, pickle in archive.pickles.items():
+        data = read_content(archive.file, archive.members[name], MAX_BYTES)
+        yield name, move_to_cpu(data, pickle)
     yield "byteorder", b"little"
     yield "version", _version(archive)
     yield from archive.sources.items()

@@ -20,7 +20,7 @@ OBJ, EXT*; BUILD on anything but an object made by a call, a second BUILD on the
 state that is not a dict with text keys (of a pair, the second part is given to `setattr`); APPEND
 on anything but a list, SETITEM on anything but a dict or OrderedDict, ADDITEMS on anything but a
 set, and the like; a key or an element of a set that is a tuple nested deeply (hashing recurses);
-hooks, of tensors and modules; a storage's location other than cpu, cuda[:n] or mps.
+hooks, of tensors and modules; a storage's location that can't be made the processor's.
 
 For a TorchScript archive it passes the pairs of `data.pkl` and `constants.pkl` to
 `check_script_globals`, replaces the code members by `zeroed` ones, passes all of these to
