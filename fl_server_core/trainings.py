@@ -7,8 +7,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
-from fl_server_core.archive.dtypes import WITHOUT_MOMENTS
+from fl_server_core.archive.errors import Refused
 from fl_server_core.archive.model import read_model
+from fl_server_core.archive.update import check_has_moments
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.handouts import model_path
 from fl_server_core.models import Model, Training, User
@@ -29,7 +30,6 @@ def create_training(
     participants: Collection[User],
     target_num_updates: int,
     options: dict[str, Any],
-    uncertainty_method: str = UncertaintyMethod.NONE,
     **fields: Any,
 ) -> Training:
     """Open a training of the model; of a copy, if a training has or had the model already.
@@ -40,7 +40,7 @@ def create_training(
     The model's row is locked: of two requests at once only one gets the model itself. Raises
     InvalidRequest for a model that can't be trained.
     """
-    _check_trainable(model, uncertainty_method)
+    _check_trainable(model, swag=fields.get("uncertainty_method") == UncertaintyMethod.SWAG)
     with transaction.atomic():
         model = Model.objects.select_for_update().get(pk=model.pk)
         if Training.objects.filter(model=model).exists() or model.checkpoints.exists():
@@ -50,24 +50,23 @@ def create_training(
             model=model,
             target_num_updates=target_num_updates * chain_period(options),
             options=options,
-            uncertainty_method=uncertainty_method,
             **fields,
         )
         training.participants.set(participants)
     return training
 
 
-def _check_trainable(model: Model, uncertainty_method: str) -> None:
+def _check_trainable(model: Model, *, swag: bool) -> None:
     if model.kind not in (ModelKind.GLOBAL, ModelKind.SWAG):
         raise InvalidRequest(f"Model {model.pk} is of type {model.kind}, which can't be trained.")
     with model_path(model) as path, read_model(path) as archive:
         if not archive.trainable:
             raise InvalidRequest(f"Model {model.pk} has no parameter that could be trained.")
-        dtypes = {archive.tensors[name].dtype for name in archive.parameters}
-    if uncertainty_method == UncertaintyMethod.SWAG and (odd := dtypes & WITHOUT_MOMENTS):
-        raise InvalidRequest(
-            f"SWAG can't draw weights of type {min(odd)}, as model {model.pk} has."
-        )
+        try:
+            if swag:
+                check_has_moments(archive)
+        except Refused as error:
+            raise InvalidRequest(f"Model {model.pk} can't be trained with SWAG. {error}") from error
 
 
 def find_models(training: Training) -> list[Model]:

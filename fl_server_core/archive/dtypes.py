@@ -43,9 +43,6 @@ DTYPES: dict[str, int] = {
 FLOATING = frozenset(name for name in DTYPES if name.startswith(("F", "BF1", "C")))
 """Types with a fractional part, complex ones included: those that a training can move."""
 
-WITHOUT_MOMENTS = frozenset(name for name in DTYPES if name.startswith(("C", "F4", "BITS")))
-"""Types of weights that SWAG can't draw: complex ones, and packed ones, which have no mean."""
-
 PACKED = frozenset(name for name in DTYPES if name.startswith(("F4", "BITS")))
 """Types that torch has no arithmetic for: they can't be averaged."""
 

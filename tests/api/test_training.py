@@ -225,15 +225,24 @@ def test_what_can_not_be_trained_is_refused(client, user):
     assert not Training.objects.exists()
 
 
-def test_swag_of_weights_that_it_can_not_draw_is_refused_at_once(client, user):
-    module = make_module()
-    module.weight = torch.nn.Parameter(module.weight.to(torch.complex64))
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (torch.tensor([1.0, float("nan")]), "'1.weight' holds NaN or infinite values"),
+        (torch.tensor([float("-inf")]), "'1.weight' holds NaN or infinite values"),
+        (torch.ones(2, dtype=torch.complex64), "'1.weight' is of type C64"),
+    ],
+)
+def test_a_model_whose_moments_would_all_be_refused_is_not_trained_with_swag(client, value, reason):
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.PReLU())
+    module[1].weight = torch.nn.Parameter(value)
     form = {"name": "a", "description": "b", "model_file": saved(module)}
-    created = client.post("/api/models/", form, format="multipart").json()
-    model = Model.objects.get(pk=created["model_id"])
+    uploaded = client.post("/api/models/", form, format="multipart").json()
+    model = Model.objects.get(pk=uploaded["model_id"])
     response = client.post(URL, body(model, uncertainty_method="SWAG"))
     assert response.status_code == 400
-    assert response.json() == [f"SWAG can't draw weights of type C64, as model {model.pk} has."]
+    assert reason in response.json()[0]
+    assert not Training.objects.exists()
     assert client.post(URL, body(model)).status_code == 201
 
 
