@@ -1,5 +1,6 @@
 """Predicting: the input through preprocessing and checks to the method that runs the model."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ NO_TENSOR = (
     "Model input could not be casted or interpreted as a PyTorch tensor object "
     "and no preprecessing is defined."
 )
+OTHER_SHAPE = "Input shape does not match model input shape."
 EMBEDDINGS = ("Embedding", "EmbeddingBag")
 
 
@@ -86,6 +88,11 @@ def embeds(module: nn.Module) -> bool:
 def _check_shape(batch: Tensor, job: Predict) -> None:
     for size, expected in zip(batch.shape, job.input_shape or [], strict=False):
         if expected not in (None, size):
-            raise JobRefused("Input shape does not match model input shape.")
+            raise JobRefused(f"{OTHER_SHAPE}\n{_shapes(batch, job)}")
     if batch.dim() and len(batch) > job.max_batch:
         raise JobRefused(f"A request may hold up to {job.max_batch} inputs; this has {len(batch)}.")
+
+
+def _shapes(batch: Tensor, job: Predict) -> str:
+    expected = json.dumps(job.input_shape)
+    return f"The input's shape is {list(batch.shape)}, the model's {expected}; null is any size."

@@ -9,7 +9,7 @@
     ├── RunnerTooSlow   it took too long and was killed
     └── RunnerFault     an error of our own in the runner
 
-JobRefused and Missing have sentences for the client.
+JobRefused and Missing have sentences for the client, JobRefused perhaps several: one a line.
 """
 
 

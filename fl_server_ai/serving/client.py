@@ -1,5 +1,6 @@
 """Asking a serving worker and waiting for what it says."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -45,8 +46,8 @@ class Missing(CannotLoad):
     """A library or a device isn't there."""
 
 
-FAILURES: dict[str, type[Exception]] = {
-    "refused": InvalidRequest,
+FAILURES: dict[str, Callable[[str], Exception]] = {
+    "refused": lambda sentences: InvalidRequest(*sentences.split("\n")),
     "slow": TooSlow,
     "missing": Missing,
     "unloadable": CannotLoad,

@@ -39,7 +39,10 @@ REFUSALS = [
     {"detail": "Model 5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4 not found."},
     ["Unknown return format 'xml'. Supported are binary and json."],
     ["No uploaded file 'model_input' found."],
-    ["Input shape does not match model input shape."],
+    [
+        "Input shape does not match model input shape.",
+        "The input's shape is [2, 4], the model's [null, 3]; null is any size.",
+    ],
     [NO_TENSOR],
 ]
 

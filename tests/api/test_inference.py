@@ -263,7 +263,8 @@ def test_a_broken_or_unsuitable_file_is_refused_with_a_reason(client, model, con
 
 def test_shapes_are_compared_from_the_front(client, model):
     assert refusal(ask(client, model, [[1.0, 2.0]])) == [
-        "Input shape does not match model input shape."
+        "Input shape does not match model input shape.",
+        "The input's shape is [1, 2], the model's [null, 3]; null is any size.",
     ]
 
 
