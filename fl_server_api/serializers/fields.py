@@ -1,10 +1,13 @@
 """marshmallow fields and schemas that the requests share."""
 
+import logging
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, pre_load, validate
 from marshmallow.types import UnknownOption
 from rest_framework.exceptions import APIException, ParseError
+
+logger = logging.getLogger(__name__)
 
 MAX_ITEMS = 10_000
 """Entries of a list; SQLite binds no more than some thousand values in a statement."""
@@ -47,6 +50,9 @@ class FormSchema(Schema):
         """Name the first missing field, in the order of declaration."""
         for name, field in self.fields.items():
             if field.required and name not in data and not isinstance(field, Upload):
+                # The answer is fixed, and says little.
+                fields = [str(key)[:80] for key in list(data)[:20]]
+                logger.warning("a form without the field %r is refused; it has %r", name, fields)
                 raise self.missing(name)
         return {key: value for key, value in data.items() if key not in self._uploads()}
 

@@ -10,7 +10,11 @@ class AnswerSchema(FormSchema):
     """What a participant says about what it hands in."""
 
     round = WholeNumber(
-        required=True, metadata={"description": "The round that it is for: the current."}
+        required=True,
+        metadata={
+            "description": "The round that it is for: the current. A form without it is answered "
+            """`{"detail": "'round'"}`, which names the missing field."""
+        },
     )
     sample_size = WholeNumber(
         required=True,
