@@ -4,6 +4,7 @@ The bytes that came in are never kept: admission writes a fresh file of what it 
 files of a request are admitted before the first is stored, so a refusal leaves nothing.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, scratch_path, store
 from fl_server_core.handouts import model_path
 from fl_server_core.models import MeanModel, Model
+
+logger = logging.getLogger(__name__)
 
 MODEL, PREPROCESSING = "model", "preprocessing"
 
@@ -72,7 +75,14 @@ def store_update(model: Model, file: TemporaryUploadedFile) -> StoredFile:
     """Keep the numbers of a participant's update; they must fit the global model's."""
     with model_path(model) as template, scratch_path() as target:
         with _explained(MODEL), read_model(template) as reference:
-            admit_update(Path(file.temporary_file_path()), reference, target)
+            kept = admit_update(Path(file.temporary_file_path()), reference, target)
+        if kept:
+            logger.info(
+                "model %s: an update leaves %d buffers as they are: %.500s",
+                model.pk,
+                len(kept),
+                kept,
+            )
         return store(target)
 
 

@@ -106,7 +106,7 @@ def _check_script(archive: Archive) -> None:
 def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:
     """What holds for every pickle that goes out, TorchScript's too."""
     if pickle.protocol != 2:
-        raise Refused("The file's pickle is not of protocol 2, which torch.save uses by default.")
+        raise Refused("The file's pickle is not of protocol 2: save it without pickle_protocol.")
     if pickle.oddity is not None:
         raise Refused(pickle.oddity)
     for storage in pickle.storages:

@@ -39,10 +39,13 @@ def _inside(root: object) -> Iterator[tuple[str, int]]:
 
     A module counts as a large one.
     """
-    pending = deque([("checkpoint", root, 0)])
+    pending, seen = deque([("checkpoint", root, 0)]), {id(root)}
     while pending:
         where, record, depth = pending.popleft()
         for key, value in _entries(record) if depth < MAX_DEPTH else ():
+            if id(value) in seen:  # a large one may be meant a thousand times
+                continue
+            seen.add(id(value))
             inner = f"{where}[{key!a}]"
             state = text_items(value.state) if isinstance(value, Call) else None
             if state is not None and "_modules" in state:

@@ -44,7 +44,7 @@ class Declared:
     """A class: the names of its attributes in torch's order, each with its type.
 
     `base` is Module, NamedTuple, Enum, Interface, ModuleInterface or nothing; `members` are the
-    values of an enum. `writes`: its methods may change a tensor in place.
+    values of an enum. `writes`: its methods may change its buffers.
     """
 
     base: str
@@ -86,7 +86,7 @@ def _scan(lines: Iterable[str]) -> Iterable[tuple[str, Declared]]:
             declared = None
         elif declared is not None:
             _read_line(line, declared)
-        elif not owner.writes:
+        elif owner.buffers and not owner.writes:
             owner.writes = WRITES.search(line) is not None
 
 

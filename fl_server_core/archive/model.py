@@ -10,7 +10,7 @@ from typing import Literal, Self
 import numpy as np
 
 from fl_server_core.archive.declared import read_classes
-from fl_server_core.archive.dtypes import DTYPES, FLOATING
+from fl_server_core.archive.dtypes import DTYPES, FLOATING, PACKED
 from fl_server_core.archive.errors import UNEXPECTED, NotAModel, Refused
 from fl_server_core.archive.files import WINDOW, Bytes, map_file, windows
 from fl_server_core.archive.foreign import refuse, refuse_zip
@@ -100,7 +100,8 @@ class Archive:
     @property
     def trainable(self) -> bool:
         """Whether there is a parameter that averaging can move."""
-        return any(self.tensors[name].dtype in FLOATING for name in self.parameters)
+        movable = FLOATING - PACKED
+        return any(self.tensors[name].dtype in movable for name in self.parameters)
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Give every tensor another name, of which no two are equal."""

@@ -1,6 +1,7 @@
 """Which of a file's tensors is which of the global model's: by name, wrappers' prefixes aside."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from fl_server_core.archive.model import Archive
 
 SHOWN = 3
 """Tensors that a refusal names."""
+
+MAX_TRIED = 8
+"""Prefixes that are tried, those that most names have."""
 
 WRAPPED = re.compile(r"(?:(?:module|_orig_mod|model|_forward_module|_fsdp_wrapped_module)\.){1,5}")
 """What DataParallel, torch.compile, Lightning, Fabric and FSDP put in front of names."""
@@ -71,14 +75,15 @@ def _without_prefixes(names: list[str]) -> Iterator[tuple[str, list[str]]]:
     if compiled != names:
         yield COMPILED, compiled
     for base in (names, compiled):
-        chains = {found[0] for name in base if (found := WRAPPED.match(name))}
-        for prefix in sorted({cut for chain in chains for cut in _cuts(chain)}):
+        prefixes = Counter(prefix for name in base for prefix in _prefixes(name))
+        for prefix, _ in prefixes.most_common(MAX_TRIED):
             yield prefix, [name.removeprefix(prefix) for name in base]
 
 
-def _cuts(chain: str) -> Iterator[str]:
-    """`a.`, `a.b.` of `a.b.`."""
-    return (chain[: dot.end()] for dot in re.finditer(r"\.", chain))
+def _prefixes(name: str) -> Iterator[str]:
+    """`module.` and `module.model.` of `module.model.0.weight`."""
+    if wrapped := WRAPPED.match(name):
+        yield from (name[: dot.end()] for dot in re.finditer(r"\.", wrapped[0]))
 
 
 def _spell(prefix: str, names: list[str], expected: Expected) -> _Spelling:

@@ -18,13 +18,15 @@ from fl_server_core.archive.tensors import write_tensor_file
 from fl_server_core.archive.views import Shape
 
 
-def admit_update(source: Path, reference: Archive, target: Path) -> None:
+def admit_update(source: Path, reference: Archive, target: Path) -> list[str]:
     """Copy an update's tensors into a safetensors file of the reference's layout.
 
     The update may be a TorchScript archive, a saved module or state dict, or safetensors.
     Raises `Mismatch` unless names, shapes and dtypes are the reference's, tied weights are
-    equal, and every value is finite or, as in an attention mask, the reference's own. Buffers
-    that are state in TorchScript alone may be missing: they stay as the reference has them.
+    equal, and every value is finite or, as in an attention mask, the reference's own.
+
+    Buffers that are state in TorchScript alone may be missing: they stay as the reference has
+    them. Returns their names.
     """
     with read_model(source) as update:
         if update.kind == "tensor":
@@ -39,6 +41,7 @@ def admit_update(source: Path, reference: Archive, target: Path) -> None:
             )
         )
         write_tensor_file(target, reference.layout, chunks)
+        return [name for name, names in groups.items() if not names]
 
 
 def admit_moments(source: Path, reference: Archive, target: Path) -> None:
@@ -174,8 +177,10 @@ def _as_before(
         both = nans(window, spec.dtype) & nans(own, spec.dtype)
         elements[both] = own.reshape(flawed.size, -1)[both]
     if own is None or not np.array_equal(elements[flawed], own.reshape(flawed.size, -1)[flawed]):
+        if spec.dtype == "BOOL":
+            raise Mismatch(f"Tensor {shown(spec.name)} holds bytes that are no truth values.")
         raise Mismatch(
-            f"Tensor {shown(spec.name)} holds NaN or infinite values: train with a smaller "
-            "learning rate or clipped gradients, and send it once all values are finite."
+            f"Tensor {shown(spec.name)} holds NaN or infinite values, which the global model's "
+            "does not: train with a smaller learning rate or clipped gradients."
         )
     return settled

@@ -23,15 +23,15 @@ TYPED_CALL = ("torch._tensor", "_rebuild_from_type_v2")
 WRAPPERS = PARAMETER_CALLS | {TYPED_CALL}
 
 UNSUPPORTED = {
-    "_rebuild_qtensor": "quantized",
-    "_rebuild_sparse_tensor": "sparse",
-    "_rebuild_sparse_csr_tensor": "sparse",
-    "_rebuild_nested_tensor": "nested",
-    "_rebuild_meta_tensor_no_storage": "on the meta device and has no values",
-    "_rebuild_wrapper_subclass": "of a class of its own",
-    "_rebuild_device_tensor_from_cpu_tensor": "of a device of its own",
-    "_rebuild_device_tensor_from_numpy": "of a device of its own",
-    "_rebuild_tensor": "in an old format",
+    "_rebuild_qtensor": "quantized: send the model from before that",
+    "_rebuild_sparse_tensor": "sparse: make it dense by to_dense()",
+    "_rebuild_sparse_csr_tensor": "sparse: make it dense by to_dense()",
+    "_rebuild_nested_tensor": "nested: save its parts",
+    "_rebuild_meta_tensor_no_storage": "on the meta device, without values: load them first",
+    "_rebuild_wrapper_subclass": "of a class of its own: save its plain values",
+    "_rebuild_device_tensor_from_cpu_tensor": "of a device of its own: save it from cpu",
+    "_rebuild_device_tensor_from_numpy": "of a device of its own: save it from cpu",
+    "_rebuild_tensor": "in an old format: save it again by a newer torch",
     "UninitializedParameter": "lazy: run the model once before saving it",
     "UninitializedBuffer": "lazy: run the model once before saving it",
 }

@@ -7,7 +7,7 @@ import torch
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from fl_server_ai.trainer import ModelTrainer
-from fl_server_core.models import LocalModel, Metric
+from fl_server_core.models import LocalModel, Metric, Model
 from fl_server_core.models.training import TrainingState
 from tests.api.conftest import (
     as_user,
@@ -20,7 +20,7 @@ from tests.api.conftest import (
     tensors,
     upload,
 )
-from tests.factories import LocalModelFactory, ModelFactory, UserFactory
+from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
 
 
 def update(client, id, **fields):
@@ -200,6 +200,33 @@ def test_a_refusal_in_a_known_sentence_is_followed_by_what_to_do(started, partic
             "It is a tensor: send the whole model.state_dict().",
         ],
     )
+
+
+class Masked(torch.nn.Linear):
+    """With a constant that a script keeps and a state dict doesn't."""
+
+    def __init__(self):
+        super().__init__(3, 1)
+        self.register_buffer("mask", torch.ones(3), persistent=False)
+
+    def forward(self, x):
+        return torch.nn.functional.linear(x * self.mask, self.weight, self.bias)
+
+
+def test_the_log_names_buffers_that_an_update_leaves_as_they_are(client, user, participant, caplog):
+    form = {"name": "n", "description": "d", "model_file": scripted(Masked())}
+    uploaded = client.post("/api/models/", form, format="multipart").json()
+    training = TrainingFactory(
+        actor=user,
+        model=Model.objects.get(pk=uploaded["model_id"]),
+        participants=[participant],
+    )
+    client.post(f"/api/trainings/{training.pk}/start/")
+    state = Masked().state_dict()
+    response = update(as_user(participant), training.model_id, model_file=saved(state))
+    assert response.status_code == 201
+    assert f"model {training.model_id}: an update leaves 1 buffers" in caplog.text
+    assert "['mask']" in caplog.text
 
 
 def test_a_checkpoint_is_told_what_to_send_of_it(started, participant):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from fl_server_core.archive import checkpoints
 from fl_server_core.archive.admission import admit_model
 from fl_server_core.archive.errors import UNEXPECTED, ArchiveError
 from fl_server_core.archive.model import read_model
@@ -156,6 +157,15 @@ def test_other_objects_are_told_what_an_update_is(thing, tmp_path):
 def test_keys_are_shown_without_control_characters(tmp_path):
     sentence = str(refusal(saved({"\x1b[2J'": STATE}), tmp_path))
     assert "x1b" in sentence
+
+
+def test_a_checkpoint_that_means_the_same_a_thousand_times_is_looked_at_once(tmp_path, monkeypatch):
+    looked = []
+    real = checkpoints.is_tensor
+    monkeypatch.setattr(checkpoints, "is_tensor", lambda it: looked.append(it) or real(it))
+    large = {f"{number}": 1 for number in range(1000)}
+    refusal(saved({f"{number}": large for number in range(1000)}), tmp_path)
+    assert len(looked) < 5000
 
 
 def test_a_checkpoint_that_holds_itself_is_refused(tmp_path):

@@ -1,12 +1,14 @@
 """Which names an update may have, and what is said of others."""
 
 import warnings
+from itertools import product
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from fl_server_core.archive import names
 from fl_server_core.archive.errors import Mismatch
 from fl_server_core.archive.model import read_model
 from fl_server_core.archive.tensors import TensorFile
@@ -102,6 +104,16 @@ def test_moments_may_have_a_prefix_too(reference, tmp_path):
     torch.save(moments, tmp_path / "moments")
     admit_moments(tmp_path / "moments", reference, tmp_path / "numbers")
     assert list(numbers(tmp_path)) == [name for name, _ in build().named_parameters()]
+
+
+def test_only_the_most_frequent_prefixes_are_tried(reference, tmp_path, monkeypatch):
+    tried = []
+    spell = names._spell
+    monkeypatch.setattr(names, "_spell", lambda *args: tried.append(args) or spell(*args))
+    parts = ("module.", "model.", "_orig_mod.")
+    chains = ["".join(chain) for length in (1, 2, 3) for chain in product(parts, repeat=length)]
+    refusal({f"{chain}x": torch.ones(1) for chain in chains}, reference, tmp_path)
+    assert len(tried) <= 2 + 2 * names.MAX_TRIED
 
 
 # --- What is said ------------------------------------------------------------------------

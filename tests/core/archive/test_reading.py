@@ -77,6 +77,15 @@ def test_reads_random_trees(tmp_path_factory, tree, data):
         assert archive.trainable == any(True for _ in tree.parameters())
 
 
+def test_parameters_that_cannot_be_averaged_make_no_model_trainable(tmp_path):
+    packed = torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    module = nn.ParameterList([nn.Parameter(packed, requires_grad=False)])
+    torch.save(module, tmp_path / "m")
+    with read_model(tmp_path / "m") as archive:
+        assert archive.parameters == ["0"]
+        assert not archive.trainable
+
+
 class Attributed(nn.Module):
     """Tensors with attributes of their own, which torch saves in another way."""
 
