@@ -51,8 +51,8 @@ class FormSchema(Schema):
         for name, field in self.fields.items():
             if field.required and name not in data and not isinstance(field, Upload):
                 # The answer is fixed, and says little.
-                fields = [str(key)[:80] for key in list(data)[:20]]
-                logger.warning("a form without the field %r is refused; it has %r", name, fields)
+                given = [str(key)[:80] for key in list(data)[:20]]
+                logger.warning("a form without the field %r is refused; it has %r", name, given)
                 raise self.missing(name)
         return {key: value for key, value in data.items() if key not in self._uploads()}
 

@@ -22,7 +22,7 @@ from fl_server_core.archive.admitted import (
 from fl_server_core.archive.declared import read_classes
 from fl_server_core.archive.dtypes import DTYPES, STORAGES
 from fl_server_core.archive.eager import check_module
-from fl_server_core.archive.errors import UNEXPECTED, NotAModel, Refused
+from fl_server_core.archive.errors import UNEXPECTED, NotAModel, Refused, shown
 from fl_server_core.archive.locations import move_to_cpu
 from fl_server_core.archive.members import check_content, read_content
 from fl_server_core.archive.model import Archive, TensorSpec, read_model
@@ -131,13 +131,13 @@ def _check_apart(archive: Archive) -> None:
 
 def _check_elements_apart(specs: list[TensorSpec], size: int) -> None:
     if size > MAX_SHARED:
-        raise Refused(f"Tensor '{specs[0].name:.80}' shares a large block: save clones of all.")
+        raise Refused(f"Tensor {shown(specs[0].name)} shares a large block: save clones of all.")
     taken = np.zeros(size, np.uint8)
     for spec in specs:
         itemsize = DTYPES[spec.dtype]
         window = spec.view.window(taken)
         if window.any():
-            raise Refused(f"Tensor '{spec.name:.80}' overlaps another: save clones of them.")
+            raise Refused(f"Tensor {shown(spec.name)} overlaps another: save clones of them.")
         window[...] = np.frombuffer(b"\xff" * itemsize, CARRIERS[itemsize])[0]
 
 

@@ -15,29 +15,26 @@ MAX_KEY = 60
 
 def explain(root: object) -> NotAModel:
     """The error for a root that is neither a module nor a dict of tensors by name."""
-    if inside := _largest(root):
+    entries = text_items(root) or {}
+    own = sum(map(is_tensor, entries.values()))
+    sizes = dict(islice(_inside(root), MAX_LOOKED))
+    inside = max(sizes, key=lambda where: sizes[where], default="")
+    if sizes.get(inside, 0) > own:
         return NotAModel(
             f"The file is a checkpoint, which holds more than its state dict, {inside}. "
             f"Send that state dict alone: torch.save({inside}, file). A new model is the module "
             "with it loaded, saved by torch.jit.trace(model, example_input)."
         )
-    entries = text_items(root) or {}
-    if any(map(is_tensor, entries.values())):
+    if own:
         strange = next(name for name, value in entries.items() if not is_tensor(value))
         return NotAModel(f"Entry {shown(strange)} is no tensor: send model.state_dict() without.")
     return NotAModel(UNEXPECTED, "An update is torch.save(model.state_dict(), file).")
 
 
-def _largest(root: object) -> str | None:
-    """How Python would name the state dict with the most tensors inside of the root."""
-    sizes = {where: size for where, size in islice(_inside(root), MAX_LOOKED) if size}
-    return max(sizes, key=lambda where: sizes[where], default=None)
-
-
 def _inside(root: object) -> Iterator[tuple[str, int]]:
-    """Everything in the root by its expression, with the tensors in it if it is a state dict.
+    """How Python would name what is in the root, with the number of tensors right in it.
 
-    A module counts as a large one.
+    A module counts as a large state dict.
     """
     pending, seen = deque([("checkpoint", root, 0)]), {id(root)}
     while pending:

@@ -3,7 +3,9 @@
 from fl_server_core.archive.errors import ArchiveError, NotAModel, Refused
 from fl_server_core.archive.files import Bytes
 
-SAVE = "save model.state_dict() by torch.save or as safetensors, or a script by torch.jit.save"
+SAVE = (
+    "save it by torch.save (a model's state_dict()), as safetensors, or a script by torch.jit.save"
+)
 
 KINDS: dict[tuple[int, bytes], str] = {
     (0, b"\x1f\x8b"): "compressed by gzip: send what is in it",

@@ -11,7 +11,7 @@ import numpy as np
 
 from fl_server_core.archive.declared import read_classes
 from fl_server_core.archive.dtypes import DTYPES, FLOATING, PACKED
-from fl_server_core.archive.errors import UNEXPECTED, NotAModel, Refused
+from fl_server_core.archive.errors import UNEXPECTED, NotAModel, Refused, shown
 from fl_server_core.archive.files import WINDOW, Bytes, map_file, windows
 from fl_server_core.archive.foreign import refuse, refuse_zip
 from fl_server_core.archive.members import Member, read_content, read_members
@@ -218,11 +218,11 @@ def _describe(
     parameters: dict[int, str] = {}
     for name, record, is_parameter, is_fixed in found:
         if name in specs or len(specs) >= MAX_TENSORS:
-            raise NotAModel(f"There are too many tensors, or two with the name '{name:.80}'.")
+            raise NotAModel(f"There are too many tensors, or two with the name {shown(name)}.")
         try:
             view = read_view(record, "data", blocks)
         except (NotAModel, Refused) as error:
-            raise type(error)(f"Tensor '{name:.80}': {error}") from error
+            raise type(error)(f"Tensor {shown(name)}: {error}") from error
         spec = TensorSpec(name, *view, is_parameter=is_parameter, is_fixed=is_fixed)
         first = first_names.setdefault(view, name)
         specs[name] = replace(spec, alias_of=None if first == name else first)

@@ -104,5 +104,5 @@ def _explain(best: _Spelling, expected: Expected) -> str:
     if best.surplus:
         parts.append(f"The file holds {listed(best.surplus)}, which the global model lacks.")
     if best.missing and not best.surplus and expected.buffers.issuperset(best.missing):
-        parts.append("Send the whole model.state_dict(), not the parameters alone.")
+        parts.append("Send the whole state_dict() of the model as it is downloaded.")
     return " ".join(parts)

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 
 from fl_server_core.archive.dtypes import STORAGES
-from fl_server_core.archive.errors import NotAModel, Refused
+from fl_server_core.archive.errors import NotAModel, Refused, shown
 from fl_server_core.archive.records import UNSET, Bare, Call, Global, Pairs, Pickle, Storage
 
 MAX_BYTES = 16 << 20
@@ -158,7 +158,7 @@ class _Loop:
         match self.stack.pop():
             case ("storage", Global() as kind, str(key), str(location), int(numel)):
                 if kind.name not in STORAGES or kind.module not in ("torch", "torch.storage"):
-                    raise Refused(f"The file holds an unsupported {kind.name:.80}.")
+                    raise Refused(f"The file holds an unsupported {shown(kind.name)}.")
                 storage = Storage(STORAGES[kind.name], key, location, numel)
             case _:
                 raise NotAModel("The file's pickle refers to something that is not a storage.")

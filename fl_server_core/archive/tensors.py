@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from fl_server_core.archive.dtypes import DTYPES
-from fl_server_core.archive.errors import NotAModel
+from fl_server_core.archive.errors import NotAModel, shown
 from fl_server_core.archive.files import Bytes, map_file, new_file
 
 __all__ = ["DTYPES", "TensorFile", "TensorInfo", "write_tensor_file"]
@@ -147,13 +147,13 @@ def _read_info(name: str, entry: object) -> TensorInfo:
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end], **more}:
             if more or dtype not in DTYPES or len(shape) > MAX_RANK:
-                raise NotAModel(f"Tensor '{name:.80}' has an unknown type or form.")
+                raise NotAModel(f"Tensor {shown(name)} has an unknown type or form.")
         case _:
-            raise NotAModel(f"Tensor '{name:.80}' is not described as safetensors does.")
+            raise NotAModel(f"Tensor {shown(name)} is not described as safetensors does.")
     if not all(type(size) is int and 0 <= size <= MAX_BYTES for size in [*shape, start, end]):
-        raise NotAModel(f"Tensor '{name:.80}' has an impossible size.")
+        raise NotAModel(f"Tensor {shown(name)} has an impossible size.")
     if end - start != size_of(dtype, tuple(shape)):
-        raise NotAModel(f"Tensor '{name:.80}' has other bytes than its shape says.")
+        raise NotAModel(f"Tensor {shown(name)} has other bytes than its shape says.")
     return TensorInfo(dtype, tuple(shape), start, end)
 
 
@@ -161,7 +161,7 @@ def _check_seamless(tensors: Mapping[str, TensorInfo], size: int) -> None:
     position = 0
     for name, info in tensors.items():
         if info.start != position:
-            raise NotAModel(f"Tensor '{name:.80}' overlaps another or leaves a gap.")
+            raise NotAModel(f"Tensor {shown(name)} overlaps another or leaves a gap.")
         position = info.end
     if position != size:
         raise NotAModel("The safetensors file is longer or shorter than its tensors.")

@@ -13,6 +13,7 @@ from fl_server_core.archive.views import is_tensor
 MAX_VISITS = 50_000
 MAX_NAME = 1024
 
+CONTAINERS = "__torch__.torch.nn.modules.container."
 STATISTIC = re.compile(r"running|moving|tracked|average|avg|(?:^|_)ema(?:_|$)|count")
 """Parts of the names that statistics have, such as `running_mean` and `num_batches_tracked`."""
 
@@ -155,12 +156,13 @@ def _is_fixed(module: Call, name: str, declared: Declared) -> bool:
     """Whether a script's buffer may be one that isn't in the state dict of the eager module.
 
     TorchScript doesn't keep which were registered with `persistent=False`. None of torch's own
-    modules has such buffers, and what training changes isn't registered so: neither what the
-    class's code may write to, nor what is called as statistics are, in case training was
-    written elsewhere.
+    classes does so (its containers register nothing), and what training changes isn't registered
+    so: neither what the class's code may write to, nor what is called as statistics are, in case
+    training was written elsewhere.
     """
-    torch_class = ".".join(module.pair).startswith("__torch__.torch.")
-    return not (torch_class or declared.writes or STATISTIC.search(name))
+    kind = ".".join(module.pair)
+    torchs = kind.startswith("__torch__.torch.") and not kind.startswith(CONTAINERS)
+    return not (torchs or declared.writes or STATISTIC.search(name))
 
 
 def _as_script(record: object, kind: str) -> Call:

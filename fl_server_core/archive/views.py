@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fl_server_core.archive.dtypes import DTYPES, TORCH
-from fl_server_core.archive.errors import NotAModel, Refused
+from fl_server_core.archive.errors import NotAModel, Refused, shown
 from fl_server_core.archive.files import Bytes
 from fl_server_core.archive.records import UNSET, Call, Global, Pairs, Storage, text_items
 from fl_server_core.archive.tensors import MAX_BYTES, MAX_RANK
@@ -122,7 +122,7 @@ def storage_size(storage: Storage, folder: str, blocks: Mapping[str, Bytes]) -> 
     """Bytes of the storage's block, which must be those that it claims."""
     block = blocks.get(f"{folder}/{storage.key}")
     if block is None or not (storage.key.isascii() and storage.key.isdecimal()):
-        raise NotAModel(f"Block '{storage.key:.80}' is missing.")
+        raise NotAModel(f"Block {shown(storage.key)} is missing.")
     if storage.numel * DTYPES[storage.dtype] != block.size:
         raise NotAModel(f"Block '{storage.key}' has another size than its storage.")
     return block.size

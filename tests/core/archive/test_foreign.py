@@ -90,7 +90,7 @@ FOREIGN = {
     "npy": (arrays(np.save), "numpy array"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "Keras"),
     "onnx": (b"\x08\x08\x12\x07pytorch" + bytes(99), "ONNX"),
-    "anything": (bytes(99), "neither a torch nor a safetensors file: save model.state_dict()"),
+    "anything": (bytes(99), "neither a torch nor a safetensors file: save it by torch.save"),
 }
 
 
@@ -143,8 +143,10 @@ def test_a_checkpoint_is_told_where_its_state_dict_is(thing, inside, tmp_path):
         assert archive.kind == "state_dict"
 
 
-def test_an_entry_that_is_no_tensor_is_named(tmp_path):
-    assert str(refusal(saved(STATE | {"epoch": 3}), tmp_path)).startswith("Entry 'epoch' is no")
+@pytest.mark.parametrize("entry", [3, {"best": torch.ones(1)}])
+def test_an_entry_that_is_no_tensor_is_named(entry, tmp_path):
+    sentence = str(refusal(saved(STATE | {"epoch": entry}), tmp_path))
+    assert sentence == "Entry 'epoch' is no tensor: send model.state_dict() without."
 
 
 @pytest.mark.parametrize("thing", [[1], list(STATE.values()), {"w": np.ones(3)}, 3.5])

@@ -268,7 +268,16 @@ def test_what_it_does_not_change_may_be_missing(tmp_path):
         admit(dict(Statistic().named_parameters()), reference, tmp_path)
 
 
+@pytest.mark.parametrize(("kind", "missing"), [(nn.Sequential, True), (nn.Linear, False)])
+def test_of_torchs_own_classes_only_containers_may_have_such_buffers(kind, missing, tmp_path):
+    module = kind(nn.Linear(3, 3)) if kind is nn.Sequential else kind(3, 3)
+    module.register_buffer("mask", torch.ones(3), persistent=False)
+    zoo.save_script(module, tmp_path / "model")
+    with read_model(tmp_path / "model") as reference:
+        assert reference.tensors["mask"].is_fixed is missing
+
+
 def test_parameters_alone_are_no_update_of_a_model_with_statistics(reference, tmp_path):
     assert refusal(dict(build().named_parameters()), reference, tmp_path).endswith(
-        "Send the whole model.state_dict(), not the parameters alone."
+        "Send the whole state_dict() of the model as it is downloaded."
     )
