@@ -4,18 +4,20 @@ from fl_server_core.archive.errors import ArchiveError, NotAModel, Refused
 from fl_server_core.archive.files import Bytes
 
 SAVE = (
-    "save it by torch.save (a model's state_dict()), as safetensors, or a script by torch.jit.save"
+    "save it by torch.save or as safetensors, of a trained model its state_dict(); "
+    "a new model by torch.jit.trace(model, example_input).save(file)"
 )
+UNPACK = "send what is in it, as torch.save, torch.jit.save or safetensors wrote it"
 
 KINDS: dict[tuple[int, bytes], str] = {
-    (0, b"\x1f\x8b"): "compressed by gzip: send what is in it",
-    (0, b"BZh"): "compressed by bzip2: send what is in it",
-    (0, b"\xfd7zXZ"): "compressed by xz: send what is in it",
-    (0, b"\x28\xb5\x2f\xfd"): "compressed by zstd: send what is in it",
-    (0, b"\x04\x22\x4d\x18"): "compressed by lz4: send what is in it",
-    (0, b"7z\xbc\xaf"): "a 7z archive: send what is in it",
-    (0, b"Rar!"): "a RAR archive: send what is in it",
-    (257, b"ustar"): "a tar archive: send what is in it",
+    (0, b"\x1f\x8b"): f"compressed by gzip: {UNPACK}",
+    (0, b"BZh"): f"compressed by bzip2: {UNPACK}",
+    (0, b"\xfd7zXZ"): f"compressed by xz: {UNPACK}",
+    (0, b"\x28\xb5\x2f\xfd"): f"compressed by zstd: {UNPACK}",
+    (0, b"\x04\x22\x4d\x18"): f"compressed by lz4: {UNPACK}",
+    (0, b"7z\xbc\xaf"): f"a 7z archive: {UNPACK}",
+    (0, b"Rar!"): f"a RAR archive: {UNPACK}",
+    (257, b"ustar"): f"a tar archive: {UNPACK}",
     (0, b"x\x01"): f"compressed by zlib, as joblib does: {SAVE}",
     (0, b"x\x5e"): f"compressed by zlib, as joblib does: {SAVE}",
     (0, b"x\x9c"): f"compressed by zlib, as joblib does: {SAVE}",
@@ -68,5 +70,5 @@ def refuse_zip(names: list[str]) -> NotAModel:
     if any(name.endswith((".keras", ".h5")) for name in names):
         return NotAModel(f"The file is Keras's: {SAVE}.")
     if any(name.endswith((".pt", ".pth", ".bin", ".safetensors", ".ckpt")) for name in names):
-        return NotAModel("The file is a zip file around a model's: send the file that is in it.")
+        return NotAModel(f"The file is a zip file around a model's: {UNPACK}.")
     return NotAModel(f"The zip file holds no torch object: {SAVE}.")

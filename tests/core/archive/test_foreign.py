@@ -83,8 +83,11 @@ FOREIGN = {
     "xz": (lzma.compress(saved(STATE)), "compressed by xz: send what is in it"),
     **{f"zlib {n}": (zlib.compress(b"x" * 99, n), "joblib") for n in (0, 3, 6, 9)},
     "tar": (tarred(), "tar archive: send what is in it"),
-    "zip": (zipped("model.pt"), "send the file that is in it"),
-    "zip of a folder": (zipped("folder/", "folder/model.pth"), "send the file that is in it"),
+    "zip": (zipped("model.pt"), "around a model's: send what is in it"),
+    "zip of a folder": (
+        zipped("folder/", "folder/model.pth"),
+        "around a model's: send what is in it",
+    ),
     "zip of others": (zipped("a.doc", "b.doc"), "holds no torch object"),
     "npz": (arrays(np.savez), "numpy arrays"),
     "npy": (arrays(np.save), "numpy array"),
@@ -98,6 +101,7 @@ FOREIGN = {
 def test_a_file_of_another_kind_is_named_with_what_to_do(data, advice, tmp_path):
     sentence = str(refusal(data, tmp_path))
     assert advice in sentence
+    assert "torch.save" in sentence or "git" in sentence
     assert "zip format" not in sentence
 
 
