@@ -97,7 +97,7 @@ def _explain(best: _Spelling, expected: Expected) -> str:
     if best.prefix:
         parts.append(
             f"Names hold {shown(best.prefix)}, which a wrapper such as DataParallel, torch.compile "
-            "or Lightning put there: send the state dict of the model inside. Apart from that:"
+            "or Lightning put there: send the state dict of the model inside."
         )
     if best.missing:
         parts.append(f"The file lacks {listed(best.missing)} of the global model.")
