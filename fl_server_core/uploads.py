@@ -77,12 +77,7 @@ def store_update(model: Model, file: TemporaryUploadedFile) -> StoredFile:
         with _explained(MODEL), read_model(template) as reference:
             kept = admit_update(Path(file.temporary_file_path()), reference, target)
         if kept:
-            logger.info(
-                "model %s: an update leaves %d buffers as they are: %.500s",
-                model.pk,
-                len(kept),
-                kept,
-            )
+            logger.info("model %s: an update lacks buffers, which stay: %.500s", model.pk, kept)
         return store(target)
 
 
