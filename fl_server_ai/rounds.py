@@ -27,7 +27,7 @@ from fl_server_ai.turnout import (
     round_requests,
     turnout,
 )
-from fl_server_core.exceptions import InvalidRequest
+from fl_server_core.exceptions import CannotStart, InvalidRequest
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Training
 from fl_server_core.models.model import close_updates
@@ -82,9 +82,9 @@ class Rounds:
         training = self.training
         participants = list(training.participants.all())
         if not participants:
-            raise InvalidRequest("At least one participant must be registered!")
+            raise CannotStart("At least one participant must be registered!")
         if training.state != TrainingState.INITIAL:
-            raise InvalidRequest(f"Training {training.pk} is not in state INITIAL!")
+            raise CannotStart(f"Training {training.pk} is not in state INITIAL!")
         training.state = TrainingState.ONGOING
         history.keep_checkpoint(training)
         notifier.owe(training, NotificationType.TRAINING_START, participants)

@@ -97,6 +97,7 @@ def _os(error: Exception) -> Exception:
 
 
 # The first class that fits decides.
+    fl.CannotStart: lambda error: drf.ParseError(str(error)),
 TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.InvalidRequest: lambda error: drf.ValidationError(list(error.args)),
     fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),

@@ -2,6 +2,7 @@
 
     FLError
     ├── InvalidRequest    400, a list: it doesn't fit the state that things are in
+    │   └── CannotStart   400, a detail
     ├── PermissionDenied  403, a detail
     └── NotFound          404, a detail
 
@@ -18,6 +19,10 @@ class FLError(Exception):
 
 class InvalidRequest(FLError):
     """The request doesn't fit the state of the training or the model."""
+
+
+class CannotStart(InvalidRequest):
+    """The training can't be started."""
 
 
 class PermissionDenied(FLError):

@@ -170,8 +170,8 @@ class Training(ViewSet):
             {202: said("Training started!")},
             {
                 400: [
-                    ["At least one participant must be registered!"],
-                    [f"Training {ID} is not in state INITIAL!"],
+                    {"detail": "At least one participant must be registered!"},
+                    {"detail": f"Training {ID} is not in state INITIAL!"},
                 ],
                 403: [STRANGER],
             },

@@ -347,7 +347,7 @@ def test_starting_notifies_and_happens_once(client, training):
     response = client.post(url)
     assert (response.status_code, response.json()) == (
         400,
-        [f"Training {training.pk} is not in state INITIAL!"],
+        {"detail": f"Training {training.pk} is not in state INITIAL!"},
     )
 
 
@@ -356,7 +356,7 @@ def test_starting_needs_participants(client, training):
     response = client.post(f"{URL}{training.pk}/start/")
     assert (response.status_code, response.json()) == (
         400,
-        ["At least one participant must be registered!"],
+        {"detail": "At least one participant must be registered!"},
     )
 
 
