@@ -174,3 +174,14 @@ class OptionsSchema(Schema):
         """Refuse a sample of a daisy chain: whoever sits out would break it."""
         if data.get("daisy_chain_period", 0) > 1 and "sample" in data.get("round", {}):
             raise ValidationError({"sample": ["Not with a daisy chain."]}, "round")
+
+
+def unknown_options(options: dict[str, Any], schema: Schema | None = None) -> list[str]:
+    """Return what the server will not look at, as paths such as `uncertainty.n`."""
+    known = (schema or OptionsSchema()).fields
+    unknown = [name for name in options if name not in known]
+    for name, value in options.items():
+        field = known.get(name)
+        if isinstance(field, fields.Nested) and isinstance(value, dict):
+            unknown += [f"{name}.{inner}" for inner in unknown_options(value, field.schema)]
+    return unknown

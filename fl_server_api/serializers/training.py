@@ -93,3 +93,8 @@ class TrainingCreatedSerializer(serializers.Serializer[Any]):
 
     detail = serializers.CharField()
     training_id = serializers.UUIDField()
+    unknown_options = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Options that are kept but mean nothing to the server; if there are any.",
+    )

@@ -19,6 +19,7 @@ from fl_server_api.serializers.generic import (
     TrainingSerializerWithRounds,
 )
 from fl_server_api.serializers.model import ModelSerializer
+from fl_server_api.serializers.options import unknown_options
 from fl_server_api.serializers.training import (
     ClientAdministrationBodySchema,
     CreateTrainingRequestSchema,
@@ -92,7 +93,8 @@ class Training(ViewSet):
         Without `options.round` a round asks all participants and waits for all of them.
         `sample` asks some, `quorum` with `deadline_seconds` lets it close without those who are
         late, `stop_when` ends the training once a metric is good enough. `options.checkpoints`
-        says which versions of the model are kept.
+        says which versions of the model are kept. Options that the server doesn't know are kept
+        for the clients, and named in the answer.
         """
         wanted = asdict(CreateTrainingRequestSchema().load(request.data))
         model = self.get_entity(models.Model.objects.visible(), wanted.pop("model_id"))
@@ -102,10 +104,10 @@ class Training(ViewSet):
             participants=_find_users(wanted.pop("clients")),
             **wanted,
         )
-        return Response(
-            {"detail": "Training created successfully!", "training_id": training.pk},
-            status.HTTP_201_CREATED,
-        )
+        answer = {"detail": "Training created successfully!", "training_id": training.pk}
+        if unknown := unknown_options(training.options):
+            answer["unknown_options"] = unknown
+        return Response(answer, status.HTTP_201_CREATED)
 
     @extend_schema(
         responses=answers({200: TrainingSerializerWithRounds}, {400: [UNKNOWN], 403: [STRANGER]})

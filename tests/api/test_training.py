@@ -47,7 +47,7 @@ def test_a_training_is_created(client, user, model, participant):
         model,
         target_num_updates="3",
         uncertainty_method="MC_DROPOUT",
-        options={"uncertainty": {"N": 5, "softmax": True}, "learning_rate": 0.1},
+        options={"uncertainty": {"N": 5, "softmax": True}, "daisy_chain_period": 0},
         clients=[str(participant.pk), str(participant.pk)],
     )
     response = client.post(URL, wanted)
@@ -61,6 +61,13 @@ def test_a_training_is_created(client, user, model, participant):
     assert list(training.participants.all()) == [participant]
     assert training.options == wanted["options"]
     assert training.metric_names == ["accuracy"]
+
+
+def test_options_that_mean_nothing_are_kept_and_named(client, model):
+    options = {"uncertanty": {"N": 5}, "uncertainty": {"n": 5, "N": 5}, "round": {"quorum": 1}}
+    response = client.post(URL, body(model, options=options))
+    assert response.json()["unknown_options"] == ["uncertanty", "uncertainty.n"]
+    assert Training.objects.get().options == options
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "x/y"])
