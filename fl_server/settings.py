@@ -275,7 +275,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": [
         "fl_server_api.parsers.JSONParser",
         "fl_server_api.parsers.FormParser",
-        "rest_framework.parsers.MultiPartParser",
+        "fl_server_api.parsers.MultiPartParser",
     ],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": ("fl_server_api.negotiation.LenientContentNegotiation"),
     "DEFAULT_SCHEMA_CLASS": "fl_server_api.openapi.AutoSchema",

@@ -4,6 +4,11 @@ from django.apps import AppConfig
 
 
 class APIConfig(AppConfig):
-    """fl_server_api."""
+    """Teaches Django's form parser our file fields."""
 
     name = "fl_server_api"
+
+    def ready(self) -> None:  # noqa: D102
+        from fl_server_api import multipart
+
+        multipart.install()

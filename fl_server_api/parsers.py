@@ -56,6 +56,23 @@ class FormParser(parsers.FormParser):
             raise ParseError("The form is not UTF-8.") from error
 
 
+class MultiPartParser(parsers.MultiPartParser):
+    """A form with files; of a form that can't be read none stays."""
+
+    def parse(  # noqa: D102
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except Exception:
+            for handler in (parser_context or {})["request"].upload_handlers:
+                handler.discard()
+            raise
+
+
 def _check_values(data: object) -> None:
     """Refuse text that can't be stored, and nesting that recursion couldn't follow."""
     level, depth = [data], 0

@@ -8,10 +8,16 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 
 class UploadHandler(TemporaryFileUploadHandler):
-    """Streams a file to the disk; one that finds no room there is removed at once.
+    """Streams a file to the disk; one that doesn't get there whole is removed at once.
 
     Django leaves that to the garbage collector, so a full disk would stay full for a while.
     """
+
+    def discard(self) -> None:
+        """Remove the file that came last."""
+        if file := getattr(self, "file", None):
+            with suppress(OSError):  # what is still to be written may find no room either
+                file.close()
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: D102
         with self._whole_or_gone():
@@ -26,6 +32,5 @@ class UploadHandler(TemporaryFileUploadHandler):
         try:
             yield
         except OSError:
-            with suppress(OSError):  # what is still to be written finds no room either
-                self.file.close()
+            self.discard()
             raise

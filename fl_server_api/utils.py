@@ -1,5 +1,6 @@
 """Reading a request: what its path names, what its body holds."""
 
+import re
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError as InvalidValue
@@ -15,6 +16,8 @@ M = TypeVar("M", bound=Model)
 
 REPEATED = frozenset({"input_shape", "metric_names", "metric_values"})
 """Form fields that stand for lists."""
+
+BRACKETED = re.compile(rf"({'|'.join(sorted(REPEATED))})\[(\d{{0,5}})\]")
 
 
 class AuthenticatedRequest(Request):
@@ -42,6 +45,7 @@ def read_body(request: Request) -> dict[str, Any]:
     """Return the body's fields, of a form or of a JSON object; a REPEATED one is a list."""
     data = request.data
     if isinstance(data, MultiValueDict):
+        data = _without_brackets(data)
         _check_form(data)
         return {name: data.getlist(name) if name in REPEATED else data[name] for name in data}
     if not isinstance(data, dict):
@@ -60,6 +64,16 @@ def get_file(request: Request, name: str) -> TemporaryUploadedFile:
 def find_file(request: Request, name: str) -> TemporaryUploadedFile | None:
     """Return an uploaded file that may be missing."""
     return get_file(request, name) if name in request.FILES else None
+
+
+def _without_brackets(form: MultiValueDict[str, Any]) -> MultiValueDict[str, Any]:
+    """Put what came as `metric_names[]` (axios) or `metric_names[0]` (PHP) under its plain name."""
+    parts = [(BRACKETED.fullmatch(name), name, values) for name, values in form.lists()]
+    parts.sort(key=lambda part: int(part[0][2] or 0) if part[0] else 0)
+    plain: MultiValueDict[str, Any] = MultiValueDict()
+    for found, name, values in parts:
+        plain.setlistdefault(found[1] if found else name).extend(values)
+    return plain
 
 
 def _check_form(form: MultiValueDict[str, Any]) -> None:

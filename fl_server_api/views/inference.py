@@ -3,13 +3,12 @@
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from rest_framework.parsers import MultiPartParser
 from rest_framework.permissions import IsAuthenticated
 
 from fl_server_ai.serving import client
 from fl_server_api.errors import Busy
 from fl_server_api.openapi import STRANGER, answers
-from fl_server_api.parsers import JSONParser
+from fl_server_api.parsers import JSONParser, MultiPartParser
 from fl_server_api.permissions import IsReader
 from fl_server_api.serializers.inference import (
     CONTENT_TYPES,

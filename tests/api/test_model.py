@@ -75,7 +75,7 @@ def test_an_upload_may_bring_its_preprocessing(client):
         ({"name": "a"}, ["Missing required field: description"]),
         ({"name": "a", "description": "b"}, {"detail": "No uploaded file 'model_file' found."}),
         (
-            {"name": "a", "description": "b", "model_file": "text"},
+            {"name": "a", "description": "b", "model_file": ""},
             {"detail": "No uploaded file 'model_file' found."},
         ),
         ({"name": "a" * 256, "description": "b"}, {"name": ["Longer than maximum length 255."]}),

@@ -127,7 +127,7 @@ def test_a_local_models_id_stands_for_its_base_model(started, participant):
         ({"round": ["0", "0"]}, {"round": ["This field was given more than once."]}),
         ({"sample_size": "", "model_file": None}, {"sample_size": ["Not a valid integer."]}),
         ({"model_file": None}, {"detail": "No uploaded file 'model_file' found."}),
-        ({"model_file": "x"}, {"detail": "No uploaded file 'model_file' found."}),
+        ({"model_file": ""}, {"detail": "No uploaded file 'model_file' found."}),
         ({"metric_names": ["a"]}, {"detail": "Metric names or values are missing"}),
         ({"metric_values": ["1"]}, {"detail": "Metric names or values are missing"}),
         (
