@@ -189,17 +189,26 @@ if not REDIS_URL:
     env.expect_none("FL_REDIS_", without="FL_REDIS_HOST")
 REDIS_TIMEOUTS = {"socket_connect_timeout": 1, "socket_timeout": 5}
 
+CACHES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # What a process remembers of passwords that were right.
+    "passwords": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "passwords",
+        "TIMEOUT": 300,
+        "OPTIONS": {"MAX_ENTRIES": 1000},
+    },
+}
+
 BROKER_DIR = DATA_DIR / "broker"
 if REDIS_URL:
     CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = REDIS_TIMEOUTS
-    CACHES: dict[str, Any] = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": REDIS_URL,
-            # Clearing the cache empties its database; the broker's is number 0.
-            "OPTIONS": {"db": 1, **REDIS_TIMEOUTS},
-        }
+    CACHES["default"] = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        # Clearing the cache empties its database; the broker's is number 0.
+        "OPTIONS": {"db": 1, **REDIS_TIMEOUTS},
     }
 else:
     CELERY_BROKER_URL = "filesystem://localhost"

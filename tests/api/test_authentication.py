@@ -1,7 +1,11 @@
 import base64
 
 import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.core.cache import caches
 from rest_framework.test import APIClient
+
+from tests.factories import UserFactory
 
 URL = "/api/users/myself/"
 
@@ -78,3 +82,78 @@ def test_a_session_can_log_in_through_a_page(nobody, user):
     response = nobody.post("/api-auth/login/", data, format="multipart")
     assert (response.status_code, response["Location"]) == (302, URL)
     assert nobody.get(URL).status_code == 200
+
+
+# --- Passwords that were right a moment ago ----------------------------------------------
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The passwords that were hashed."""
+    passwords, encode = [], MD5PasswordHasher.encode
+    monkeypatch.setattr(
+        MD5PasswordHasher,
+        "encode",
+        lambda self, password, salt: passwords.append(password) or encode(self, password, salt),
+    )
+    return passwords
+
+
+def test_a_right_password_is_hashed_once(nobody, user, hashed):
+    for _ in range(3):
+        assert get(nobody, basic(user.username, "secret")).json()["id"] == str(user.pk)
+    assert hashed == ["secret"]
+
+
+def test_a_wrong_password_is_hashed_each_time(nobody, user, hashed):
+    assert get(nobody, basic(user.username, "secret")).status_code == 200
+    hashed.clear()
+    for _ in range(2):
+        assert get(nobody, basic(user.username, "wrong")).status_code == 401
+        assert get(nobody, basic("nobody-of-this-name", "secret")).status_code == 401
+    assert len(hashed) == 4
+
+
+def test_a_remembered_password_is_its_users_alone(nobody, user):
+    other = UserFactory(password="another")
+    assert get(nobody, basic(user.username, "secret")).status_code == 200
+    assert get(nobody, basic(other.username, "secret")).status_code == 401
+    assert get(nobody, basic(user.username.upper(), "secret")).status_code == 401
+
+
+def test_a_changed_password_holds_at_once(nobody, user):
+    assert get(nobody, basic(user.username, "secret")).status_code == 200
+    user.set_password("new")
+    user.save()
+    assert get(nobody, basic(user.username, "secret")).status_code == 401
+    assert get(nobody, basic(user.username, "new")).status_code == 200
+    user.set_unusable_password()
+    user.save()
+    assert get(nobody, basic(user.username, "new")).status_code == 401
+
+
+@pytest.mark.parametrize("end", ["deactivate", "delete"])
+def test_a_user_who_is_gone_is_nobody_at_once(nobody, user, end):
+    header = basic(user.username, "secret")
+    assert get(nobody, header).status_code == 200
+    if end == "delete":
+        user.delete()
+    else:
+        user.is_active = False
+        user.save()
+    assert get(nobody, header).status_code == 401
+
+
+def test_no_password_is_kept(nobody, user):
+    caches["passwords"].clear()
+    assert get(nobody, basic(user.username, "secret")).status_code == 200
+    (key,) = caches["passwords"]._cache
+    assert len(key.split(":")[-1]) == 64  # a digest
+    assert "secret" not in key
+
+
+def test_what_is_remembered_is_bounded_and_forgotten(settings):
+    remembered = settings.CACHES["passwords"]
+    assert remembered["BACKEND"].endswith("LocMemCache")  # of this process, and its memory
+    assert remembered["TIMEOUT"] == 300
+    assert remembered["OPTIONS"] == {"MAX_ENTRIES": 1000}
