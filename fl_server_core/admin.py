@@ -118,6 +118,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
     list_display = ["username", "email", "actor", "client", "message_endpoint", "is_staff"]
     list_filter = ["actor", "client", "is_staff", "is_superuser", "is_active", "groups"]
     search_fields = ["username", "first_name", "last_name", "email", "message_endpoint", "=id"]
+    ordering = ["-date_joined"]
     readonly_fields = ["id", "token", "answers_promptly", "last_login", "date_joined"]
     fieldsets = (
         (None, {"fields": ("id", "username", "password", "token")}),
@@ -149,6 +150,7 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in
     list_display = ["id", "kind", "name", "owner", "round", "size", "sample_size", "created_at"]
     list_filter = ["kind", "created_at", ("closed_at", admin.EmptyFieldListFilter)]
     list_select_related = ["owner"]
+    ordering = ["-created_at"]
     search_fields = ["=id", "name", "description", "owner__username"]
     date_hierarchy = "created_at"
     fields = MODEL_FIELDS
@@ -177,6 +179,7 @@ class TrainingAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["state", "phase", "aggregation_method", "uncertainty_method", "created_at"]
     list_select_related = ["actor", "model"]
+    ordering = ["-created_at"]
     search_fields = ["=id", "=model__id", "model__name", "actor__username", "state_reason"]
     date_hierarchy = "created_at"
     fields = TRAINING_FIELDS
@@ -202,6 +205,7 @@ class CheckpointAdmin(ReadOnlyAdmin):
     list_display = ["model", "round", "attempt", "size", "sha256", "created_at"]
     list_filter = ["created_at", ("file", admin.EmptyFieldListFilter)]
     list_select_related = ["model"]
+    ordering = ["-created_at"]
     search_fields = ["=id", "=model__id", "model__name", "=sha256"]
 
 
@@ -212,6 +216,7 @@ class MetricAdmin(ReadOnlyAdmin):
     list_display = ["key", "value_float", "step", "model", "reporter", "created_at"]
     list_filter = ["key", "created_at"]
     list_select_related = ["model", "reporter"]
+    ordering = ["-created_at"]
     search_fields = ["key", "=model__id", "model__name", "reporter__username"]
 
 
@@ -223,6 +228,7 @@ class MomentsAdmin(ReadOnlyAdmin):
     list_display = ["owner", "model", "round", "attempt", "sample_size", "created_at"]
     list_filter = ["created_at"]
     list_select_related = ["model", "owner"]
+    ordering = ["-created_at"]
     search_fields = ["=model__id", "model__name", "owner__username"]
 
 
@@ -232,6 +238,7 @@ class ModelStatsAdmin(ReadOnlyAdmin):
 
     list_display = ["sha256", "input_shape", "asked_at", "computed_at"]
     list_filter = ["asked_at"]
+    ordering = ["-asked_at"]
     search_fields = ["=sha256"]
 
 
@@ -256,5 +263,6 @@ class NotificationAdmin(ReadOnlyAdmin):
         "created_at",
     ]
     list_select_related = ["receiver", "training"]
+    ordering = ["-created_at"]
     search_fields = ["=id", "=training__id", "receiver__username", "error"]
     date_hierarchy = "created_at"

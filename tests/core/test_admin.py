@@ -1,4 +1,5 @@
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.contrib import admin
@@ -81,6 +82,22 @@ def test_every_filter_of_every_noun_opens(operator, noun):
         for choice in spec.choices(page.context["cl"]):
             query = choice["query_string"]
             assert operator.get(path(noun, "changelist") + query).status_code == 200
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_a_list_begins_with_the_newest(operator, noun):
+    fill(2)
+    (when,) = [
+        field.name
+        for field in noun._meta.fields
+        if field.name in ("created_at", "date_joined", "asked_at")
+    ]
+    for age, row in enumerate(noun.objects.order_by("pk")):
+        noun.objects.filter(pk=row.pk).update(**{when: timezone.now() - timedelta(hours=age % 3)})
+    shown = operator.get(path(noun, "changelist")).context["cl"].result_list
+    times = [getattr(row, when) for row in shown]
+    assert len(set(times)) > 1
+    assert times == sorted(times, reverse=True)
 
 
 @pytest.mark.parametrize("noun", NOUNS)
