@@ -1,5 +1,7 @@
 """gunicorn's settings for the web processes: `gunicorn -c python:fl_server.gunicorn`."""
 
+import time
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +16,8 @@ graceful_timeout = 5
 # Longer than clients pause between two requests: one that comes as the connection closes fails.
 keepalive = 75
 control_socket_disable = True
+LINGER_SECONDS = 30
+SILENT_SECONDS = 5
 logconfig_dict = settings.LOGGING | {
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False}}
 }
@@ -22,3 +26,18 @@ logconfig_dict = settings.LOGGING | {
 def post_fork(_server: Any, _worker: Any) -> None:
     """Tie the worker to its master."""
     die_with_parent()
+
+
+def post_request(_worker: Any, request: Any, _environ: Any, _response: Any) -> None:
+    """Take what a client still sends after its answer, for a while, and throw it away.
+
+    Closed on a client that is sending, the connection would take along the answer, which most
+    clients read last: a 308, a 401 or a 413 to a large upload would look like a dead server.
+    """
+    connection, end = request.unreader.sock, time.monotonic() + LINGER_SECONDS
+    with suppress(OSError):
+        connection.settimeout(SILENT_SECONDS)
+        # Little at a time, because a read ends when it has all that it was asked for.
+        while request.body.read(1 << 13) and time.monotonic() < end:
+            pass
+        connection.settimeout(None)

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from corsheaders.defaults import default_headers
 from kombu import Exchange, Queue
 
 from fl_server import env
@@ -32,6 +33,14 @@ CORS_ALLOWED_ORIGINS = env.items("CORS_ALLOWED_ORIGINS")
 CORS_ALLOWED_ORIGIN_REGEXES = env.items("CORS_ALLOWED_ORIGIN_REGEXES")
 CORS_ALLOW_ALL_ORIGINS = env.boolean("CORS_ALLOW_ALL_ORIGINS", default=False)
 CORS_ALLOW_CREDENTIALS = env.boolean("CORS_ALLOW_CREDENTIALS", default=False)
+CORS_ALLOW_HEADERS = [*default_headers, "content-encoding", "if-none-match", "if-range", "range"]
+CORS_EXPOSE_HEADERS = [
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Retry-After",
+]
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
 
 # Behind a proxy that ends TLS and always sets X-Forwarded-Proto. Off, plain http works.
@@ -75,6 +84,9 @@ INSTALLED_APPS = [
     "corsheaders",
 ]
 MIDDLEWARE = [
+    "fl_server_api.middleware.LogRefusals",
+    "fl_server_api.middleware.KnownHost",
+    "fl_server_api.middleware.KeepMethod",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -296,7 +308,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "DESCRIPTION": (
         "Train one model on many clients' data without the data ever leaving them: an actor "
         "uploads a model and opens a training; the participants are notified round by round, "
-        "train and hand their updates in; the server merges them."
+        "train and hand their updates in; the server merges them. A body may come in gzip, with "
+        "`Content-Encoding: gzip`."
     ),
     "VERSION": "1.0.0",
     "TAGS": [

@@ -14,5 +14,4 @@ urlpatterns = [
 ]
 
 handler400 = "fl_server_api.errors.answer_bad_request"
-handler404 = "fl_server_api.errors.answer_not_found"
 handler500 = "fl_server_api.errors.answer_fault"

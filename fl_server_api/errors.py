@@ -14,7 +14,6 @@ import marshmallow
 from django.core import exceptions as django
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, UnreadablePostError
-from django.views import defaults
 from rest_framework import exceptions as drf
 from rest_framework import status
 from rest_framework.response import Response
@@ -97,8 +96,8 @@ def _os(error: Exception) -> Exception:
 
 
 # The first class that fits decides.
-    fl.CannotStart: lambda error: drf.ParseError(str(error)),
 TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
+    fl.CannotStart: lambda error: drf.ParseError(str(error)),
     fl.InvalidRequest: lambda error: drf.ValidationError(list(error.args)),
     fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),
     fl.NotFound: lambda error: drf.NotFound(str(error)),
@@ -141,15 +140,8 @@ def _log_fault(request: HttpRequest, error: Exception | None) -> dict[str, str]:
     return {"detail": "The server failed; its log knows why.", "error_id": error_id}
 
 
-def answer_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Answer a path that nothing is at: in JSON below /api/, else by Django's page."""
-    if request.path_info.startswith("/api/"):
-        return JsonResponse({"detail": "Not found."}, status=status.HTTP_404_NOT_FOUND)
-    return defaults.page_not_found(request, exception)
-
-
 def answer_bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001
-    """Answer what Django itself refuses, such as an unknown host name."""
+    """Answer what Django itself refuses, such as a form that it can't read."""
     return JsonResponse({"detail": "Bad request."}, status=status.HTTP_400_BAD_REQUEST)
 
 

@@ -1,26 +1,168 @@
-"""What is decided about a request before its body is read."""
+"""What is decided about a request before its body is read, and how a refusal is told and logged."""
 
+import json
+import logging
+import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import BinaryIO, cast
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.core.exceptions import DisallowedHost
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponsePermanentRedirect,
+    JsonResponse,
+    UnreadablePostError,
+)
+from django.http.request import split_domain_port
 from django.middleware import common
+from django.utils.functional import SimpleLazyObject
+from django.utils.log import log_response
 from rest_framework import status
+
+from fl_server_api.encodings import Inflated
+
+logger = logging.getLogger(__name__)
 
 UPLOADS = {"/api/models/": "FL_MAX_UPLOAD_BYTES", "/api/inference/": "FL_MAX_INFERENCE_BYTES"}
 """Where files come in, and up to what: nobody without credentials gets to send any there."""
 
+API = re.compile(r"/+api(/|$)")
+UNREADABLE = re.compile(r"[^\w.,:\[\] -]", re.ASCII)
+MAX_LOGGED = 300
+READ_AWAY_SECONDS = 30
+
 Answer = Callable[[HttpRequest], HttpResponseBase]
 
 
-class BodyLimit:
-    """Refuses bodies that are too large, or that don't say how large they are."""
+class LogRefusals:
+    """Logs each refused request with its reason, in one line and without its body.
+
+    Django says nothing more of a response that `log_response` has logged.
+    """
 
     def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer 411 or 413, or pass the request on."""
+        """Pass the request on and log what is refused."""
+        response = self.get_response(request)
+        if response.status_code >= 400:
+            log_response(
+                "%s %s: %s, user %s: %s",
+                request.method,
+                request.path[:MAX_LOGGED],
+                response.status_code,
+                _known_user(request),
+                _reason(response)[:MAX_LOGGED],
+                response=cast(HttpResponse, response),  # any kind, whatever the stubs say
+                request=request,
+                logger=logger,
+                level="error" if response.status_code == 500 else "warning",
+            )
+        return response
+
+
+def _known_user(request: HttpRequest) -> object:
+    """Return the user's id if somebody has looked who it is: this is no time for a query."""
+    user = getattr(request, "user", None)
+    if type(user) is SimpleLazyObject:  # the session's; isinstance would look
+        user = getattr(request, "_cached_user", None)
+    return getattr(user, "pk", None)
+
+
+def _reason(response: HttpResponseBase) -> str:
+    said = getattr(response, "data", None)  # DRF's, whichever way it is rendered
+    if isinstance(response, JsonResponse):
+        said = json.loads(response.content)
+    if said is None:
+        return response.reason_phrase
+    if isinstance(said, dict) and set(said) == {"detail"}:
+        return str(said["detail"])
+    return json.dumps(said, ensure_ascii=False, default=str)
+
+
+class KnownHost:
+    """Says which setting is behind it when a host name is refused."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer 400, or pass the request on."""
+        try:
+            request.get_host()
+        except DisallowedHost:
+            asked = request.headers.get("Host") or request.META["SERVER_NAME"]
+            name = _printable(split_domain_port(asked)[0] or asked)
+            return _refuse(
+                status.HTTP_400_BAD_REQUEST,
+                f"The host name '{name}' is not allowed: the server's setting "
+                "FL_DJANGO_ALLOWED_HOSTS has to name it.",
+            )
+        return self.get_response(request)
+
+
+class KeepMethod:
+    """Makes a permanent redirect one that keeps the method and the body.
+
+    After a 301 clients send a GET, and take its 200 for an answer to what they posted.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on and look at what it is answered."""
+        response = self.get_response(request)
+        moved = response.status_code == status.HTTP_301_MOVED_PERMANENTLY
+        if moved and request.method not in ("GET", "HEAD"):
+            response.status_code = status.HTTP_308_PERMANENT_REDIRECT
+        return response
+
+
+class CommonMiddleware(common.CommonMiddleware):
+    """Redirects to the path with a closing slash; below /api/ an unknown path is a 404 in JSON.
+
+    Django's redirects when the body limit has had its say, and raises for a POST with DEBUG on.
+    """
+
+    def process_request(  # noqa: D102
+        self, request: HttpRequest
+    ) -> HttpResponsePermanentRedirect | None:
+        if self.should_redirect_with_slash(request):
+            _read_away(request)
+            path = request.get_full_path(force_append_slash=True)
+            return HttpResponsePermanentRedirect("/" + path.lstrip("/"))  # to no other host
+        return None
+
+    def process_response(  # noqa: D102
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        unknown = response.status_code == 404 and request.resolver_match is None
+        if unknown and API.match(request.path_info):
+            detail = "Not found."
+            if "//" in request.path_info:
+                detail = "Not found: the path has two slashes in a row."
+            response = _refuse(status.HTTP_404_NOT_FOUND, detail)
+        return super().process_response(request, response)
+
+
+class BodyLimit:
+    """Refuses bodies that are too large, don't say how large they are, or can't be decoded.
+
+    What comes as gzip is decoded while it is read, up to the same limit.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer 411, 413 or 415, or pass the request on."""
         length = request.headers.get("Content-Length", "")
         if not length and "Transfer-Encoding" in request.headers:
             return _refuse(status.HTTP_411_LENGTH_REQUIRED, "A Content-Length is required.")
@@ -30,7 +172,7 @@ class BodyLimit:
                 status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
                 f"The request's body is larger than {limit} bytes.",
             )
-        return self.get_response(request)
+        return self._decode(request, limit) or self.get_response(request)
 
     def _limit(self, request: HttpRequest) -> int:
         """Files go to disk as they come, where there are any; else a body is read into memory."""
@@ -40,17 +182,37 @@ class BodyLimit:
                     return int(getattr(settings, setting))
         return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
+    def _decode(self, request: HttpRequest, limit: int) -> HttpResponseBase | None:
+        """Have a body that came as gzip read decoded; refuse any other encoding."""
+        encoding = request.META.pop("HTTP_CONTENT_ENCODING", "").strip().lower()
+        if encoding in ("", "identity"):
+            return None
+        if encoding in ("gzip", "x-gzip"):
+            request._stream = cast(BinaryIO, Inflated(request._stream, limit))
+            return None
+        refusal = _refuse(
+            status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+            f"The Content-Encoding '{_printable(encoding)}' is not supported: send gzip or none.",
+        )
+        refusal["Accept-Encoding"] = "gzip"  # RFC 9110, 15.5.16
+        return refusal
+
+
+def _read_away(request: HttpRequest) -> None:
+    """Read a body that nobody wants, as far as it comes in time.
+
+    Who is redirected asks again at once, over the same connection where it can, and nginx
+    loses that request if the first is still under way.
+    """
+    end = time.monotonic() + READ_AWAY_SECONDS
+    with suppress(UnreadablePostError):
+        while request.read(1 << 13) and time.monotonic() < end:
+            pass
+
+
+def _printable(header: str) -> str:
+    return UNREADABLE.sub("?", header[:100])
+
 
 def _refuse(code: int, detail: str) -> HttpResponse:
     return JsonResponse({"detail": detail}, status=code)
-
-
-class CommonMiddleware(common.CommonMiddleware):
-    """Django's, which redirects to the path with a closing slash.
-
-    With DEBUG on, Django's raises for a POST instead of redirecting it.
-    """
-
-    def get_full_path_with_slash(self, request: HttpRequest) -> str:
-        """Return the path with the slash; never one that leads to another host."""
-        return "/" + request.get_full_path(force_append_slash=True).lstrip("/")

@@ -229,28 +229,7 @@ def test_a_fault_outside_of_the_views_is_json_too(monkeypatch, user, caplog):
     assert response.json()["error_id"] in caplog.text
 
 
-# --- Paths -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("debug", [False, True])
-@pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
-def test_a_path_without_its_slash_is_redirected(client, settings, method, debug):
-    settings.DEBUG = debug
-    response = getattr(client, method)("/api/models/x/metrics?a=b")
-    assert response.status_code == 301
-    assert response["Location"] == "/api/models/x/metrics/?a=b"
-
-
-def test_an_unknown_path_is_json_below_api_only(client):
-    response = client.get("/api/nothing/here/")
-    assert (response.status_code, response.json()) == (404, {"detail": "Not found."})
-    assert client.get("/nothing/")["Content-Type"].startswith("text/html")
-    assert client.get("/api/dummy/").status_code == 404
-
-
-def test_an_unknown_host_is_a_400(client):
-    response = client.get("/api/users/", headers={"host": "elsewhere"})
-    assert (response.status_code, response.json()) == (400, {"detail": "Bad request."})
+# --- Methods -----------------------------------------------------------------------------
 
 
 def test_a_method_that_a_path_has_not(client):

@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.production import Production, running_production
 
 ROOT = Path(__file__).resolve().parents[2]
+ORIGIN = "https://app.example.org"
+"""Pages from there may call the production server."""
 
 
 @dataclass
@@ -71,7 +73,8 @@ def embedded(tmp_path_factory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def production(tmp_path_factory) -> Iterator[Production]:
     """The other topology, shared as well: who kills a part of it starts that again."""
-    with running_production(tmp_path_factory.mktemp("production")) as running:
+    folder = tmp_path_factory.mktemp("production")
+    with running_production(folder, CORS_ALLOWED_ORIGINS=ORIGIN) as running:
         yield running
 
 

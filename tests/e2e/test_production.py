@@ -10,6 +10,7 @@ import requests
 import torch
 
 from tests.compose import ROOT
+from tests.e2e.conftest import ORIGIN
 from tests.e2e.people import Person, wait_until
 from tests.e2e.production import MAX_UPLOAD_BYTES
 from tests.e2e.tiny import scripted, update_of, weight_of
@@ -53,6 +54,14 @@ def test_parts_and_unchanged_files_go_through_the_proxy(ada, model):
     assert (other.status_code, other.content) == (200, whole.content)
     assert download(ada, model, **{"If-None-Match": tag}).status_code == 304
     assert download(ada, model, Range="bytes=99999999-").status_code == 416
+
+
+def test_a_page_of_another_origin_may_read_what_the_proxy_sends(ada, model):
+    answer = download(ada, model, Origin=ORIGIN)
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+    assert "origin" in answer.headers["Vary"]
+    assert "Access-Control-Allow-Origin" not in download(ada, model).headers
 
 
 def test_files_are_for_those_alone_whom_the_server_lets_have_them(production, ada, model):
