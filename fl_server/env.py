@@ -81,7 +81,12 @@ def choice(name: str, default: str, options: tuple[str, ...]) -> str:
 
 def items(name: str) -> list[str]:
     """Return the parts of a list whose separators are newlines or commas."""
-    return [part.strip() for part in text(name).replace(",", "\n").splitlines() if part.strip()]
+    return _parts(text(name))
+
+
+def secrets(name: str) -> list[str]:
+    """Return the parts of such a list that is secret, from the variable or its file."""
+    return _parts(secret(name))
 
 
 def networks(name: str) -> list[IPv4Network | IPv6Network]:
@@ -95,6 +100,10 @@ def expect_none(prefix: str, *, without: str) -> None:
     """Note the variables of this prefix: none is of use without that one."""
     names = sorted(name for name in os.environ if name.startswith(prefix) and text(name))
     problems.extend(f"{name} is set, but {without} is not." for name in names)
+
+
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.replace(",", "\n").splitlines() if part.strip()]
 
 
 def _parsed(name: str, default: T, parse: Callable[[str], T], wanted: str) -> T:

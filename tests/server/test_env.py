@@ -19,7 +19,13 @@ def test_an_unset_or_empty_variable_has_its_default(monkeypatch):
 
 def test_lists_are_separated_by_newlines_or_commas(monkeypatch):
     monkeypatch.setenv("FL_TEST", "a\n b ,c\n\n")
-    assert env.items("FL_TEST") == ["a", "b", "c"]
+    assert env.items("FL_TEST") == env.secrets("FL_TEST") == ["a", "b", "c"]
+
+
+def test_a_list_of_secrets_may_stand_in_a_file(monkeypatch, tmp_path):
+    (tmp_path / "keys").write_text("a\nb\n")
+    monkeypatch.setenv("FL_TEST_FILE", str(tmp_path / "keys"))
+    assert env.secrets("FL_TEST") == ["a", "b"]
 
 
 @pytest.mark.parametrize(("value", "truth"), [("on", True), ("TRUE", True), ("0", False)])
