@@ -1,4 +1,4 @@
-"""Members that torch writes beside code, pickles and blocks: what is kept of them, what left out."""
+"""Members that torch writes beside code, pickles and blocks: which are kept, which left out."""
 
 import warnings
 import zipfile
@@ -124,5 +124,5 @@ def test_a_version_that_is_no_small_number_is_refused(name, version, tmp_path):
 )
 def test_other_members_are_refused(name, tmp_path):
     path = forge.archive(tmp_path / "m", forge.module(), members={name: b"x"})
-    with pytest.raises(ArchiveError, match="save the model alone|climbs"):
+    with pytest.raises(ArchiveError, match=r"save the model alone|climbs"):
         admit_model(path, tmp_path / "admitted")

@@ -48,7 +48,7 @@ USES = {
     "normalised for a while": add_and_remove_weight_norm,
     "pruned": prune_and_keep,
     "hooked for a while": lambda module: module.register_forward_hook(print).remove(),
-    "averaged": lambda module: torch.optim.swa_utils.AveragedModel(module).update_parameters(module),
+    "averaged": lambda m: torch.optim.swa_utils.AveragedModel(m).update_parameters(m),
 }
 
 
