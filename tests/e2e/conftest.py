@@ -48,7 +48,7 @@ def running_serve(folder: Path, **environment: str) -> Iterator[Serve]:
             stderr=log,
             text=True,
         )
-        give_up = threading.Timer(60, process.kill)
+        give_up = threading.Timer(180, process.kill)
         give_up.start()
         try:
             ready = next((line for line in process.stdout if line.startswith("ready ")), None)

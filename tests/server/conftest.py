@@ -15,7 +15,7 @@ import requests
 MANAGE = Path(__file__).parents[2] / "manage.py"
 
 
-def until(happens: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def until(happens: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Wait for it, or fail."""
     deadline = time.monotonic() + seconds
     while not happens():
@@ -38,13 +38,13 @@ def processes() -> dict[int, tuple[int, str]]:
 class Server:
     """A `manage.py serve` on a free port, in a folder of its own."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.folder = folder
         environment = os.environ | environment
         environment.pop("FL_DATA_DIR", None)
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, MANAGE, "serve", "--port", "0", "--data-dir", "data"],
+                [sys.executable, MANAGE, "serve", "--port", "0", "--data-dir", "data", *arguments],
                 cwd=folder,
                 env=environment,
                 stdout=out,
@@ -87,8 +87,8 @@ class Server:
 
 
 @contextmanager
-def started(folder: Path, **environment: str) -> Iterator[Server]:
-    server = Server(folder, **environment)
+def started(folder: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+    server = Server(folder, *arguments, **environment)
     try:
         server.wait_until_ready()
         yield server
