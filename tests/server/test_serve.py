@@ -1,14 +1,17 @@
 """`manage.py serve`: real processes, real signals."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.server.conftest import MANAGE, Server, processes, started, until
+from tests.servers import Redis
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +35,6 @@ def test_the_data_lie_in_the_folder_asked_for_alone(server):
 
 
 def test_only_the_rounds_worker_loads_torch(server):
-    until(lambda: server.get("/health/ready/").ok, "all workers are there")
     listed = server.descendants()
     maps = {pid: Path(f"/proc/{pid}/maps") for pid in listed}
     if not all(path.exists() for path in maps.values()):
@@ -49,6 +51,39 @@ def test_a_killed_child_comes_back(server, part):
     until(lambda: killed not in processes(), f"{part} dies")
     until(lambda: any(part in command for command in server.descendants().values()), "it is back")
     until(lambda: server.get("/health/ready/").ok, "the server is ready again")
+
+
+def test_it_is_ready_no_sooner_than_its_workers_are(tmp_path):
+    redis = Redis()
+    server = Server(tmp_path, FL_REDIS_HOST="127.0.0.1", FL_REDIS_PORT=str(redis.port))
+    try:
+        until(lambda: "Booting worker" in server.read("stderr"), "the web process is there")
+        until(lambda: server.read("stderr").count("Cannot connect") >= 3, "no worker has a broker")
+        assert server.read("stdout") == ""
+        with redis:
+            server.wait_until_ready()
+            server.end(signal.SIGTERM)
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def test_from_other_machines_it_is_reached_as_it_says_once_that_is_allowed(tmp_path):
+    with started(tmp_path, "--host", "0.0.0.0") as server:
+        lines = server.read("stdout").splitlines()
+        elsewhere = [line.split()[-1] for line in lines if line.startswith("From other machines")]
+        assert elsewhere
+        assert lines[0].startswith("ready http://127.0.0.1:")
+        assert server.get("/health/").ok
+        host = elsewhere[0].removeprefix("http://")
+        answer = requests.get(
+            server.read("stdout").split()[1] + "/health/", headers={"Host": host}, timeout=10
+        )
+        assert answer.status_code == 400
+    setting, *command = shlex.split(lines[-1])
+    assert host.rsplit(":", 1)[0] in setting.removeprefix("FL_DJANGO_ALLOWED_HOSTS=").split(",")
+    assert command[0] == sys.executable
+    assert command[2:4] == ["serve", "--port"]
 
 
 def test_a_second_serve_on_the_same_folder_is_refused(server):
