@@ -1,7 +1,6 @@
 """A whole training over HTTP: the example clients as processes, on real data."""
 
 import io
-import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -33,10 +32,10 @@ def clients(server, tmp_path):
         for number in range(1, CLIENTS + 1):
             command = [sys.executable, DIGITS / "client.py", server]
             command += [tmp_path / f"client-{number}.npz", "--name", f"{tmp_path.name}-{number}"]
+            command += ["--once", *(["--port", "0"] if number <= 3 else [])]
             processes.append(
                 subprocess.Popen(
-                    command + (["--pull"] if number > 3 else []),
-                    env=os.environ | {"OMP_NUM_THREADS": "1"},
+                    command,
                     stdout=stack.enter_context((tmp_path / f"client-{number}.log").open("w")),
                     stderr=subprocess.STDOUT,
                 )
