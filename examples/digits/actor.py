@@ -30,12 +30,15 @@ class Actor:
     def find(self, names: set[str]) -> None:
         """Wait until clients of these names have registered."""
         deadline = time.monotonic() + self.patience
-        while missing := names - set(self.clients.values()):
-            if time.monotonic() > deadline:
-                sys.exit(f"Not registered after {self.patience:.0f} s: {listed(missing)}.")
-            time.sleep(0.5)
+        while True:
             users = self.ask("GET", "/users/").json()
             self.clients = {u["id"]: u["username"] for u in users if u["username"] in names}
+            missing = names - set(self.clients.values())
+            if not missing:
+                return
+            if time.monotonic() >= deadline:
+                sys.exit(f"Not registered after {self.patience:.0f} s: {listed(missing)}.")
+            time.sleep(0.5)
 
     def start(self, rounds: int) -> None:
         """Upload the model and have it trained."""
