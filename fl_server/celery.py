@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import beat_init, setup_logging, worker_ready
 
-from fl_server.processes import report_ready
+from fl_server.readiness import report_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fl_server.settings")
 app = Celery("fl_server")

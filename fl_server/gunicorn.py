@@ -6,7 +6,8 @@ from typing import Any
 
 from django.conf import settings
 
-from fl_server.processes import die_with_parent, report_ready
+from fl_server.processes import die_with_parent
+from fl_server.readiness import report_ready
 
 worker_class = "gthread"
 workers = settings.FL_WEB_WORKERS

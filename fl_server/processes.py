@@ -19,8 +19,6 @@ from fl_server_ai.lanes import THREADS
 
 SUPERVISOR = "FL_SUPERVISOR_PID"
 """Names the process without which the started one must not live; unset where none is."""
-READY_PIPE = "FL_READY_PIPE"
-"""Says where a process reports that it has begun its work: a file descriptor and a name."""
 
 CELERY = ("celery", "-A", "fl_server", "--quiet")
 WORKER = (*CELERY, "worker", "--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -58,14 +56,6 @@ def become(name: str, *arguments: str) -> None:
 def _check_settings() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fl_server.settings")
     execute_from_command_line(["manage.py", "check"])
-
-
-def report_ready() -> None:
-    """Tell the supervisor, if there is one, that this process does its work from now on."""
-    if pipe := os.environ.get(READY_PIPE):
-        descriptor, name = pipe.split(":")
-        with suppress(BrokenPipeError):  # it has heard of all, and listens no longer
-            os.write(int(descriptor), f"{name}\n".encode())
 
 
 def die_with_parent() -> None:

@@ -13,7 +13,8 @@ from typing import IO
 
 from django.conf import settings
 
-from fl_server.processes import COMMANDS, READY_PIPE, SUPERVISOR
+from fl_server.processes import COMMANDS, SUPERVISOR
+from fl_server.readiness import READY_PIPE
 
 RESTART_PAUSE = 0.5
 SHORT_LIFE = 30.0

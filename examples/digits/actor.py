@@ -45,7 +45,6 @@ class Actor:
         form = {"name": self.file.stem, "description": "8 x 8 pixels"}
         with self.file.open("rb") as file:
             answer = self.ask("POST", "/models/", data=form, files={"model_file": file})
-        self.model = f"/models/{answer.json()['model_id']}/"
         model = answer.json()["model_id"]
         plan = {
             "model_id": model,

@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from fl_server import supervisor
-from fl_server.processes import COMMANDS, READY_PIPE, report_ready
+from fl_server.processes import COMMANDS
+from fl_server.readiness import READY_PIPE, report_ready
 
 
 @pytest.fixture
