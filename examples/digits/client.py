@@ -40,7 +40,7 @@ class Client:
     def take_part(self, notifications: Notifications, *, once: bool = False) -> None:
         """Do what is asked, in one training after another; with `once` until the first is over."""
         for item in notifications:
-            print(item["notification_type"], item["body"].get("round", ""), flush=True)
+            print(f"{item['notification_type']} {item['body'].get('round', '')}", flush=True)
             for step in (self.work, self.tick_off):
                 try:
                     step(item)

@@ -73,7 +73,7 @@ def trained(server, clients, tmp_path):
         state = wait_until(lambda: finished(actor, training), seconds=120)
         assert (state["state"], state["state_reason"]) == ("C", "")
         for process in clients:
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=120) == 0
         return actor, people, model
 
     return run_training
