@@ -12,6 +12,11 @@ os.environ.setdefault("FL_DEVICE", "cpu")
 
 import pytest
 from django.db import connection
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from fl_server_ai.serving import client as serving
 from fl_server_ai.serving import worker
 from fl_server_core.models import Model
 from tests.api.conftest import body_of
+from tests.waiting import PATIENCE
 
 URL = "/api/inference/"
 
@@ -27,7 +28,8 @@ def runners():
 
 
 @pytest.fixture(autouse=True)
-def _served_here(monkeypatch, runners):
+def _served_here(monkeypatch, settings, runners):
+    settings.FL_RUNNER_SECONDS = PATIENCE
     monkeypatch.setattr(worker, "RUNNERS", runners)
     monkeypatch.setattr(serving, "ask", lambda task, *args: getattr(tasks, task)(*args))
 

@@ -22,6 +22,7 @@ from tests.api.serving import (
     send,
 )
 from tests.factories import TrainingFactory, UserFactory
+from tests.waiting import PATIENCE
 
 NO_TENSOR = (
     "Model input could not be casted or interpreted as a PyTorch tensor object "
@@ -351,7 +352,7 @@ def test_a_model_that_loops_is_stopped_and_the_next_request_served(client, model
     settings.FL_RUNNER_SECONDS = 1
     response = ask(client, endless, ROWS.tolist())
     assert refusal(response, 504) == {"detail": "The model took more than 1 seconds."}
-    settings.FL_RUNNER_SECONDS = 20
+    settings.FL_RUNNER_SECONDS = PATIENCE
     assert read(ask(client, model, ROWS.tolist()))["inference"] == [3, 3]
 
 

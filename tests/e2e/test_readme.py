@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from tests.e2e.conftest import ROOT, running_server
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
 README = (ROOT / "README.md").read_text()
-SECONDS = 800
 
 
 def walk_through(url):
@@ -32,14 +32,13 @@ def paste(commands, folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
 
 
-@pytest.mark.timeout(900)
 def test_the_walk_through_pasted_twice_trains_twice(tmp_path):
     with running_server(tmp_path, FL_PASSWORD_RULES="true") as url:
         said = paste(2 * walk_through(url), tmp_path)

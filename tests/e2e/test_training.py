@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from tests.e2e.conftest import ROOT
-from tests.e2e.people import Person, wait_until
+from tests.e2e.people import Person
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -63,17 +64,17 @@ def trained(server, clients, tmp_path):
 
     def run_training(rounds, **fields):
         run(DIGITS / "model.py", tmp_path / "model.pt")
-        actor = Person(server)
+        actor = Person(server).be_patient()
         model = actor.upload_model((tmp_path / "model.pt").read_bytes())
         people = wait_until(lambda: registered(actor, tmp_path))
         training = actor.open_training(model, [], rounds, **fields)
         form = {"clients": [user["id"] for user in people]}
         actor.ask("PUT", f"/trainings/{training}/clients/", json=form, expect=202)
         actor.start(training)
-        state = wait_until(lambda: finished(actor, training), seconds=120)
+        state = wait_until(lambda: finished(actor, training))
         assert (state["state"], state["state_reason"]) == ("C", "")
         for process in clients:
-            assert process.wait(timeout=120) == 0
+            assert process.wait(timeout=PATIENCE) == 0
         return actor, people, model
 
     return run_training

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from fl_server_ai import signature
 from tests.examples.conftest import EXAMPLE
 from tests.servers import free_port
+from tests.waiting import PATIENCE
 
 URL = "http://server.test"
 MODEL = f"{URL}/api/models/m/"
@@ -232,7 +233,7 @@ def come(notifications, count):
 def test_pushes_are_answered_while_the_work_is_still_to_be_done_and_keep_their_order(tmp_path):
     url, notifications = listener.listen(0, tmp_path)
     for item in (UPDATE, TEST, TEST, FINISHED):
-        assert requests.post(url, json=item, timeout=10).status_code == 204
+        assert requests.post(url, json=item, timeout=PATIENCE).status_code == 204
     assert come(notifications, 4) == [UPDATE, TEST, TEST, FINISHED]
 
 
@@ -240,11 +241,11 @@ def test_what_was_accepted_and_not_done_comes_first_after_a_restart(participant,
     url, notifications = listener.listen(0, tmp_path / "inbox")
     serving.add_passthru(url)
     for item in (TEST, UPDATE, FINISHED):
-        requests.post(url, json=item, timeout=10)
+        requests.post(url, json=item, timeout=PATIENCE)
     participant.take_part(itertools.islice(notifications, 1))  # and dies
     url, notifications = listener.listen(0, tmp_path / "inbox")
     serving.add_passthru(url)
-    requests.post(url, json=TEST, timeout=10)
+    requests.post(url, json=TEST, timeout=PATIENCE)
     assert come(notifications, 3) == [UPDATE, FINISHED, TEST]
 
 
@@ -256,7 +257,7 @@ def signed(item, folder, *, secret=SECRET, at=0.0, **changed):
     url, notifications = listener.listen(0, folder, SECRET)
     body = json.dumps(item).encode()
     headers = signature.headers(secret, message_id="n", timestamp=int(time.time() + at), body=body)
-    answer = requests.post(url, data=body, headers=headers | changed, timeout=10)
+    answer = requests.post(url, data=body, headers=headers | changed, timeout=PATIENCE)
     return answer.status_code, notifications
 
 
@@ -330,7 +331,7 @@ def test_with_a_port_it_listens_where_it_said(monkeypatch, server, samples):
     def register(request):
         user = json.loads(request.body)
         assert user["notification_secret"] == ""
-        requests.post(user["message_endpoint"], json=FINISHED, timeout=10)
+        requests.post(user["message_endpoint"], json=FINISHED, timeout=PATIENCE)
         return 201, {}, json.dumps({"id": "u", "token": "secret"})
 
     server.add_passthru("http://127.0.0.1")

@@ -4,23 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
+from tests.waiting import PATIENCE, wait_until
+
 MANAGE = Path(__file__).parents[2] / "manage.py"
-
-
-def until(happens: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    """Wait for it, or fail."""
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline, f"it never came about that {what}"
-        time.sleep(0.05)
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -56,12 +49,12 @@ class Server:
         return (self.folder / name).read_text()
 
     def wait_until_ready(self) -> None:
-        until(lambda: "\n" in self.read("stdout") or self.process.poll() is not None, "it is ready")
+        wait_until(lambda: "\n" in self.read("stdout") or self.process.poll() is not None)
         assert self.process.poll() is None, self.read("stderr")
 
     def get(self, path: str) -> requests.Response:
         url = self.read("stdout").split()[1]
-        return requests.get(url + path, timeout=10)
+        return requests.get(url + path, timeout=PATIENCE)
 
     def descendants(self) -> dict[int, str]:
         """Return the commands of all processes below, by their ids."""
@@ -81,7 +74,7 @@ class Server:
         """Signal its whole group, as a terminal does; it must end in peace with all it started."""
         pids = self.descendants()
         os.killpg(self.process.pid, number)
-        assert self.process.wait(timeout=30) == 0
+        assert self.process.wait(timeout=PATIENCE) == 0
         assert not pids.keys() & processes().keys()
         assert "Traceback" not in self.read("stderr")
 

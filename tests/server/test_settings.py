@@ -27,7 +27,6 @@ def run(folder, *command, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from fl_server_ai.runner.jobs import Load, Predict
 from fl_server_ai.runner.launcher import Launcher
 from fl_server_ai.runner.pool import Pool
+from tests.waiting import PATIENCE, wait_until
 
 
 class Written:
@@ -60,7 +61,7 @@ def pool(launcher):
     pool.close()
 
 
-def soon(seconds=20.0):
+def soon(seconds=PATIENCE):
     return time.monotonic() + seconds
 
 
@@ -101,7 +102,7 @@ def predicting(tmp_path):
 def run(pool, predicting, save, tmp_path):
     """Load a saved object in a runner of its own and predict; return the result's tensors."""
 
-    def call(obj, rows=((1.0, 2.0),), key="key", seconds=20.0, **options):
+    def call(obj, rows=((1.0, 2.0),), key="key", seconds=PATIENCE, **options):
         with pool.runner(key) as runner:
             runner.do(loading(save(obj)), soon(seconds))
             runner.do(predicting([list(row) for row in rows], **options), soon(seconds))
@@ -130,7 +131,4 @@ def is_gone(pid):
 
 
 def until_gone(pid):
-    deadline = time.monotonic() + 20
-    while not is_gone(pid):
-        assert time.monotonic() < deadline, f"{pid} lives on"
-        time.sleep(0.02)
+    wait_until(lambda: is_gone(pid))
