@@ -11,9 +11,10 @@ help:
 	@echo "make install what the server, the demo and the example need, into $(VENV)"
 	@echo "make demo   five clients train one model, live in this terminal"
 	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
-	@echo "make test   the tests; those of PostgreSQL, Redis and nginx where they are installed"
+	@echo "make test   the tests that need nothing else, with one whole training: some minutes"
 	@echo "make soak   20 trainings while a process is killed every few seconds; needs PostgreSQL, Redis, nginx"
-	@echo "make check  format, lint, types, import direction, missing migrations, tests"
+	@echo "make check  format, lint, types, import direction, missing migrations, and all tests:"
+	@echo "            those of PostgreSQL, Redis and nginx where they are installed"
 	@echo "make format rewrites the code in the project's format"
 
 # One marker for each set of packages: the developers' holds the demo's, and that the server's.
@@ -35,18 +36,16 @@ serve: $(VENV)/installed-server
 	$(BIN)/python manage.py serve $(ARGS)
 
 test: $(VENV)/installed
-ifdef ARGS
-	$(BIN)/pytest $(ARGS)
-else
-	$(BIN)/pytest -n 2 -m "not e2e"
-	$(BIN)/pytest -m e2e
-	$(BIN)/python -m tests.on_postgres -n 2 $(ON_POSTGRES)
-endif
+	$(BIN)/pytest $(or $(ARGS),-n 2 -m "not e2e or smoke")
 
 soak: $(VENV)/installed
 	$(BIN)/python -m tests.faults.soak $(ARGS)
 
-check: lint test
+# Those of a file share servers, so they stay in one process.
+check: lint
+	$(BIN)/pytest -n 2 -m "not e2e"
+	$(BIN)/pytest -n 2 --dist loadfile -m e2e
+	$(BIN)/python -m tests.on_postgres -n 2 $(ON_POSTGRES)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -14,7 +14,7 @@ SCHEMAS = {
 def import_torchvision() -> ModuleType:
     """Import torchvision or skip the test."""
     declare_operators()
-    return pytest.importorskip("torchvision")
+    return pytest.importorskip("torchvision", reason="torchvision is not installed")
 
 
 def declare_operators() -> None:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e.conftest import ROOT
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
 DIGITS = ROOT / "examples" / "digits"
-SECONDS = 240
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def started(script, *arguments):
 
 def run(script, *arguments):
     with started(script, *arguments) as process:
-        said, _ = process.communicate(timeout=SECONDS)
+        said, _ = process.communicate(timeout=PATIENCE)
     return process.returncode, said
 
 
@@ -41,7 +41,16 @@ def acting(embedded, tmp_path, name):
     """The arguments of an actor whose only client has this name."""
     run("data.py", "--of", 1, tmp_path)
     run("model.py", tmp_path / "digits.pt")
-    who = ("--name", f"{tmp_path.name}-ada", "--clients", name, "--rounds", 2)
+    who = (
+        "--name",
+        f"{tmp_path.name}-ada",
+        "--clients",
+        name,
+        "--rounds",
+        2,
+        "--patience",
+        PATIENCE,
+    )
     return "actor.py", embedded, tmp_path / "digits.pt", *who
 
 
@@ -59,5 +68,5 @@ def test_a_client_killed_over_its_work_does_it_when_it_is_back(
             until("UPDATE_ROUND_START 0", killed)
         code, said = run(*client, "--epochs", 1, "--once")
         assert code == 0, said
-        assert actor.communicate(timeout=SECONDS)[0].count("round ") == 2
+        assert actor.communicate(timeout=PATIENCE)[0].count("round ") == 2
     assert actor.returncode == 0

@@ -16,8 +16,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def walk_through(url):
-    """The commands after `make serve`, all of them."""
+    """The commands after `make serve`, all of them; the actor is patient on a busy machine."""
     block = re.search(r"^    source .+\n(?:    .+\n)+", README, re.MULTILINE)[0]
+    block = block.replace("alice bob\n", f"alice bob --patience {PATIENCE}\n")
     return block.replace("http://127.0.0.1:8000", url)
 
 

@@ -80,6 +80,9 @@ def trained(server, clients, tmp_path):
     return run_training
 
 
+@pytest.mark.parametrize(
+    "server", [pytest.param("embedded", marks=pytest.mark.smoke), "production"], indirect=True
+)
 def test_five_clients_learn_together_what_none_could_alone(trained, tmp_path):
     actor, people, model = trained(ROUNDS)
     metrics = actor.ask("GET", f"/models/{model}/metrics/")
