@@ -31,7 +31,10 @@ COMMANDS = {
         "-P", "prefork", "-c", "2", "--include", "fl_server_ai.aggregation",
     ),
     "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", f"{THREADS}"),
-    "serving": (*WORKER, "-n", "serving@%h", "-Q", "serving", "-P", "threads", "-c", "4"),
+    "serving": (
+        *WORKER, "-n", "serving@%h", "-Q", "serving",
+        "-P", "threads", "-c", "4", "--include", "fl_server_ai.serving.start",
+    ),
     "beat": (*CELERY, "beat"),
 }  # fmt: skip
 """Module and arguments of `python -m`, by name."""

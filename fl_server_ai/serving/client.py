@@ -24,6 +24,7 @@ class ServingError(Exception):
 
     ServingError
     ├── NoWorker      none is there, or none is free
+    ├── NoCage        workers may not run models here
     ├── TooSlow       the model was stopped
     └── CannotLoad    the stored model can't be loaded
         └── Missing   because the server lacks something
@@ -32,6 +33,10 @@ class ServingError(Exception):
 
 class NoWorker(ServingError):
     """No worker took the request in time."""
+
+
+class NoCage(ServingError):
+    """The system can't hold models as it must."""
 
 
 class TooSlow(ServingError):
@@ -48,6 +53,8 @@ class Missing(CannotLoad):
 
 FAILURES: dict[str, Callable[[str], Exception]] = {
     "refused": lambda sentences: InvalidRequest(*sentences.split("\n")),
+    "away": NoWorker,
+    "uncaged": NoCage,
     "slow": TooSlow,
     "missing": Missing,
     "unloadable": CannotLoad,

@@ -1,14 +1,18 @@
 """Summaries of models: asked for when somebody wants to see one, made once, kept as a row."""
 
 import json
+import logging
 from datetime import timedelta
 from uuid import UUID
 
 from django.utils import timezone
 
 from fl_server_ai import hints
+from fl_server_ai.runner.errors import NoCage
 from fl_server_ai.serving import worker
 from fl_server_core.models import Model, ModelStats
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = timedelta(minutes=1)
 """After this a summary that was asked for is asked for again."""
@@ -39,7 +43,13 @@ def fill_stats(model_id: UUID) -> None:
     for model in Model.objects.filter(pk=model_id):
         rows = ModelStats.objects.filter(sha256=model.sha256, computed_at=None)
         for row in rows:
-            row.stats = worker.summarise(model, json.loads(row.input_shape))
+            try:
+                row.stats = worker.summarise(model, json.loads(row.input_shape))
+            except NoCage as error:  # it may hold another day
+                logger.error(
+                    "model %s isn't summarised, the cage doesn't hold: %s", model_id, error
+                )
+                return
             row.computed_at = timezone.now()
             row.save(update_fields=["stats", "computed_at"])
 

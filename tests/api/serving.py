@@ -12,6 +12,7 @@ from fl_server_ai.runner.pool import Pool
 from fl_server_ai.serving import client as serving
 from fl_server_ai.serving import worker
 from fl_server_core.models import Model
+from tests.ai.runner.conftest import terms
 from tests.api.conftest import body_of
 from tests.waiting import PATIENCE
 
@@ -20,7 +21,7 @@ URL = "/api/inference/"
 
 @pytest.fixture(scope="module")
 def runners():
-    launcher = Launcher(memory_bytes=1 << 30, seconds=20)
+    launcher = Launcher(terms(memory_bytes=1 << 30))
     pool = Pool(launcher, idle=3)
     yield pool
     pool.close()

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save as save_tensors
 
+from fl_server_ai.runner.errors import NoCage, NoRunner
+from fl_server_ai.runner.pool import Runner
 from fl_server_ai.serving import client as serving
 from fl_server_api import waiting
 from tests.api.conftest import as_user, files, make_module, saved, scripted, upload
@@ -339,6 +341,30 @@ def test_without_a_worker_the_server_is_busy(client, model, monkeypatch):
     before = files()
     assert ask(client, model, ROWS.tolist()).status_code == 503
     assert files() == before
+
+
+@pytest.fixture
+def raising(monkeypatch):
+    """Let every runner raise an error."""
+
+    def replace(error):
+        def do(*args):
+            raise error
+
+        monkeypatch.setattr(Runner, "do", do)
+
+    return replace
+
+
+def test_without_a_cage_that_holds_no_model_is_run(client, model, raising):
+    raising(NoCage("files"))
+    sentence = "Models aren't run: this system can't hold them as FL_CAGE requires."
+    assert refusal(ask(client, model, ROWS.tolist()), 503) == {"detail": sentence}
+
+
+def test_without_a_runner_the_server_is_busy(client, model, raising):
+    raising(NoRunner("refused"))
+    assert ask(client, model, ROWS.tolist())["Retry-After"] == "1"
 
 
 def test_a_model_that_loops_is_stopped_and_the_next_request_served(client, model, settings):

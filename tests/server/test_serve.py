@@ -44,6 +44,12 @@ def test_only_the_rounds_worker_loads_torch(server):
     assert all("-Q rounds" in command for command in loaded)
 
 
+def test_the_log_tells_at_the_start_what_holds_models(server):
+    until(lambda: "the cage" in (log := server.read("stderr")) or "in a cage" in log, "it is told")
+    [line] = [line for line in server.read("stderr").splitlines() if "holding: " in line]
+    assert "serving" in line
+
+
 @pytest.mark.parametrize("part", ["gunicorn", "-Q rounds", "--quiet beat"])
 def test_a_killed_child_comes_back(server, part):
     killed = server.child(part)
