@@ -45,7 +45,7 @@ def test_only_the_rounds_worker_loads_torch(server):
 
 
 def test_the_log_tells_at_the_start_what_holds_models(server):
-    until(lambda: "the cage" in (log := server.read("stderr")) or "in a cage" in log, "it is told")
+    wait_until(lambda: "the cage" in (log := server.read("stderr")) or "in a cage" in log)
     [line] = [line for line in server.read("stderr").splitlines() if "holding: " in line]
     assert "serving" in line
 

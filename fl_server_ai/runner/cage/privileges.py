@@ -34,7 +34,11 @@ def hold(gpu: bool) -> str:  # noqa: ARG001 (the layers' contract)
 def _is_public(path: Path) -> bool:
     """Whether everybody can get at the path."""
     here = path.resolve()
-    return all(folder.stat().st_mode & 0o005 == 0o005 for folder in (here, *here.parents)[:-1])
+    return all(
+        place.stat().st_mode & needed == needed
+        for place in (here, *here.parents)
+        for needed in [0o005 if place.is_dir() else 0o004]
+    )
 
 
 def _drop_capabilities() -> None:

@@ -154,7 +154,7 @@ def in_child(function):
 
 
 def test_root_becomes_nobody_where_nobody_can_read_the_libraries(monkeypatch):
-    monkeypatch.setattr(privileges, "libraries", lambda: [Path("/usr/lib")])
+    monkeypatch.setattr(privileges, "libraries", lambda: [Path("/usr/lib"), Path("/etc/passwd")])
 
     def become():
         set_pdeathsig(signal.SIGKILL)
