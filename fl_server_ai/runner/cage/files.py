@@ -6,6 +6,7 @@ read. It leaves alone who asks for a file's size and dates by its name.
 
 import os
 import sysconfig
+from glob import glob
 from pathlib import Path
 
 import landlock
@@ -37,26 +38,12 @@ GPU_READ = (
 GPU_USE = ("/dev/nvidia*", "/proc/self/task")
 """The driver's devices; and the files by which it names its threads."""
 
-READ = landlock.FSAccess.READ_FILE
-LIST = landlock.FSAccess.READ_DIR
-WRITE = landlock.FSAccess.WRITE_FILE
+
+def _existing(patterns: list[str] | tuple[str, ...]) -> list[Path]:
+    return [Path(path) for pattern in patterns for path in glob(pattern)]
 
 
-def hold(gpu: bool) -> str:
-    """Let nothing be opened but what is listed here."""
-    abi = landlock.landlock_abi_version()
-    rules = landlock.Ruleset()
-    for path in libraries() + (_existing(GPU_READ) if gpu else []):
-        rules.allow(path, rules=READ | LIST if path.is_dir() else READ)
-    for path in _existing(GPU_USE) if gpu else []:
-        use = READ | WRITE | (landlock.FSAccess.IOCTL_DEV if abi >= 5 else 0)
-        rules.allow(path, rules=use | LIST if path.is_dir() else use)
-    rules.apply()
-    os.close(rules._fd)  # it has no method for that
-    return f"Landlock {abi}"
-
-
-def libraries() -> list[Path]:
+def _libraries() -> list[Path]:
     """Return where modules are imported from, ours among them, and what they load.
 
     Not all of `sys.path`: a checkout may hold the data folder too.
@@ -67,6 +54,23 @@ def libraries() -> list[Path]:
     return _existing([*SYSTEM, *python, *ours, *filter(os.path.isabs, told)])
 
 
-def _existing(patterns: list[str] | tuple[str, ...]) -> list[Path]:
-    root = Path("/")
-    return [path for pattern in patterns for path in root.glob(pattern.removeprefix("/"))]
+LIBRARIES = _libraries()
+"""Looked up once, by the nursery."""
+
+READ = landlock.FSAccess.READ_FILE
+LIST = landlock.FSAccess.READ_DIR
+WRITE = landlock.FSAccess.WRITE_FILE
+
+
+def hold(gpu: bool) -> str:
+    """Let nothing be opened but what is listed here."""
+    abi = landlock.landlock_abi_version()
+    rules = landlock.Ruleset()
+    for path in LIBRARIES + (_existing(GPU_READ) if gpu else []):
+        rules.allow(path, rules=READ | LIST if path.is_dir() else READ)
+    for path in _existing(GPU_USE) if gpu else []:
+        use = READ | WRITE | (landlock.FSAccess.IOCTL_DEV if abi >= 5 else 0)
+        rules.allow(path, rules=use | LIST if path.is_dir() else use)
+    rules.apply()
+    os.close(rules._fd)  # it has no method for that
+    return f"Landlock {abi}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from billiard.util import get_pdeathsig, set_pdeathsig  # type: ignore[attr-defined]  # no stubs
 
-from fl_server_ai.runner.cage.files import libraries
+from fl_server_ai.runner.cage.files import LIBRARIES
 
 NOBODY = 65534
 
@@ -19,7 +19,7 @@ def hold(gpu: bool) -> str:  # noqa: ARG001 (the layers' contract)
     words = f"user {os.geteuid()}"
     if os.geteuid() == 0:
         os.setgroups([])
-        if all(_is_public(path) for path in libraries()):
+        if all(_is_public(path) for path in LIBRARIES):
             end = get_pdeathsig()
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)

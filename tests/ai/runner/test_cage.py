@@ -154,7 +154,7 @@ def in_child(function):
 
 
 def test_root_becomes_nobody_where_nobody_can_read_the_libraries(monkeypatch):
-    monkeypatch.setattr(privileges, "libraries", lambda: [Path("/usr/lib"), Path("/etc/passwd")])
+    monkeypatch.setattr(privileges, "LIBRARIES", [Path("/usr/lib"), Path("/etc/passwd")])
 
     def become():
         set_pdeathsig(signal.SIGKILL)
@@ -168,7 +168,7 @@ def test_root_becomes_nobody_where_nobody_can_read_the_libraries(monkeypatch):
 
 def test_root_stays_but_powerless_where_it_alone_can_read_them(monkeypatch, tmp_path):
     tmp_path.chmod(0o700)
-    monkeypatch.setattr(privileges, "libraries", lambda: [tmp_path])
+    monkeypatch.setattr(privileges, "LIBRARIES", [tmp_path])
 
     def stay():
         privileges.hold(False)
