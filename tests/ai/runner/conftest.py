@@ -73,7 +73,7 @@ def soon(seconds=PATIENCE):
     return time.monotonic() + seconds
 
 
-def ask(runner, job, seconds=20.0):
+def ask(runner, job, seconds=PATIENCE):
     """Have a prediction made; return its tensors."""
     result = io.BytesIO()
     runner.do(job, soon(seconds), result)

@@ -23,6 +23,7 @@ from fl_server_ai.runner.launcher import ROOT, Launcher, try_cage
 from fl_server_ai.runner.pool import Pool
 from tests.ai.runner import intruder
 from tests.ai.runner.conftest import Written, ask, loading, soon, terms
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the cage")
 TEXT = Path(intruder.__file__).read_text().partition("if __name__")[0]
@@ -99,7 +100,7 @@ def test_an_intruder_reaches_nothing(inside, targets):
 
 def test_without_a_cage_the_same_reaches_most(targets):
     command = [sys.executable, intruder.__file__, json.dumps(targets)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     attempts = json.loads(done.stdout)
     # A container, or a user that isn't root, may be refused some.
     assert len(reached(attempts)) > 30, attempts
@@ -196,7 +197,7 @@ def test_a_process_with_threads_is_not_caged_in_part():
     assert report.held == {}
 
 
-@pytest.mark.parametrize("name", cage.MINIMUM)
+@pytest.mark.parametrize("name", sorted(cage.MINIMUM))
 def test_the_cage_holds_with_no_less_than_its_minimum(name):
     assert not cage.Report(held={other: "" for other in cage.LAYERS if other != name}).holds
 
@@ -234,7 +235,9 @@ for must_hold in (True, False):
 
 def test_where_the_system_forbids_a_layer_a_setting_decides(save):
     command = [sys.executable, "-c", WITHOUT_LANDLOCK, save(nn.Identity())]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
     missing, refused, served = done.stdout.splitlines()
     assert missing == "files"
     assert refused.startswith("NoCage the cage doesn't hold; holding: privileges")

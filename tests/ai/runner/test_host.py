@@ -11,7 +11,7 @@ from fl_server_ai.runner.errors import NoRunner
 from fl_server_ai.runner.launcher import ROOT, Launcher
 from fl_server_ai.runner.pool import Pool
 from tests.ai.runner.conftest import ask, loading, soon, terms, until_gone
-from tests.server.conftest import until
+from tests.waiting import wait_until
 
 
 def listens(path):
@@ -28,7 +28,7 @@ def start(tmp_path):
         path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "fl_server_ai.runner.host", path]
         started.append(subprocess.Popen(command, cwd=ROOT))
-        until(lambda: listens(path), "it listens")
+        wait_until(lambda: listens(path))
         return started[-1]
 
     yield call
