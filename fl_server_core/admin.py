@@ -40,6 +40,7 @@ MODEL_FIELDS = (
     "attempt",
     "sha256",
     "size",
+    "weights_only",
     "preprocessing_sha256",
     "members",
     "base_model",
@@ -148,7 +149,12 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in
     """Models of every kind; their files come through the API alone."""
 
     list_display = ["id", "kind", "name", "owner", "round", "size", "sample_size", "created_at"]
-    list_filter = ["kind", "created_at", ("closed_at", admin.EmptyFieldListFilter)]
+    list_filter = [
+        "kind",
+        "weights_only",
+        "created_at",
+        ("closed_at", admin.EmptyFieldListFilter),
+    ]
     list_select_related = ["owner"]
     ordering = ["-created_at"]
     search_fields = ["=id", "name", "description", "owner__username"]

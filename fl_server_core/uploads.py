@@ -5,7 +5,7 @@ files of a request are admitted before the first is stored, so a refusal leaves 
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import transaction
 
-from fl_server_core.archive.admission import admit_model
+from fl_server_core.archive.admission import admit_model, admit_module
 from fl_server_core.archive.admitted import parse_extra
 from fl_server_core.archive.errors import ArchiveError
-from fl_server_core.archive.model import read_model
+from fl_server_core.archive.model import Archive, read_model
 from fl_server_core.archive.update import admit_moments, admit_update
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, scratch_path, store
 from fl_server_core.handouts import model_path
-from fl_server_core.models import MeanModel, Model
+from fl_server_core.models import MeanModel, Model, User
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +31,20 @@ MODEL, PREPROCESSING = "model", "preprocessing"
 
 def create_model(
     *,
+    owner: User,
     file: TemporaryUploadedFile,
     preprocessing: TemporaryUploadedFile | None = None,
     **fields: Any,
 ) -> Model:
     """Store a global model of the file, with its preprocessing."""
     with ExitStack() as admitted:
-        paths = [admitted.enter_context(_admitted(file, MODEL))]
+        path, archive = admitted.enter_context(_admitted(file, MODEL, admit_model))
+        paths = [path]
         if preprocessing:
-            paths.append(admitted.enter_context(_admitted(preprocessing, PREPROCESSING)))
+            extra = _admitted(preprocessing, PREPROCESSING, admit_module)
+            paths.append(admitted.enter_context(extra)[0])
         stored = [store(path) for path in paths]
-    model = Model(**fields)
+        model = Model(owner=owner, weights_only=archive.weights_only, **fields)
     _set_file(model, stored[0])
     for preprocessing_file in stored[1:]:
         _set_preprocessing(model, preprocessing_file)
@@ -62,7 +65,7 @@ def replace_preprocessing(model: Model, file: TemporaryUploadedFile) -> None:
 
     Raises Model.DoesNotExist when the model is gone.
     """
-    with _admitted(file, PREPROCESSING) as path:
+    with _admitted(file, PREPROCESSING, admit_module) as (path, _):
         stored = store(path)
     found = Model.objects.filter(pk=model.pk).update(
         preprocessing_file=stored.name, preprocessing_sha256=stored.sha256
@@ -99,13 +102,16 @@ def store_moments(
 
 
 @contextmanager
-def _admitted(file: TemporaryUploadedFile, kind: str) -> Iterator[Path]:
-    """Yield the path of what is admitted of the file."""
+def _admitted(
+    file: TemporaryUploadedFile, kind: str, admit: Callable[..., Archive]
+) -> Iterator[tuple[Path, Archive]]:
+    """Yield what is admitted of the file: its path, and it opened."""
     with scratch_path() as target:
         with _explained(kind):
             extra = parse_extra(settings.FL_MODEL_CLASSES)
-            admit_model(Path(file.temporary_file_path()), target, extra_globals=extra)
-        yield target
+            archive = admit(Path(file.temporary_file_path()), target, extra_globals=extra)
+        with archive:
+            yield target, archive
 
 
 @contextmanager

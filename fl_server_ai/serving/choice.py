@@ -42,10 +42,13 @@ def choose(model: Model) -> Choice:
     An update is served as its base model's training says; so is a global model; one without
     a training has no uncertainty. A MEAN model is an ensemble in any case.
     """
+    _check_callable(model)
     training = model.find_training()
     options = training.options.get("uncertainty", {}) if training else {}
     method = _method(model, training)
     members = find_members(model) if method == UncertaintyMethod.ENSEMBLE else [model]
+    for member in members:
+        _check_callable(member)
     if any(not member.file for member in members):
         raise InvalidRequest(f"Model {model.pk} has no file.")
     return Choice(
@@ -57,6 +60,14 @@ def choose(model: Model) -> Choice:
         preprocessing=model.global_model.preprocessing_file,
         input_shape=model.global_model.input_shape,
     )
+
+
+def _check_callable(model: Model) -> None:
+    if model.global_model.weights_only:
+        raise InvalidRequest(
+            f"Model {model.pk} holds weights alone, without the code that would compute a "
+            "prediction: download it and load it into the model that it belongs to."
+        )
 
 
 def _method(model: Model, training: Training | None) -> UncertaintyMethod:

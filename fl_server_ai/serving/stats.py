@@ -24,7 +24,7 @@ def want_stats(model: Model) -> ModelStats | None:
     None for a model that can't have one. An update's is that of its base model.
     """
     described = model.global_model
-    if not described.file or not described.input_shape:
+    if not described.file or not described.input_shape or described.weights_only:
         return None
     row, is_new = ModelStats.objects.get_or_create(
         sha256=described.sha256,

@@ -66,7 +66,9 @@ class Model(ViewSet):
         """Upload a model.
 
         A TorchScript archive or a saved `torch.nn.Module`, with its preprocessing if it needs
-        any. A model of type MEAN has no file: it is JSON that names the models it averages.
+        any. Or weights alone, which no code comes with: a safetensors file or a saved state dict.
+        Such a model is trained like any other, but can't be asked for predictions. A model of
+        type MEAN has no file: it is JSON that names the models it averages.
         """
         body = read_body(request)
         fields = ModelDescriptionSchema().read(body) | {"owner": request.user}
@@ -78,7 +80,10 @@ class Model(ViewSet):
 
     @extend_schema(
         responses=answers(
-            download("An archive that `torch.load` or `torch.jit.load` reads."),
+            download(
+                "What `torch.load` or `torch.jit.load` reads; of weights alone a state dict or "
+                "safetensors, as they were uploaded."
+            ),
             {400: [UNKNOWN, [f"Model {ID} has no file."]], 403: [STRANGER]},
         )
     )
@@ -269,7 +274,10 @@ class Model(ViewSet):
     )
     @decorators.permission_classes([IsAuthenticated, OwnsModel])
     def upload_preprocessing(self, request: AuthenticatedRequest, id: str) -> Response:
-        """Give a model its preprocessing, in place of any other."""
+        """Give a model its preprocessing, in place of any other.
+
+        It is code, also where the model is weights alone: then only clients use it.
+        """
         model = self.get_entity(models.GlobalModel, id)
         uploads.replace_preprocessing(model, get_file(request, "model_preprocessing_file"))
         return Response({"detail": "Proprocessing Model Upload Accepted"}, status.HTTP_202_ACCEPTED)

@@ -1,6 +1,7 @@
 """Model files, read and written without torch: none of their code is imported or run.
 
-    admit_model    an actor's file: checked, written afresh, opened
+    admit_model    an actor's file, a model or weights alone: checked, written afresh, opened
+    admit_module   the same for what must be callable: preprocessing
     read_model     any model file: its tensors by name
     admit_update   a participant's file: checked against the model, kept as plain numbers
     admit_moments  the same for SWAG moments
@@ -10,8 +11,8 @@
 What a file may hold to be admitted is said in `admitted`, what can be wrong in `errors`.
 """
 
-from fl_server_core.archive.admission import admit_model
-from fl_server_core.archive.errors import ArchiveError, Mismatch, NotAModel, Refused
+from fl_server_core.archive.admission import admit_model, admit_module
+from fl_server_core.archive.errors import ArchiveError, HoldsCode, Mismatch, NotAModel, Refused
 from fl_server_core.archive.model import Archive, TensorSpec, read_model
 from fl_server_core.archive.tensors import DTYPES, TensorFile, TensorInfo, write_tensor_file
 from fl_server_core.archive.update import admit_moments, admit_update
@@ -21,6 +22,7 @@ __all__ = [
     "DTYPES",
     "Archive",
     "ArchiveError",
+    "HoldsCode",
     "Mismatch",
     "NotAModel",
     "Refused",
@@ -28,6 +30,7 @@ __all__ = [
     "TensorInfo",
     "TensorSpec",
     "admit_model",
+    "admit_module",
     "admit_moments",
     "admit_update",
     "read_model",

@@ -3,7 +3,8 @@
 Uploaded bytes are never handed on: what is checked is written into a fresh archive, from
 members known by their exact names. Its pickles are the checked ones byte for byte, see
 `pickles`, but for the devices that tensors lay on; its code is stored with zeros for what it
-left uninitialised; its blocks are those that the pickles name.
+left uninitialised; its blocks are those that the pickles name. Of weights without a model only
+names and numbers are taken, see `weights`.
 """
 
 import re
@@ -22,7 +23,7 @@ from fl_server_core.archive.admitted import (
 from fl_server_core.archive.declared import read_classes
 from fl_server_core.archive.dtypes import DTYPES, STORAGES
 from fl_server_core.archive.eager import check_module
-from fl_server_core.archive.errors import UNEXPECTED, NotAModel, Refused, shown
+from fl_server_core.archive.errors import UNEXPECTED, HoldsCode, NotAModel, Refused, shown
 from fl_server_core.archive.locations import move_to_cpu
 from fl_server_core.archive.members import check_content, read_content
 from fl_server_core.archive.model import Archive, TensorSpec, read_model
@@ -38,13 +39,14 @@ from fl_server_core.archive.views import (
     read_view,
     storage_size,
 )
+from fl_server_core.archive.weights import write_weights
 
 MAX_SHARED = 256 << 20
 """Bytes of a block whose tensors interleave: looking for overlaps takes as many again."""
 
-SAVE_THE_MODEL = (
-    "It holds weights without the model that they belong to: send the model itself, saved by "
-    "torch.jit.trace(model, example_input)."
+NEITHER = (
+    "It is no model with code and no weights by name: send a model, saved by "
+    "torch.jit.trace(model, example_input), or weights alone, torch.save(model.state_dict(), file)."
 )
 
 FOLDERS = {"data.pkl": "data", "constants.pkl": "constants"}
@@ -68,22 +70,41 @@ LEFT_OUT = re.compile(
 )
 
 
-def admit_model(source: Path, target: Path, *, extra_globals: Collection[Pair] = ()) -> Archive:
-    """Check a TorchScript archive or saved module, write it afresh, and open what was written.
+def admit_model(
+    source: Path, target: Path, *, code: bool = True, extra_globals: Collection[Pair] = ()
+) -> Archive:
+    """Check a model or a model's weights, write that afresh, and open what was written.
 
-    Raises `NotAModel` if it is something else, `Refused` if it may not be handed on.
+    Raises `NotAModel` if it is something else, `Refused` if it may not be handed on, and without
+    `code` `HoldsCode` for more than weights.
     """
     with read_model(source) as archive:
-        if archive.kind not in ("torchscript", "module"):
-            raise NotAModel(UNEXPECTED, SAVE_THE_MODEL)
-        archive.sources = zeroed(archive.sources)  # what is checked and written from here on
-        _check_members(archive)
-        for name, pickle in archive.pickles.items():
-            _check_pickle(archive, pickle, FOLDERS[name])
-        _check_admitted(archive, extra_globals)
-        _check_apart(archive)
-        write_members(target, _fresh_members(archive))
+        if archive.weights_only:
+            write_weights(archive, target)
+        elif archive.kind != "tensor" and not code:
+            raise HoldsCode("The file is a model with code.")
+        else:
+            _admit_code(archive, target, extra_globals)
     return read_model(target)
+
+
+def admit_module(source: Path, target: Path, *, extra_globals: Collection[Pair] = ()) -> Archive:
+    """Do the same with what is to be called: a TorchScript archive or a saved module."""
+    with read_model(source) as archive:
+        _admit_code(archive, target, extra_globals)
+    return read_model(target)
+
+
+def _admit_code(archive: Archive, target: Path, extra: Collection[Pair]) -> None:
+    if archive.kind not in ("torchscript", "module"):
+        raise NotAModel(UNEXPECTED, NEITHER)
+    archive.sources = zeroed(archive.sources)  # what is checked and written from here on
+    _check_members(archive)
+    for name, pickle in archive.pickles.items():
+        _check_pickle(archive, pickle, FOLDERS[name])
+    _check_admitted(archive, extra)
+    _check_apart(archive)
+    write_members(target, _fresh_members(archive))
 
 
 def _check_members(archive: Archive) -> None:

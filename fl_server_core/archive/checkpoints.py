@@ -22,13 +22,17 @@ def explain(root: object) -> NotAModel:
     if sizes.get(inside, 0) > own:
         return NotAModel(
             f"The file is a checkpoint, which holds more than its state dict, {inside}. "
-            f"Send that state dict alone: torch.save({inside}, file). A new model is the module "
-            "with it loaded, saved by torch.jit.trace(model, example_input)."
+            f"Send that state dict alone: torch.save({inside}, file). A new model that is to make "
+            "predictions is the module with it loaded, saved by torch.jit.trace(model, "
+            "example_input)."
         )
     if own:
         strange = next(name for name, value in entries.items() if not is_tensor(value))
         return NotAModel(f"Entry {shown(strange)} is no tensor: send model.state_dict() without.")
-    return NotAModel(UNEXPECTED, "An update is torch.save(model.state_dict(), file).")
+    return NotAModel(
+        UNEXPECTED,
+        "An update, or a model's weights alone, is torch.save(model.state_dict(), file).",
+    )
 
 
 def _inside(root: object) -> Iterator[tuple[str, int]]:

@@ -3,8 +3,9 @@
 Where clients know the sentence, and so it can't say more, `advice` says what to do.
 
 ArchiveError
-├── NotAModel   neither a TorchScript archive nor a saved module
+├── NotAModel   no model, whether with code or weights alone
 ├── Refused     readable, but holds something that is not admitted; says what to do
+├── HoldsCode   a model with code, where weights alone are wanted
 └── Mismatch    an update whose tensors are not the global model's, or not finite
 """
 
@@ -26,6 +27,10 @@ class NotAModel(ArchiveError):
 
 class Refused(ArchiveError):
     """The file holds something that must not be handed on or can't be supported."""
+
+
+class HoldsCode(ArchiveError):
+    """The file is a model with code, which its sender may not hand out."""
 
 
 class Mismatch(ArchiveError):

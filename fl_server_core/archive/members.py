@@ -32,7 +32,10 @@ LOCAL = struct.Struct("<4sHHHHHIIIHH")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in the zip: its data's place, and the places of the CRC-32 that vouches for it."""
+    """One file in the zip: its data's place, and the places of the CRC-32 that vouches for it.
+
+    A safetensors file's tensors are members, too, each without such places.
+    """
 
     name: str
     start: int
@@ -40,7 +43,7 @@ class Member:
     stored: int
     deflated: bool
     crc: int
-    crc_fields: tuple[int, int]
+    crc_fields: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

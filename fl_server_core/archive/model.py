@@ -98,10 +98,16 @@ class Archive:
         return {spec.name: (spec.dtype, spec.shape) for spec in self.distinct}
 
     @property
+    def weights_only(self) -> bool:
+        """Whether these are tensors by name, without the model that they belong to."""
+        return self.kind in ("state_dict", "safetensors")
+
+    @property
     def trainable(self) -> bool:
-        """Whether there is a parameter that averaging can move."""
+        """Whether there is a parameter, or what may be one, that averaging can move."""
         movable = FLOATING - PACKED
-        return any(self.tensors[name].dtype in movable for name in self.parameters)
+        names = self.tensors if self.weights_only else self.parameters
+        return any(self.tensors[name].dtype in movable for name in names)
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Give every tensor another name, of which no two are equal."""
@@ -154,7 +160,14 @@ def _read_safetensors(path: Path) -> Archive:
             name: TensorSpec(name, info.dtype, info.shape, dense(info.shape), name, 0, False)
             for name, info in file.tensors.items()
         }
-    return Archive("safetensors", specs, [], blocks, map_file(path))
+        members = {name: _member(file, name) for name in file.tensors}
+    return Archive("safetensors", specs, [], blocks, map_file(path), members)
+
+
+def _member(file: TensorFile, name: str) -> Member:
+    info = file.tensors[name]
+    size = info.end - info.start
+    return Member(name, file.start + info.start, size, size, deflated=False, crc=0, crc_fields=())
 
 
 def _read_torch(raw: Bytes) -> Archive:

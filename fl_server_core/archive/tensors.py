@@ -47,6 +47,7 @@ class TensorInfo:
 class TensorFile:
     """A read-only, memory-mapped safetensors file; `tensors` are in the order of their bytes.
 
+    `start` is where their bytes begin.
     Raises `NotAModel` for a header that is not exactly what the format says.
     """
 
@@ -55,8 +56,9 @@ class TensorFile:
         length = int.from_bytes(raw[:8].tobytes(), "little")
         if not 2 <= length <= min(MAX_HEADER, raw.size - 8):
             raise NotAModel("The safetensors header has an impossible length.")
-        self._data = raw[8 + length :]
-        self.tensors = _read_header(raw[8 : 8 + length].tobytes(), self._data.size)
+        self.start = 8 + length
+        self._data = raw[self.start :]
+        self.tensors = _read_header(raw[8 : self.start].tobytes(), self._data.size)
 
     def __enter__(self) -> Self:
         return self

@@ -67,6 +67,11 @@ def admit_moments(source: Path, reference: Archive, target: Path) -> None:
 
 def check_has_moments(reference: Archive) -> None:
     """Raise `Refused` for a model with a parameter that can have no moments."""
+    if reference.weights_only:
+        raise Refused(
+            "It holds weights alone, which say neither what is a parameter nor in which order, and "
+            "moments serve predictions, which it can't make."
+        )
     for name in reference.parameters:
         dtype = reference.tensors[name].dtype
         if dtype.startswith("C") or dtype in PACKED:

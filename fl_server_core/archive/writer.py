@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fl_server_core.archive.dtypes import DTYPES
-from fl_server_core.archive.errors import NotAModel
+from fl_server_core.archive.errors import UNEXPECTED, NotAModel
 from fl_server_core.archive.files import WINDOW, Bytes, new_file
 from fl_server_core.archive.members import Member
 from fl_server_core.archive.model import TensorSpec, read_model
@@ -32,8 +32,8 @@ def write_model(template: Path, target: Path, tensors: Iterable[tuple[str, Value
     as an error of the copy and not as a signal, and no tensor takes memory here.
     """
     with read_model(template) as archive:
-        if archive.kind not in ("torchscript", "module"):
-            raise NotAModel("Loaded torch object is not of expected type.")
+        if archive.kind == "tensor":
+            raise NotAModel(UNEXPECTED)
         specs = archive.distinct
         changed = {spec.block: archive.members[spec.block] for spec in specs}
     with new_file(target) as file:
@@ -44,7 +44,8 @@ def write_model(template: Path, target: Path, tensors: Iterable[tuple[str, Value
         for spec, values in _matched(specs, tensors):
             _place(_block(raw, changed[spec.block]), spec, values)
         for member in changed.values():
-            _renew_checksum(raw, member)
+            if member.crc_fields:
+                _renew_checksum(raw, member)
         raw.flush()
 
 

@@ -67,6 +67,9 @@ class Model(models.Model):
     file = models.FileField(blank=True)
     sha256 = models.CharField(max_length=64, blank=True)
     size = models.PositiveBigIntegerField(default=0, help_text="Bytes.")
+    weights_only = models.BooleanField(
+        default=False, editable=False, help_text="Its file holds no code: it can't be called."
+    )
     preprocessing_file = models.FileField(blank=True)
     preprocessing_sha256 = models.CharField(max_length=64, blank=True)
 
@@ -189,6 +192,7 @@ def clone_model(model: Model) -> Model:
         file=model.file.name,
         sha256=model.sha256,
         size=model.size,
+        weights_only=model.weights_only,
         preprocessing_file=model.preprocessing_file.name,
         preprocessing_sha256=model.preprocessing_sha256,
     )

@@ -183,12 +183,6 @@ def test_a_checkpoint_that_holds_itself_is_refused(tmp_path):
 # --- New models --------------------------------------------------------------------------
 
 
-def test_weights_are_no_model_and_tracing_is_named(tmp_path):
-    error = refusal(saved(STATE), tmp_path)
-    assert str(error) == UNEXPECTED
-    assert "torch.jit.trace" in error.advice
-
-
 def test_a_class_of_ones_own_is_to_be_traced(tmp_path):
     sentence = str(refusal(saved(Custom()), tmp_path))
     assert "Custom', which is not admitted here" in sentence

@@ -104,10 +104,10 @@ def test_an_error_of_the_producer_leaves_nothing_behind(template, tmp_path):
     assert not (tmp_path / "next").exists()
 
 
-def test_a_state_dict_is_no_template(tmp_path):
-    torch.save({"a": torch.ones(1)}, tmp_path / "state")
+def test_a_bare_tensor_is_no_template(tmp_path):
+    torch.save(torch.ones(1), tmp_path / "tensor")
     with pytest.raises(NotAModel):
-        write_model(tmp_path / "state", tmp_path / "next", [])
+        write_model(tmp_path / "tensor", tmp_path / "next", [])
 
 
 STRIDED = st.tuples(
