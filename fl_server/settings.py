@@ -276,6 +276,10 @@ CELERY_BEAT_SCHEDULE = {
 # --- Uploads -------------------------------------------------------------------------
 FL_MAX_UPLOAD_BYTES = env.integer("FL_MAX_UPLOAD_BYTES", 4 * 1024**3, minimum=1)
 FL_MODEL_CLASSES = env.items("FL_MODEL_CLASSES")  # "module:ClassName", beyond the list
+# Who may upload models that carry code, which participants load: see fl_server_core.model_code.
+FL_MODEL_CODE = env.choice(
+    "FL_MODEL_CODE", "trusted" if POSTGRES_HOST else "any", ("any", "trusted", "none")
+)
 FILE_UPLOAD_HANDLERS = ["fl_server_api.upload.UploadHandler"]
 FILE_UPLOAD_TEMP_DIR = SCRATCH_DIR
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2  # all of a body but its files

@@ -7,6 +7,7 @@ files of a request are admitted before the first is stored, so a refusal leaves 
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from django.db import transaction
 
 from fl_server_core.archive.admission import admit_model, admit_module
 from fl_server_core.archive.admitted import parse_extra
-from fl_server_core.archive.errors import ArchiveError
+from fl_server_core.archive.errors import ArchiveError, HoldsCode
 from fl_server_core.archive.model import Archive, read_model
 from fl_server_core.archive.update import admit_moments, admit_update
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, scratch_path, store
 from fl_server_core.handouts import model_path
+from fl_server_core.model_code import check_may_hand_out_code, code_refused, may_hand_out_code
 from fl_server_core.models import MeanModel, Model, User
 
 logger = logging.getLogger(__name__)
@@ -36,11 +38,16 @@ def create_model(
     preprocessing: TemporaryUploadedFile | None = None,
     **fields: Any,
 ) -> Model:
-    """Store a global model of the file, with its preprocessing."""
+    """Store a global model of the file, with its preprocessing.
+
+    Raises PermissionDenied for code of an owner who may not hand out any.
+    """
     with ExitStack() as admitted:
-        path, archive = admitted.enter_context(_admitted(file, MODEL, admit_model))
+        admit = partial(admit_model, code=may_hand_out_code(owner))
+        path, archive = admitted.enter_context(_admitted(file, MODEL, admit))
         paths = [path]
         if preprocessing:
+            check_may_hand_out_code(owner)
             extra = _admitted(preprocessing, PREPROCESSING, admit_module)
             paths.append(admitted.enter_context(extra)[0])
         stored = [store(path) for path in paths]
@@ -63,8 +70,10 @@ def create_mean_model(*, members: Iterable[Model], **fields: Any) -> Model:
 def replace_preprocessing(model: Model, file: TemporaryUploadedFile) -> None:
     """Give a model this preprocessing, in place of an earlier one.
 
-    Raises Model.DoesNotExist when the model is gone.
+    Raises PermissionDenied if its owner may not hand out code, and Model.DoesNotExist when the
+    model is gone.
     """
+    check_may_hand_out_code(model.owner)
     with _admitted(file, PREPROCESSING, admit_module) as (path, _):
         stored = store(path)
     found = Model.objects.filter(pk=model.pk).update(
@@ -118,6 +127,8 @@ def _admitted(
 def _explained(kind: str) -> Iterator[None]:
     try:
         yield
+    except HoldsCode as error:
+        raise code_refused() from error
     except ArchiveError as error:
         # Of a preprocessing clients know the whole answer; and the advice is on models.
         advice = [error.advice] if error.advice and kind != PREPROCESSING else []

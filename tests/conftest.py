@@ -24,6 +24,7 @@ settings.load_profile("unhurried")
 def _quick_and_apart(settings, tmp_path_factory):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.FL_DEVICE = os.environ["FL_DEVICE"]
+    settings.FL_MODEL_CODE = "any"  # on PostgreSQL it is another
     settings.MODEL_DIR = tmp_path_factory.mktemp("models")
     settings.SCRATCH_DIR = settings.MODEL_DIR / "scratch"
     settings.SCRATCH_DIR.mkdir()

@@ -34,6 +34,7 @@ from fl_server_api.serializers.update import MomentsSchema, UpdateSchema
 from fl_server_api.utils import AuthenticatedRequest, find_file, get_entity, get_file, read_body
 from fl_server_api.views.base import ViewSet
 from fl_server_core import handouts, models, removal, uploads
+from fl_server_core.model_code import REFUSALS, TRUSTED
 from fl_server_core.models.metric import record_metrics
 from fl_server_core.models.model import ModelKind, ModelQuerySet
 
@@ -42,6 +43,7 @@ UNKNOWN = {"detail": f"Model {ID} not found."}
 UNKNOWN_GLOBAL = {"detail": f"GlobalModel {ID} not found."}
 NO_FILE = {"detail": "No uploaded file 'model_file' found."}
 BAD_FILE = ["Invalid model file: The file is empty."]
+NO_CODE = {"detail": REFUSALS[TRUSTED]}
 
 
 class Model(ViewSet):
@@ -59,7 +61,7 @@ class Model(ViewSet):
         request=multipart(UploadModelSchema) | {"application/json": CreateMeanModelSchema},
         responses=answers(
             {201: ModelUploadedSerializer},
-            {400: [["Missing required field: name"], NO_FILE, BAD_FILE]},
+            {400: [["Missing required field: name"], NO_FILE, BAD_FILE], 403: [NO_CODE]},
         ),
     )
     def create(self, request: AuthenticatedRequest) -> Response:
@@ -268,7 +270,7 @@ class Model(ViewSet):
             {202: said("Proprocessing Model Upload Accepted")},
             {
                 400: [UNKNOWN_GLOBAL, ["Invalid preprocessing file: The file is empty."]],
-                403: [{"detail": f"You are not the owner of model {ID}!"}],
+                403: [{"detail": f"You are not the owner of model {ID}!"}, NO_CODE],
             },
         ),
     )

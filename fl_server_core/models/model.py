@@ -103,6 +103,7 @@ class Model(models.Model):
 
     class Meta:
         ordering = ["created_at"]
+        permissions = [("upload_code", "Can upload models that carry code")]
         constraints = [
             models.UniqueConstraint(
                 fields=["base_model", "round", "attempt", "owner"],

@@ -138,6 +138,7 @@ def _settings(folder: Path, redis: Redis) -> dict[str, str]:
         "FL_DATA_DIR": str(folder / "data"),
         "FL_STATIC_DIR": str(folder / "static"),
         "FL_DJANGO_SECRET_KEY_FILE": str(folder / "secret_key"),
+        "FL_MODEL_CODE": "any",  # people of tests need no permission
         "FL_REDIS_HOST": "127.0.0.1",
         "FL_REDIS_PORT": str(redis.port),
         SUPERVISOR: str(os.getpid()),

@@ -72,6 +72,10 @@ def test_one_that_speaks_plain_http_is_warned_of_that_alone(tmp_path):
             "FL_NOTIFY_DENY must be networks as 10.0.0.0/8, not '10.0.0.1/8'.",
         ),
         ({"FL_TLS": "perhaps"}, "FL_TLS must be true or false, not 'perhaps'."),
+        (
+            {"FL_MODEL_CODE": "some"},
+            "FL_MODEL_CODE must be one of any, trusted, none, not 'some'.",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_stop_the_start(tmp_path, environment, sentence):
@@ -90,6 +94,15 @@ def test_s3_without_its_library_is_told(tmp_path):
     done = run(tmp_path, "-c", code, **S3)
     assert "(fl_server.E001) FL_S3_BUCKET needs boto3: install fl-server[s3]." in done.stderr
     assert done.returncode == 1
+
+
+def test_who_may_upload_code_depends_on_the_database_unless_it_is_said(tmp_path):
+    code = "from fl_server import settings as s; print(s.FL_MODEL_CODE)"
+    said = [
+        run(tmp_path, "-c", code, **environment).stdout.strip()
+        for environment in ({}, PRODUCTION, PRODUCTION | {"FL_MODEL_CODE": "any"})
+    ]
+    assert said == ["any", "trusted", "any"]
 
 
 def test_redis_is_broker_and_cache_wherever_its_location_says(tmp_path):
