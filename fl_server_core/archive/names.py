@@ -51,17 +51,19 @@ class _Spelling:
 def match_names(file: Archive, expected: Expected) -> None:
     """Give the file's tensors the names that the model has for them.
 
-    A prefix is taken off where with exactly one all names fit. Raises `Mismatch`.
+    A prefix is taken off where with exactly one all names fit. Tied weights may have more names
+    than in the model, which weights alone may know by one of them. Raises `Mismatch`.
     """
     plain = list(file.tensors)
-    found = _spell("", plain, expected)
-    if found.faults == 0:
-        return
-    others = [_spell(prefix, names, expected) for prefix, names in _without_prefixes(plain)]
-    fitting = {tuple(other.names) for other in others if other.faults == 0}
-    if len(fitting) != 1:
-        raise Mismatch(_explain(min([found, *others], key=lambda it: it.faults), expected))
-    file.rename(dict(zip(plain, fitting.pop(), strict=True)))
+    ties = [spec.alias_of or spec.name for spec in file.tensors.values()]
+    found = _spell("", plain, ties, expected)
+    if found.faults:
+        others = [_spell(prefix, it, ties, expected) for prefix, it in _without_prefixes(plain)]
+        fitting = {tuple(other.names) for other in others if other.faults == 0}
+        if len(fitting) != 1:
+            raise Mismatch(_explain(min([found, *others], key=lambda it: it.faults), expected))
+        file.rename(dict(zip(plain, fitting.pop(), strict=True)))
+    file.tensors = {name: spec for name, spec in file.tensors.items() if name in expected.known}
 
 
 def listed(names: Sequence[str]) -> str:
@@ -86,10 +88,13 @@ def _prefixes(name: str) -> Iterator[str]:
         yield from (name[: dot.end()] for dot in re.finditer(r"\.", wrapped[0]))
 
 
-def _spell(prefix: str, names: list[str], expected: Expected) -> _Spelling:
+def _spell(prefix: str, names: list[str], ties: list[str], expected: Expected) -> _Spelling:
+    """`ties` has the same text for names of the same elements."""
     present = set(names)
     missing = [group[0] for group in expected.needed if present.isdisjoint(group)]
-    return _Spelling(prefix, names, missing, [n for n in names if n not in expected.known])
+    known = {tie for tie, name in zip(ties, names, strict=True) if name in expected.known}
+    surplus = [name for tie, name in zip(ties, names, strict=True) if tie not in known]
+    return _Spelling(prefix, names, missing, surplus)
 
 
 def _explain(best: _Spelling, expected: Expected) -> str:

@@ -44,3 +44,11 @@ def test_admits_models_and_updates_of(version, kind, tmp_path):
             admit_update(FILES / f"{version}-{other}.pt", reference, tmp_path / "numbers")
     module = zoo.load(tmp_path / "model")
     assert torch.isfinite(module(torch.rand(5, 3))).all()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_admits_weights_and_updates_of(version, tmp_path):
+    with admit_model(FILES / f"{version}-state_dict.pt", tmp_path / "model") as reference:
+        for other in KINDS:
+            admit_update(FILES / f"{version}-{other}.pt", reference, tmp_path / "numbers")
+        assert zoo.load_weights(tmp_path / "model").keys() == reference.tensors.keys()

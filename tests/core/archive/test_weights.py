@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 
 from fl_server_core.archive.admission import admit_model, admit_module
 from fl_server_core.archive.dtypes import TORCH
-from fl_server_core.archive.errors import UNEXPECTED, HoldsCode, NotAModel, Refused
+from fl_server_core.archive.errors import UNEXPECTED, HoldsCode, Mismatch, NotAModel, Refused
 from fl_server_core.archive.model import read_model
 from fl_server_core.archive.tensors import TensorFile
 from fl_server_core.archive.update import admit_update, check_has_moments
@@ -22,12 +22,6 @@ from . import forge, zoo
 
 SAVERS = {"state_dict": zoo.save_state, "safetensors": zoo.save_safetensors}
 NAMES = sorted(zoo.ALL.keys() - {"none", "dtypes"})
-
-
-def load(path):
-    """What a participant would do."""
-    is_zip = path.read_bytes()[:2] == b"PK"
-    return torch.load(path, weights_only=True) if is_zip else load_file(path)
 
 
 def admit(thing, tmp_path):
@@ -42,7 +36,7 @@ def test_weights_go_out_in_their_format_bit_by_bit(name, kind, tmp_path):
     SAVERS[kind](module, tmp_path / "upload")
     with admit_model(tmp_path / "upload", tmp_path / "model") as archive:
         assert (archive.kind, archive.weights_only) == (kind, True)
-    before, after = load(tmp_path / "upload"), load(tmp_path / "model")
+    before, after = zoo.load_weights(tmp_path / "upload"), zoo.load_weights(tmp_path / "model")
     assert list(after) == list(before)
     assert all(zoo.as_bytes(after[name]) == zoo.as_bytes(before[name]) for name in before)
     missing, surplus = module.load_state_dict(after, strict=False)
@@ -230,11 +224,37 @@ def test_scripts_are_updates_too(tmp_path):
         assert admit_update(tmp_path / "sent", reference, tmp_path / "update") == []
 
 
+def save_wrapped(module, path):
+    zoo.save_state(nn.DataParallel(module), path)
+
+
+@pytest.mark.parametrize("save", [*zoo.TORCH_SAVERS.values(), save_wrapped])
+def test_tied_weights_that_a_model_has_by_one_name_may_come_by_all(save, tmp_path):
+    module = zoo.build("tied")
+    save_model(module, tmp_path / "upload")
+    nn.init.constant_(module.first.weight, 0.5)
+    save(module, tmp_path / "sent")
+    with admit_model(tmp_path / "upload", tmp_path / "model") as reference:
+        admit_update(tmp_path / "sent", reference, tmp_path / "update")
+    kept = load_file(tmp_path / "update")
+    assert kept.keys() == {"again.weight", "again.bias", "second.bias", "memory.bias"}
+    assert torch.equal(kept["again.weight"], module.first.weight)
+
+
+def test_another_name_of_other_elements_is_surplus(tmp_path):
+    torch.save({"a": torch.ones(2), "b": torch.ones(2)}, tmp_path / "sent")
+    with (
+        admit({"a": torch.ones(2)}, tmp_path) as reference,
+        pytest.raises(Mismatch, match="holds tensor 'b', which the global model lacks"),
+    ):
+        admit_update(tmp_path / "sent", reference, tmp_path / "update")
+
+
 def test_other_values_make_a_file_of_the_same_format(model, tmp_path):
-    before = load(model)
+    before = zoo.load_weights(model)
     values = {name: tensor.numpy() + 1 for name, tensor in reversed(before.items())}
     write_model(model, tmp_path / "next", values.items())
-    after = load(tmp_path / "next")
+    after = zoo.load_weights(tmp_path / "next")
     assert list(after) == list(before)
     assert all(np.array_equal(after[name].numpy(), values[name]) for name in before)
     write_model(tmp_path / "next", tmp_path / "again", ((n, v - 1) for n, v in values.items()))
