@@ -80,6 +80,7 @@ def admit_model(
     """
     with read_model(source) as archive:
         if archive.weights_only:
+            _check_apart(archive)
             write_weights(archive, target)
         elif archive.kind != "tensor" and not code:
             raise HoldsCode("The file is a model with code.")
@@ -147,7 +148,10 @@ def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:
 
 
 def _check_apart(archive: Archive) -> None:
-    """No two tensors of the state may share a part: what would be written to them both?"""
+    """No two tensors of the state may share a part: what would be written to them both?
+
+    And a small block that thousands share would fill the disk, each in a block of its own.
+    """
     by_block: dict[str, list[TensorSpec]] = {}
     for spec in archive.distinct:
         start, end = spec.view.span

@@ -14,8 +14,8 @@ from fl_server_core.archive.dtypes import DTYPES, STORAGES, TORCH
 from fl_server_core.archive.errors import UNEXPECTED, NotAModel
 from fl_server_core.archive.members import check_content
 from fl_server_core.archive.model import Archive, TensorSpec
-from fl_server_core.archive.packing import Content, write_members
-from fl_server_core.archive.tensors import write_tensor_file
+from fl_server_core.archive.packing import Content, Pieces, write_members
+from fl_server_core.archive.tensors import size_of, write_tensor_file
 from fl_server_core.archive.views import Shape, dense
 
 VERSION = b"3\n"
@@ -50,8 +50,9 @@ def _state_members(archive: Archive) -> Iterator[tuple[str, Content]]:
     yield "data.pkl", PROTOCOL + NEW_DICT + b"(" + b"".join(entries) + b"u."
     yield "byteorder", b"little"
     yield "version", VERSION
-    for name, key in keys.items():
-        yield f"data/{key}", archive.raw(name).data
+    for spec in archive.distinct:
+        parts = (window.data for window in archive.windows(spec.name))
+        yield f"data/{keys[spec.name]}", Pieces(size_of(spec.dtype, spec.shape), parts)
 
 
 # --- The pickle, in torch's own opcodes, but without a memo -----------------------------------

@@ -14,7 +14,7 @@ from fl_server_core.archive.admission import admit_model
 from fl_server_core.archive.model import read_model
 from fl_server_core.archive.tensors import TensorFile
 
-from . import forge
+from . import forge, zoo
 
 PRELUDE = """
 import resource, sys
@@ -50,9 +50,10 @@ sys.exit("read")
 """
 
 
-def test_a_model_passes_through_in_a_few_megabytes(tmp_path):
+@pytest.mark.parametrize("save", [zoo.save_module, zoo.save_state, zoo.save_safetensors])
+def test_a_model_passes_through_in_a_few_megabytes(save, tmp_path):
     model = nn.Sequential(*[nn.Linear(2048, 2048) for _ in range(3)])
-    torch.save(model, tmp_path / "upload")
+    save(model, tmp_path / "upload")
     torch.save(model.state_dict(), tmp_path / "update")
     body = """
     admit_model(folder / "upload", folder / "model")
@@ -140,6 +141,7 @@ def test_a_transposed_update_is_put_in_order_in_a_few_megabytes(tmp_path):
     weight = torch.rand(4096, 4096)
     torch.save(model.state_dict() | {"weight": weight.T}, tmp_path / "update")
     body = """
+    admit_model(folder / "update", folder / "weights")
     with read_model(folder / "model") as reference:
         admit_update(folder / "update", reference, folder / "numbers")
     """

@@ -90,7 +90,7 @@ def test_only_an_ordered_dict_of_plain_tensors_goes_out(tmp_path):
 def test_what_is_not_a_tensors_own_does_not_go_out(tmp_path):
     """The rest of a storage of which a tensor is a slice."""
     secret = torch.arange(1000.0)
-    with admit({"a": secret[10:12], "b": secret[11:13]}, tmp_path) as archive:
+    with admit({"a": secret[10:12], "b": secret[12:14]}, tmp_path) as archive:
         assert {name: block.size for name, block in archive.blocks.items()} == {
             "data/0": 8,
             "data/1": 8,
@@ -165,6 +165,14 @@ def test_safetensors_without_a_tensor_are_refused(tmp_path):
     save_file({}, tmp_path / "upload")
     with pytest.raises(NotAModel):
         admit_model(tmp_path / "upload", tmp_path / "model")
+
+
+def test_tensors_that_share_a_part_are_refused_and_can_not_fill_the_disk(tmp_path):
+    large = torch.arange(1000.0)
+    torch.save({f"{start}": large[start:] for start in range(500)}, tmp_path / "upload")
+    with pytest.raises(Refused, match="overlaps another: save clones"):
+        admit_model(tmp_path / "upload", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_damaged_block_is_refused(tmp_path):
