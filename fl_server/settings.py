@@ -335,6 +335,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 
 # --- Rounds and delivery -------------------------------------------------------------
+FL_MANAGED_BY = env.choice("FL_MANAGED_BY", "participants", ("participants", "actor"))
 FL_DEVICE = env.choice("FL_DEVICE", "auto", ("auto", "cpu", "cuda"))
 FL_MERGE_LEASE_SECONDS = env.integer("FL_MERGE_LEASE_SECONDS", 60, minimum=5)
 FL_MERGE_ATTEMPTS = env.integer("FL_MERGE_ATTEMPTS", 5, minimum=1)

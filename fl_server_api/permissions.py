@@ -84,10 +84,17 @@ class ReportsOnModel(IsOwner):
 
 
 class IsInvolved(RowPermission[Training]):
-    """The actor and the participants of a training see and run it."""
+    """The actor and the participants of a training see it."""
 
     def allows(self, user: User, row: Training) -> bool:  # noqa: D102
         return row.actor_id == user.pk or row.is_participant(user)
+
+
+class ManagesTraining(RowPermission[Training]):
+    """Those whom its options leave it to start a training, and say who takes part."""
+
+    def allows(self, user: User, row: Training) -> bool:  # noqa: D102
+        return row.is_managed_by(user)
 
 
 class IsActor(RowPermission[Training]):

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
@@ -14,7 +15,7 @@ from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.handouts import model_path
 from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind, clone_model
-from fl_server_core.models.training import UncertaintyMethod, chain_period
+from fl_server_core.models.training import Manager, UncertaintyMethod, chain_period
 
 
 def find_users(ids: Collection[UUID]) -> list[User] | None:
@@ -35,11 +36,13 @@ def create_training(
     """Open a training of the model; of a copy, if a training has or had the model already.
 
     In a daisy chain the target counts the local rounds: as many times the merges asked for as
-    the chain is long.
+    the chain is long. Where `FL_MANAGED_BY` says so, a training is left to its actor.
 
     The model's row is locked: of two requests at once only one gets the model itself. Raises
     InvalidRequest for a model that can't be trained.
     """
+    if settings.FL_MANAGED_BY == Manager.ACTOR:  # the other is what no word means
+        options = {"managed_by": Manager.ACTOR.value} | options
     _check_trainable(model, swag=fields.get("uncertainty_method") == UncertaintyMethod.SWAG)
     with transaction.atomic():
         model = Model.objects.select_for_update().get(pk=model.pk)

@@ -10,6 +10,7 @@ from fl_server_ai.history import MAX, MIN
 from fl_server_ai.plans import AUTO, CLIENTS, SERVER
 from fl_server_ai.policy import DISCARD, REJECT
 from fl_server_api.serializers.fields import BIG, SMALL, WholeNumber, short_text
+from fl_server_core.models.training import Manager
 
 MAX_RETRIES = 100
 MAX_DEADLINE = 365 * 24 * 3600.0
@@ -160,6 +161,13 @@ class OptionsSchema(Schema):
         validate=validate.Range(0, SMALL),
         metadata={
             "description": "Local rounds to a merge, for FedDC; 0, 1 or none merges every round."
+        },
+    )
+    managed_by = fields.String(
+        validate=validate.OneOf(Manager.values),
+        metadata={
+            "description": "Who changes the participants and starts: the actor and the "
+            "participants, or the actor alone; a participant may always leave."
         },
     )
     uncertainty = fields.Nested(UncertaintyOptionsSchema)

@@ -44,6 +44,11 @@ class ViewSet(viewsets.ViewSet):
         self.check_object_permissions(self.request, entity)
         return entity
 
+    def require(self, permission: type[BasePermission], row: Model) -> None:
+        """Refuse a caller who lacks a permission that depends on what was sent."""
+        if not permission().has_object_permission(self.request, self, row):
+            self.permission_denied(self.request)
+
     def _policies(self, kind: str) -> Sequence[Any]:
         # DRF asks for authenticators before it sets `action`.
         method = self.action_map.get((self.request.method or "").lower())

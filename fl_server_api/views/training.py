@@ -13,7 +13,13 @@ from rest_framework.response import Response
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_api.openapi import STRANGER, answers, said
 from fl_server_api.parsers import AnyTypeJSONParser, JSONParser
-from fl_server_api.permissions import IsActor, IsInvolved, IsOwner, SteersTraining
+from fl_server_api.permissions import (
+    IsActor,
+    IsInvolved,
+    IsOwner,
+    ManagesTraining,
+    SteersTraining,
+)
 from fl_server_api.serializers.generic import (
     TrainingSerializer,
     TrainingSerializerWithRounds,
@@ -47,7 +53,7 @@ JSON = [JSONParser, AnyTypeJSONParser]
 
 
 class Training(ViewSet):
-    """Trainings; their actor and their participants see and run them."""
+    """Trainings; their actor and their participants see them, their managers run them."""
 
     permission_classes = [IsAuthenticated, IsInvolved]
 
@@ -135,11 +141,13 @@ class Training(ViewSet):
             {400: [UNKNOWN_USERS], 403: [STRANGER]},
         ),
     )
+    @decorators.permission_classes([IsAuthenticated, ManagesTraining])
     @decorators.parser_classes(JSON)
     def register_clients(self, request: AuthenticatedRequest, id: str) -> Response:
         """Let users take part.
 
-        In a running training they count from its next round on.
+        In a running training they count from its next round on. Its actor adds them, and its
+        participants unless `options.managed_by` is `actor`.
         """
         training = self.get_entity(models.Training, id)
         users = _find_users(ClientAdministrationBodySchema().load(request.data).clients)
@@ -158,10 +166,14 @@ class Training(ViewSet):
     def remove_clients(self, request: AuthenticatedRequest, id: str) -> Response:
         """Take users out.
 
-        The present round goes on without them.
+        The present round goes on without them. Participants may always take themselves out, and
+        others unless `options.managed_by` is `actor`.
         """
         training = self.get_entity(models.Training, id)
-        users = _find_users(ClientAdministrationBodySchema().load(request.data).clients)
+        ids = ClientAdministrationBodySchema().load(request.data).clients
+        if set(ids) - {request.user.pk}:
+            self.require(ManagesTraining, training)
+        users = _find_users(ids)
         with ModelTrainer.locked(training.pk) as trainer:
             trainer.remove_participants(users)
         return Response({"detail": "Users removed from training participants!"})
@@ -179,8 +191,12 @@ class Training(ViewSet):
             },
         ),
     )
+    @decorators.permission_classes([IsAuthenticated, ManagesTraining])
     def start(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
-        """Start a training: its participants are notified."""
+        """Start a training: its participants are notified.
+
+        Its actor starts it, and its participants unless `options.managed_by` is `actor`.
+        """
         training = self.get_entity(models.Training, id)
         with ModelTrainer.locked(training.pk) as trainer:
             trainer.start()

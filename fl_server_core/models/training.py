@@ -49,6 +49,13 @@ class UncertaintyMethod(models.TextChoices):
     SWAG = "SWAG", "SWAG"
 
 
+class Manager(models.TextChoices):
+    """Who changes a training's participants and starts it; a participant may always leave."""
+
+    PARTICIPANTS = "participants", "the actor and the participants"
+    ACTOR = "actor", "the actor alone"
+
+
 LOOK_AGAIN = timedelta(minutes=1)
 """After this a training is judged that nothing has happened to: a user may have been deleted."""
 
@@ -159,6 +166,11 @@ class Training(models.Model):
     def locked(self) -> bool:
         """Whether a merge is under way."""
         return self.claimed_until is not None and self.claimed_until > timezone.now()
+
+    def is_managed_by(self, user: User) -> bool:
+        """Tell whether the user may change who takes part, and start it."""
+        by_actor = self.options.get("managed_by") == Manager.ACTOR
+        return self.actor_id == user.pk or (not by_actor and self.is_participant(user))
 
     def is_participant(self, user: User) -> bool:
         """Tell whether the user takes part."""

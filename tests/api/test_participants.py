@@ -61,3 +61,68 @@ def test_bad_clients_change_nothing(client, training, participant, method, data,
 def test_more_clients_than_fit_are_refused(client, training):
     response = client.put(f"{URL}{training.pk}/clients/", {"clients": [str(uuid.uuid4())] * 10_001})
     assert (response.status_code, list(response.json())) == (400, ["clients"])
+
+
+# --- Trainings that are managed by their actor --------------------------------------------
+
+FORBIDDEN = {"detail": "You do not have permission to perform this action."}
+
+
+@pytest.fixture
+def managed(training):
+    training.options = {"managed_by": "actor"}
+    training.save()
+    return training
+
+
+def test_only_the_actor_manages_such_a_training(client, managed, participant, stranger):
+    other, new = UserFactory.create_batch(2)
+    assert clients(client, managed, [other]).status_code == 202
+    for caller in (as_user(participant), stranger):
+        for answer in (
+            clients(caller, managed, [new]),
+            clients(caller, managed, [other], "delete"),
+            clients(caller, managed, [other, participant], "delete"),
+            caller.post(f"{URL}{managed.pk}/start/"),
+        ):
+            assert (answer.status_code, answer.json()) == (403, FORBIDDEN)
+    assert set(managed.participants.all()) == {participant, other}
+    assert clients(client, managed, [other], "delete").status_code == 200
+    assert client.post(f"{URL}{managed.pk}/start/").status_code == 202
+
+
+def test_a_participant_learns_nothing_of_ids_it_may_not_take_out(managed, participant):
+    ids = {"clients": [str(uuid.uuid4())]}
+    answer = as_user(participant).delete(f"{URL}{managed.pk}/clients/", ids)
+    assert (answer.status_code, answer.json()) == (403, FORBIDDEN)
+
+
+def test_a_participant_may_always_leave(managed, participant):
+    assert clients(as_user(participant), managed, [participant], "delete").status_code == 200
+    assert not managed.participants.exists()
+    assert clients(as_user(participant), managed, [participant], "delete").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("setting", "options", "kept"),
+    [
+        ("participants", {}, {}),
+        ("participants", {"managed_by": "actor"}, {"managed_by": "actor"}),
+        ("actor", {}, {"managed_by": "actor"}),
+        ("actor", {"managed_by": "participants"}, {"managed_by": "participants"}),
+    ],
+)
+def test_a_setting_says_who_manages_new_trainings(client, model, settings, setting, options, kept):
+    settings.FL_MANAGED_BY = setting
+    body = {"model_id": str(model.pk), "target_num_updates": 1, "metric_names": []}
+    body |= {"aggregation_method": "FedAvg", "options": options}
+    created = client.post(URL, body).json()
+    assert "unknown_options" not in created
+    assert client.get(f"{URL}{created['training_id']}/").json()["options"] == kept
+
+
+def test_there_are_two_ways_to_manage_a_training(client, model):
+    body = {"model_id": str(model.pk), "target_num_updates": 1, "metric_names": []}
+    body |= {"aggregation_method": "FedAvg", "options": {"managed_by": "nobody"}}
+    answer = client.post(URL, body)
+    assert answer.json() == {"options": {"managed_by": ["Must be one of: participants, actor."]}}
