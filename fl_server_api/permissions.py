@@ -42,10 +42,17 @@ class IsGroupMember(RowPermission[Group]):
 
 
 class IsReader(RowPermission[Model]):
-    """Readers of a model see and use it; `ModelQuerySet.readable_by` says who they are."""
+    """Readers of a model see it; `ModelQuerySet.readable_by` says who they are."""
 
     def allows(self, user: User, row: Model) -> bool:  # noqa: D102
         return Model.objects.readable_by(user).filter(pk=row.pk).exists()
+
+
+class UsesModel(RowPermission[Model]):
+    """Readers of a model use it, but for others' updates; see `ModelQuerySet.usable_by`."""
+
+    def allows(self, user: User, row: Model) -> bool:  # noqa: D102
+        return Model.objects.usable_by(user).filter(pk=row.pk).exists()
 
 
 class IsOwner(RowPermission[Model]):

@@ -25,8 +25,11 @@ class GroupSerializer(serializers.ModelSerializer[Group]):
             return super().save(**kwargs)
 
 
+UNSAID = {"email": "", "message_endpoint": ""}
+
+
 class UserSerializer(serializers.ModelSerializer[User]):
-    """A user as everybody sees it."""
+    """A user as others see it: `viewer` in the context says who."""
 
     class Meta:
         model = User
@@ -41,6 +44,12 @@ class UserSerializer(serializers.ModelSerializer[User]):
             "message_endpoint",
         ]
         read_only_fields = fields
+
+    def to_representation(self, user: User) -> dict[str, Any]:
+        """Tell staff and oneself where somebody is reached; clients want the keys at least."""
+        shown = super().to_representation(user)
+        viewer = self.context["viewer"]
+        return shown if viewer == user or viewer.is_staff else shown | UNSAID
 
 
 class OwnUserSerializer(UserSerializer):

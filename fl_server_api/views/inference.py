@@ -9,7 +9,7 @@ from fl_server_ai.serving import client
 from fl_server_api.errors import Busy
 from fl_server_api.openapi import STRANGER, answers
 from fl_server_api.parsers import JSONParser, MultiPartParser
-from fl_server_api.permissions import IsReader
+from fl_server_api.permissions import UsesModel
 from fl_server_api.serializers.inference import (
     CONTENT_TYPES,
     InferenceFormSchema,
@@ -48,9 +48,9 @@ REFUSALS = [
 
 
 class Inference(ViewSet):
-    """Predictions; a model's readers may ask for them."""
+    """Predictions; whoever may download a model may ask for them."""
 
-    permission_classes = [IsAuthenticated, IsReader]
+    permission_classes = [IsAuthenticated, UsesModel]
     parser_classes = [JSONParser, MultiPartParser]
 
     @extend_schema(

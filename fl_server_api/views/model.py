@@ -13,7 +13,7 @@ from fl_server_ai.answers import check_moments, check_update
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_api.downloads import Download, send
 from fl_server_api.openapi import STRANGER, answers, download, multipart, said
-from fl_server_api.permissions import IsReader, OwnsModel, RemovesModel, ReportsOnModel
+from fl_server_api.permissions import IsReader, OwnsModel, RemovesModel, ReportsOnModel, UsesModel
 from fl_server_api.serializers.metric import (
     MetricSerializer,
     MetricsSchema,
@@ -89,10 +89,12 @@ class Model(ViewSet):
             {400: [UNKNOWN, [f"Model {ID} has no file."]], 403: [STRANGER]},
         )
     )
+    @decorators.permission_classes([IsAuthenticated, UsesModel])
     def retrieve(self, request: AuthenticatedRequest, id: str) -> HttpResponseBase:
         """Download a model.
 
-        Knows `Range`, `If-Range` and `If-None-Match`.
+        Other participants' updates only in a daisy chain, which deals them out. Knows `Range`,
+        `If-Range` and `If-None-Match`.
         """
         model = self.get_entity(_visible(), id)
         return send(

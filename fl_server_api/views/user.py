@@ -25,10 +25,13 @@ class User(ViewSet):
     """Clients, actors and operators."""
 
     @extend_schema(responses=answers({200: UserSerializer(many=True)}))
-    def list(self, request: AuthenticatedRequest) -> Response:  # noqa: ARG002
-        """List all users."""
+    def list(self, request: AuthenticatedRequest) -> Response:
+        """List all users.
+
+        Where others are reached, `email` and `message_endpoint`, is left empty but for staff.
+        """
         users = models.User.objects.order_by("date_joined", "pk")
-        return Response(UserSerializer(users, many=True).data)
+        return Response(UserSerializer(users, many=True, context={"viewer": request.user}).data)
 
     @extend_schema(
         request=CreateUserSerializer,
@@ -48,7 +51,8 @@ class User(ViewSet):
         serializer = CreateUserSerializer(data=read_body(request))
         serializer.is_valid(raise_exception=True)
         user = serializer.save()
-        return Response(OwnUserSerializer(user).data, status.HTTP_201_CREATED)
+        shown = OwnUserSerializer(user, context={"viewer": user}).data
+        return Response(shown, status.HTTP_201_CREATED)
 
     @extend_schema(
         responses=answers(
@@ -61,15 +65,18 @@ class User(ViewSet):
         )
     )
     def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:
-        """Show a user."""
+        """Show a user.
+
+        Where others are reached, `email` and `message_endpoint`, is left empty but for staff.
+        """
         user = get_entity(models.User, id)
         shown = OwnUserSerializer if user == request.user else UserSerializer
-        return Response(shown(user).data)
+        return Response(shown(user, context={"viewer": request.user}).data)
 
     @extend_schema(responses=answers({200: UserSerializer}))
     def myself(self, request: AuthenticatedRequest) -> Response:
         """Show the caller."""
-        return Response(UserSerializer(request.user).data)
+        return Response(UserSerializer(request.user, context={"viewer": request.user}).data)
 
     @extend_schema(responses=answers({200: GroupSerializer(many=True)}))
     def groups(self, request: AuthenticatedRequest) -> Response:

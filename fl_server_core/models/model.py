@@ -29,7 +29,7 @@ class ModelQuerySet(models.QuerySet["Model"]):
         return self.filter(closed_at=None)
 
     def readable_by(self, user: User) -> Self:
-        """Keep what this user may download: own models and those of own trainings."""
+        """Keep what this user may look at: own models and those of own trainings."""
         trainings = Training.objects.involving(user).values("pk")
         averaged = Model.objects.filter(kind=ModelKind.MEAN, owner=user).values("members")
         return self.visible().filter(
@@ -37,6 +37,19 @@ class ModelQuerySet(models.QuerySet["Model"]):
             | Q(training__in=trainings)
             | Q(base_model__training__in=trainings)
             | Q(pk__in=averaged)
+        )
+
+    def usable_by(self, user: User) -> Self:
+        """Keep what this user may download and ask for predictions.
+
+        Others' updates give away what their data look like: only a training's actor has them,
+        and its participants where a daisy chain deals them out.
+        """
+        return self.readable_by(user).filter(
+            Q(base_model=None)
+            | Q(owner=user)
+            | Q(base_model__training__actor=user)
+            | Q(base_model__training__options__daisy_chain_period__gt=1)
         )
 
     def listed_for(self, user: User) -> Self:

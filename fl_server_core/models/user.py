@@ -12,14 +12,20 @@ from rest_framework.authtoken.models import Token
 
 
 def validate_endpoint(value: str) -> None:
-    """Accept http(s) URLs of any host, also of one without dots such as `client-01`."""
+    """Accept http(s) URLs of any host, also of one without dots such as `client-01`.
+
+    None with credentials, which the server would have to keep for their owner.
+    """
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        named = "@" in parts.netloc
     except ValueError:
-        usable = False
+        usable = named = False
     if not usable or " " in value or not value.isprintable():
         raise ValidationError("Enter a valid http or https URL.")
+    if named:
+        raise ValidationError("Enter a URL without user name and password.")
 
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 (what the standard puts before one)

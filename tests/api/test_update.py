@@ -7,11 +7,12 @@ import torch
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from fl_server_ai.trainer import ModelTrainer
-from fl_server_core.models import LocalModel, Metric, Model
+from fl_server_core.models import LocalModel, Metric, Model, Training
 from fl_server_core.models.training import TrainingState
 from tests.api.conftest import (
     as_user,
     body_of,
+    end,
     files,
     load,
     make_module,
@@ -80,6 +81,29 @@ def test_an_updates_download_is_the_actors_model_with_its_numbers(started, parti
     assert (part.status_code, body_of(part)) == (206, content[5:10])
     seen = client.get(url, headers={"if-none-match": tag})
     assert seen.status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [({}, 403), ({"daisy_chain_period": 1}, 403), ({"daisy_chain_period": 2}, 200)],
+)
+def test_anothers_update_is_used_only_where_a_chain_deals_it_out(
+    client, started, participant, stranger, options, code
+):
+    other = UserFactory()
+    started.participants.add(other)
+    assert update(as_user(participant), started.model_id).status_code == 201
+    Training.objects.update(options=options)
+    row = LocalModel.objects.get()
+    question = {"model_id": str(row.pk), "return_format": "none"}
+    everyone = [(client, 200), (as_user(participant), 200), (as_user(other), code), (stranger, 403)]
+    for caller, expected in everyone:
+        response = caller.get(f"/api/models/{row.pk}/")
+        assert response.status_code == expected
+        end(response)
+        asked = caller.post("/api/inference/", question).status_code
+        assert asked == (403 if expected == 403 else 400)
+    assert as_user(other).get(f"/api/models/{row.pk}/metadata/").status_code == 200
 
 
 def test_an_update_may_bring_metrics(started, participant):

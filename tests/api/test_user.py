@@ -88,6 +88,7 @@ def test_nobody_makes_themselves_more_than_they_are(nobody, db):
         ({"email": "no address"}, "email"),
         ({"message_endpoint": "ftp://host/"}, "message_endpoint"),
         ({"message_endpoint": "client-01:8101"}, "message_endpoint"),
+        ({"message_endpoint": "http://me:secret@client-01:8101/"}, "message_endpoint"),
         ({"message_endpoint": "http://" + "a" * 2048}, "message_endpoint"),
         ({"first_name": "a" * 151}, "first_name"),
         ({"actor": "maybe"}, "actor"),
@@ -163,6 +164,20 @@ def test_the_list_shows_no_tokens(client, nobody, django_assert_max_num_queries)
     assert len(rows) == 6
     assert all(set(row) == PUBLIC for row in rows)
     assert nobody.get(URL).status_code == 401
+
+
+def test_where_somebody_is_reached_is_not_for_others(user, client, stranger):
+    reached = {"email": "a@example.org", "message_endpoint": "http://client-01:8101/"}
+    User.objects.filter(pk=user.pk).update(**reached)
+    staff = as_user(UserFactory(is_staff=True))
+    for caller in (client, staff):
+        rows = {row["id"]: row for row in caller.get(URL).json()}
+        assert reached.items() <= rows[str(user.pk)].items()
+        assert reached.items() <= caller.get(f"{URL}{user.pk}/").json().items()
+    assert reached.items() <= client.get(f"{URL}myself/").json().items()
+    rows = {row["id"]: row for row in stranger.get(URL).json()}
+    for row in (rows[str(user.pk)], stranger.get(f"{URL}{user.pk}/").json()):
+        assert (row["email"], row["message_endpoint"]) == ("", "")
 
 
 def test_the_token_is_shown_to_oneself(client, user, stranger, nobody):

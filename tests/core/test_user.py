@@ -39,6 +39,11 @@ def test_http_endpoints_pass(url):
         "javascript:x",
         "http://a:99999/",
         "http://a/\x01",
+        "http://a:b@c/",
+        "http://a@c/",
+        "http://@c/",
+        "https://a:b%40@c/",
+        "http://a:80\\@c/",
     ],
 )
 def test_anything_else_is_refused(url):
