@@ -52,6 +52,7 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if FL_TLS else 0
 # Subdomains and the lists in browsers: what else runs on this domain isn't ours to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
+FL_TOKEN_DAYS = env.integer("FL_TOKEN_DAYS", 0)  # 0: for good
 AUTH_USER_MODEL = "fl_server_core.User"
 FL_PASSWORD_RULES = env.boolean("FL_PASSWORD_RULES", default=bool(POSTGRES_HOST))
 AUTH_PASSWORD_VALIDATORS = [
@@ -67,7 +68,6 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- What is installed ---------------------------------------------------------------
 INSTALLED_APPS = [
-    "rest_framework.authtoken",  # before core, whose admin leaves its page of tokens out
     "fl_server",
     "fl_server_core",
     "fl_server_ai",
@@ -292,7 +292,7 @@ if FL_ACCEL_PREFIX and S3_BUCKET:
 # --- The API -------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.TokenAuthentication",
+        "fl_server_api.authentication.TokenAuthentication",
         "fl_server_api.authentication.BasicAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],

@@ -1,4 +1,4 @@
-"""Ways of saying who one is, beside the token header and the session that DRF brings."""
+"""Ways of saying who one is, beside the session that DRF brings."""
 
 import hmac
 import re
@@ -11,9 +11,22 @@ from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from fl_server_core.models import User
+from fl_server_core.models import Token, User
+from fl_server_core.models.token import find_token
 
 TOKEN = re.compile(r"[0-9a-f]{40}")
+
+
+class TokenAuthentication(authentication.TokenAuthentication):
+    """The header `Authorization: Token <token>`."""
+
+    def authenticate_credentials(self, key: str) -> tuple[User, Token]:  # noqa: D102
+        token = find_token(key)
+        if token is None:
+            raise AuthenticationFailed("Invalid token.")
+        if not token.user.is_active:
+            raise AuthenticationFailed("User inactive or deleted.")
+        return token.user, token
 
 
 class BasicAuthentication(authentication.BasicAuthentication):
@@ -30,7 +43,7 @@ class BasicAuthentication(authentication.BasicAuthentication):
         self, userid: str, password: str, request: Request | None = None
     ) -> tuple[Any, Any]:
         if not password and TOKEN.fullmatch(userid):
-            return authentication.TokenAuthentication().authenticate_credentials(userid)
+            return TokenAuthentication().authenticate_credentials(userid)
         if "\0" in userid:  # PostgreSQL can't be asked for it
             raise AuthenticationFailed("Invalid username/password.")
         user = User.objects.filter(username=userid, is_active=True).first()

@@ -4,6 +4,7 @@ States, rounds and files move by the trainer alone: here they are shown. Whoever
 by hand goes past the trainer's rules, so only what has no such rules can be edited.
 """
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -12,7 +13,6 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
-from rest_framework.authtoken.models import Token, TokenProxy
 
 from fl_server_core.models import (
     Checkpoint,
@@ -21,13 +21,14 @@ from fl_server_core.models import (
     ModelStats,
     Moments,
     Notification,
+    Token,
     Training,
     User,
 )
+from fl_server_core.models.token import issue_token
 from fl_server_core.models.user import validate_secret
 
 admin.site.site_header = admin.site.site_title = "Federated learning"
-admin.site.unregister(TokenProxy)  # its list shows everybody's token; a user's page shows one
 
 MODEL_FIELDS = (
     "id",
@@ -120,9 +121,10 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
     list_filter = ["actor", "client", "is_staff", "is_superuser", "is_active", "groups"]
     search_fields = ["username", "first_name", "last_name", "email", "message_endpoint", "=id"]
     ordering = ["-date_joined"]
-    readonly_fields = ["id", "token", "answers_promptly", "last_login", "date_joined"]
+    actions = ["end_tokens"]
+    readonly_fields = ["id", "token_since", "answers_promptly", "last_login", "date_joined"]
     fieldsets = (
-        (None, {"fields": ("id", "username", "password", "token")}),
+        (None, {"fields": ("id", "username", "password", "token_since")}),
         (
             "Federated learning",
             {
@@ -138,10 +140,17 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
         *(DjangoUserAdmin.fieldsets or ())[1:],
     )
 
-    def token(self, user: User) -> str:
-        """Return what the user comes with."""
-        token = Token.objects.filter(user=user).first()
-        return token.key if token else "none"
+    @admin.display(description="token since")
+    def token_since(self, user: User) -> datetime | None:
+        """Return when the token was made; nobody but its user sees it."""
+        return Token.objects.filter(user=user).values_list("created_at", flat=True).first()
+
+    @admin.action(description="End the selected users' tokens", permissions=["change"])
+    def end_tokens(self, request: HttpRequest, users: QuerySet[User]) -> None:
+        """Give them new ones, which they see once they come with their passwords."""
+        for user in users:
+            issue_token(user)
+        self.message_user(request, f"Tokens ended: {len(users)}. Their users find new ones.")
 
 
 @admin.register(Model)

@@ -6,6 +6,7 @@ from fl_server_core.models.model import GlobalModel, LocalModel, MeanModel, Mode
 from fl_server_core.models.moments import Moments
 from fl_server_core.models.notification import Notification
 from fl_server_core.models.stats import ModelStats
+from fl_server_core.models.token import Token
 from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
 
@@ -20,6 +21,7 @@ __all__ = [
     "Moments",
     "Notification",
     "SWAGModel",
+    "Token",
     "Training",
     "User",
 ]

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from rest_framework.authtoken.models import Token
+
+from fl_server_core.models.token import issue_token
 
 
 def validate_endpoint(value: str) -> None:
@@ -80,4 +81,4 @@ class User(AbstractUser):
             is_new = self._state.adding
             super().save(*args, **kwargs)
             if is_new:
-                Token.objects.create(user=self)
+                issue_token(self)

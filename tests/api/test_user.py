@@ -1,9 +1,8 @@
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
-from rest_framework.authtoken.models import Token
 
-from fl_server_core.models import User
+from fl_server_core.models import Token, User
 from tests.api.conftest import as_user
 from tests.factories import TrainingFactory, UserFactory
 

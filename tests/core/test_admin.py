@@ -16,6 +16,7 @@ from fl_server_core.models import (
     Training,
     User,
 )
+from fl_server_core.models.token import find_token
 from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
 
 NOUNS = [User, Model, Checkpoint, Training, Metric, ModelStats, Moments, Notification]
@@ -113,7 +114,7 @@ def test_only_users_are_added_by_hand(operator, noun):
     assert operator.get(path(noun, "add")).status_code == expected
 
 
-def test_an_added_user_has_a_token_that_only_its_page_shows(operator):
+def test_an_added_user_has_a_token_that_no_page_shows(operator):
     data = {
         "username": "ann",
         "usable_password": "true",
@@ -123,9 +124,21 @@ def test_an_added_user_has_a_token_that_only_its_page_shows(operator):
     assert operator.post(path(User, "add"), data).status_code == 302
     user = User.objects.get(username="ann")
     token = user.auth_token.key.encode()
-    assert token in operator.get(path(User, "change", user.pk)).content
-    assert token not in operator.get(path(User, "changelist")).content
+    for page in (path(User, "change", user.pk), path(User, "changelist")):
+        assert token not in operator.get(page).content
     assert not any("token" in noun._meta.model_name for noun in admin.site._registry)
+
+
+def test_tokens_are_ended(operator):
+    user, other = UserFactory.create_batch(2)
+    old = [row.auth_token.key for row in (user, other)]
+    form = {"action": "end_tokens", "_selected_action": [str(user.pk)]}
+    page = operator.post(path(User, "changelist"), form, follow=True)
+    new = User.objects.get(pk=user.pk).auth_token.key
+    assert b"Tokens ended: 1." in page.content
+    assert new.encode() not in page.content
+    assert [find_token(key) for key in (old[0], new)] == [None, user.auth_token]
+    assert find_token(old[1]) == other.auth_token
 
 
 def test_a_user_is_changed(operator):

@@ -10,6 +10,7 @@ from django.utils import timezone
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.files import StoredFile
 from fl_server_core.models import Training, User
+from fl_server_core.models.token import find_token
 
 APP = "fl_server_core"
 
@@ -59,6 +60,24 @@ def fill(apps):
         owner=first, kind="LOCAL", base_model=model, round=1, sample_size=1, file="u"
     )
     return training.pk
+
+
+def test_tokens_of_the_former_app_are_taken_over(transactional_db):
+    before = migrate("0006_training_judge_at")
+    try:
+        ann = before.get_model(APP, "User").objects.create(username="ann")
+        kind = connection.data_types["UUIDField"]
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLE authtoken_token (key varchar(40), user_id {kind})")
+            stored = ann.pk.hex if connection.vendor == "sqlite" else ann.pk
+            cursor.execute("INSERT INTO authtoken_token VALUES (%s, %s)", ["a1" * 20, stored])
+        migrate("0007_token")
+        assert find_token("a1" * 20).user.username == "ann"
+        assert User.objects.get().auth_token.key == "a1" * 20
+        assert "authtoken_token" not in connection.introspection.table_names()
+    finally:
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes(APP))
 
 
 def test_a_running_training_goes_on_after_an_upgrade(one_migration_back):
