@@ -162,6 +162,7 @@ def mark_failed(notification: Notification, error: str) -> bool:
 def retry_later(notification: Notification, error: str) -> None:
     """Let the sweeper try again after a pause that doubles each time."""
     pause = settings.FL_NOTIFY_RETRY_SECONDS * 2 ** (notification.deliveries - 1)
-    Notification.objects.filter(pk=notification.pk).update(
+    still_posted = Notification.objects.exclude(receiver__message_endpoint="")
+    still_posted.filter(pk=notification.pk).update(
         next_attempt_at=Now() + timedelta(seconds=pause), error=error
     )

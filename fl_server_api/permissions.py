@@ -1,12 +1,15 @@
 """Who may do what; each class answers for one row."""
 
+import hmac
 from typing import Any, Generic, TypeVar, cast
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from fl_server_api.utils import read_body
 from fl_server_core.models import Model, Notification, Training, User
 
 Row = TypeVar("Row")
@@ -21,6 +24,20 @@ class RowPermission(BasePermission, Generic[Row]):
     def allows(self, user: User, row: Row) -> bool:
         """Tell whether the user may do to this row what the view does."""
         raise NotImplementedError
+
+
+class MayRegister(BasePermission):
+    """`FL_REGISTRATION` says who may; asked before anything is told of the names there are."""
+
+    message = "Registration is closed; ask an administrator for an account."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002, D102
+        if settings.FL_REGISTRATION == "invitation":
+            self.message = "Registration needs the invitation code, as the field 'invitation'."
+            expected = settings.FL_INVITATION_CODE.encode()
+            code = str(read_body(request).get("invitation", ""))
+            return hmac.compare_digest(code.encode(), expected)
+        return bool(settings.FL_REGISTRATION == "open")
 
 
 class IsSuperuser(BasePermission):

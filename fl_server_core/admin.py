@@ -140,6 +140,11 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
         *(DjangoUserAdmin.fieldsets or ())[1:],
     )
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: D102 (Django's)
+        super().save_model(request, obj, form, change)
+        if "message_endpoint" in form.changed_data:
+            Notification.objects.readdress(obj)
+
     @admin.display(description="token since")
     def token_since(self, user: User) -> datetime | None:
         """Return when the token was made; nobody but its user sees it."""

@@ -3,7 +3,8 @@
 import factory
 from factory.django import DjangoModelFactory
 
-from fl_server_core.models import LocalModel, Model, Training, User
+from fl_server_core.models import LocalModel, Model, Notification, Training, User
+from fl_server_core.models.notification import NotificationType
 from fl_server_core.models.training import AggregationMethod
 
 
@@ -51,3 +52,16 @@ class LocalModelFactory(DjangoModelFactory):
     owner = factory.SubFactory(UserFactory)
     base_model = factory.SubFactory(ModelFactory)
     sample_size = 1
+
+
+class NotificationFactory(DjangoModelFactory):
+    """What a receiver without an endpoint is owed."""
+
+    class Meta:
+        model = Notification
+
+    training = factory.SubFactory(TrainingFactory)
+    receiver = factory.SubFactory(UserFactory)
+    type = NotificationType.TRAINING_START
+    round = attempt = sequence = 0
+    body = factory.Dict({})

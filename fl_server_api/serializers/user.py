@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as Weak
 from django.db import IntegrityError, transaction
 from rest_framework import serializers
 
-from fl_server_core.models import User
+from fl_server_core.models import Notification, User
 
 
 class GroupSerializer(serializers.ModelSerializer[Group]):
@@ -66,10 +67,29 @@ class OwnUserSerializer(UserSerializer):
         read_only_fields = fields
 
 
+class TokenSerializer(serializers.Serializer[Any]):
+    """A user's new token."""
+
+    token = serializers.CharField(help_text="For the header `Authorization: Token <token>`.")
+
+
+def password_field(**kwargs: Any) -> serializers.CharField:
+    """Return a field for a password."""
+    return serializers.CharField(write_only=True, max_length=4096, trim_whitespace=False, **kwargs)
+
+
+def check_rules(password: str, user: User) -> None:
+    """Refuse a password that the rules in force don't allow this user."""
+    try:
+        validate_password(password, user)
+    except Weak as error:
+        raise serializers.ValidationError({"password": error.messages}) from error
+
+
 class CreateUserSerializer(serializers.ModelSerializer[User]):
     """A user who registers; what isn't named here has no effect."""
 
-    password = serializers.CharField(write_only=True, max_length=4096, trim_whitespace=False)
+    password = password_field()
 
     class Meta:
         model = User
@@ -95,12 +115,8 @@ class CreateUserSerializer(serializers.ModelSerializer[User]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Hold the password against the rules in force, which know the other fields."""
-        password = attrs["password"]
         others = {name: value for name, value in attrs.items() if name != "password"}
-        try:
-            validate_password(password, User(**others))
-        except Weak as error:
-            raise serializers.ValidationError({"password": error.messages}) from error
+        check_rules(attrs["password"], User(**others))
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> User:
@@ -111,6 +127,64 @@ class CreateUserSerializer(serializers.ModelSerializer[User]):
         user.set_password(password)
         with _unique("username", "A user with that username already exists."):
             user.save()
+        return user
+
+
+class RegistrationSerializer(CreateUserSerializer):
+    """A user who registers, for the documentation: with the code, which a permission reads."""
+
+    invitation = serializers.CharField(
+        write_only=True, required=False, help_text="The code, where registration needs one."
+    )
+
+    class Meta(CreateUserSerializer.Meta):
+        fields = [*CreateUserSerializer.Meta.fields, "invitation"]
+
+
+class ChangeUserSerializer(serializers.ModelSerializer[User]):
+    """What users change of themselves; what isn't named here has no effect."""
+
+    password = password_field(required=False)
+    old_password = password_field(required=False, help_text="Needed with a new `password`.")
+
+    class Meta:
+        model = User
+        fields = [
+            "first_name",
+            "last_name",
+            "email",
+            "message_endpoint",
+            "notification_secret",
+            "password",
+            "old_password",
+        ]
+        extra_kwargs = {"notification_secret": {"write_only": True}}
+
+    def validate_email(self, email: str) -> str:
+        """Bring the address into the form in which registration stores it."""
+        normalized: str = User.objects.normalize_email(email)
+        return normalized
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Let a new password pass with the old one, so that a token alone doesn't change it."""
+        user, old = cast(User, self.instance), attrs.pop("old_password", "")
+        if "password" not in attrs:
+            return attrs
+        if not user.check_password(old):
+            raise serializers.ValidationError({"old_password": ["This is not your password."]})
+        for name in attrs.keys() - {"password"}:  # the rules look at the other fields
+            setattr(user, name, attrs[name])
+        check_rules(attrs["password"], user)
+        return attrs
+
+    def update(self, user: User, changed: dict[str, Any]) -> User:
+        """Store what is changed and nothing else; sessions end with their password."""
+        for name, value in changed.items():
+            setattr(user, name, make_password(value) if name == "password" else value)
+        with transaction.atomic():
+            user.save(update_fields=list(changed))
+            if "message_endpoint" in changed:
+                Notification.objects.readdress(user)
         return user
 
 

@@ -2,22 +2,27 @@
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import decorators, status
-from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 
 from fl_server_api.openapi import answers, error_response
+from fl_server_api.permissions import MayRegister
 from fl_server_api.serializers.generic import TrainingSerializer
 from fl_server_api.serializers.user import (
+    ChangeUserSerializer,
     CreateUserSerializer,
     GroupSerializer,
     OwnUserSerializer,
+    RegistrationSerializer,
+    TokenSerializer,
     UserSerializer,
 )
 from fl_server_api.utils import AuthenticatedRequest, get_entity, read_body
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models
+from fl_server_core.models.token import issue_token
 
 UNKNOWN = {"detail": "User 0d6f9c2e-5f0c-4d59-9a55-8d0a7c6c1b1f not found."}
+CLOSED = {"detail": MayRegister.message}
 TAKEN = {"username": ["A user with that username already exists."]}
 
 
@@ -34,14 +39,15 @@ class User(ViewSet):
         return Response(UserSerializer(users, many=True, context={"viewer": request.user}).data)
 
     @extend_schema(
-        request=CreateUserSerializer,
+        request=RegistrationSerializer,
         responses={
             201: OpenApiResponse(OwnUserSerializer, description="The user, with its token."),
             400: error_response(400, [TAKEN]),
+            403: error_response(403, [CLOSED]),
         },
     )
     @decorators.authentication_classes([])
-    @decorators.permission_classes([AllowAny])
+    @decorators.permission_classes([MayRegister])
     def create(self, request: AuthenticatedRequest) -> Response:
         """Register a user.
 
@@ -77,6 +83,28 @@ class User(ViewSet):
     def myself(self, request: AuthenticatedRequest) -> Response:
         """Show the caller."""
         return Response(UserSerializer(request.user, context={"viewer": request.user}).data)
+
+    @extend_schema(
+        request=ChangeUserSerializer,
+        responses=answers(
+            {200: UserSerializer}, {400: [{"old_password": ["This is not your password."]}]}
+        ),
+    )
+    def change(self, request: AuthenticatedRequest) -> Response:
+        """Change the caller's own name, address, endpoint, secret or password.
+
+        What isn't sent stays. A new password needs the old one, and ends all sessions; the token
+        stays. What the caller is still owed goes to a new endpoint.
+        """
+        serializer = ChangeUserSerializer(request.user, data=read_body(request), partial=True)
+        serializer.is_valid(raise_exception=True)
+        user = serializer.save()
+        return Response(UserSerializer(user, context={"viewer": user}).data)
+
+    @extend_schema(request=None, responses=answers({201: TokenSerializer}))
+    def renew_token(self, request: AuthenticatedRequest) -> Response:
+        """Make a new token for the caller; the one it had ends."""
+        return Response({"token": issue_token(request.user).key}, status.HTTP_201_CREATED)
 
     @extend_schema(responses=answers({200: GroupSerializer(many=True)}))
     def groups(self, request: AuthenticatedRequest) -> Response:

@@ -33,6 +33,11 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         """Keep what should be posted now, by the database's clock."""
         return self.pending().filter(next_attempt_at__lte=Now())
 
+    def readdress(self, user: User) -> None:
+        """Have what the user is still owed posted, or fetched, as its endpoint now says."""
+        due = Now() if user.message_endpoint else None
+        self.pending().filter(receiver=user).update(next_attempt_at=due)
+
 
 class Notification(models.Model):
     """One message to one receiver, about one round and attempt of a training.

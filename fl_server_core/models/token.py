@@ -8,13 +8,16 @@ what they closed; a token that comes in is then stored anew under the present on
 import secrets
 from base64 import urlsafe_b64encode
 from datetime import timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+
+if TYPE_CHECKING:  # its module imports this one
+    from fl_server_core.models.user import User
 
 
 class TokenQuerySet(models.QuerySet["Token"]):
@@ -55,7 +58,7 @@ class Token(models.Model):
             return None
 
 
-def issue_token(user: models.Model) -> Token:
+def issue_token(user: "User") -> Token:
     """Give a user a new token; the one it had ends."""
     token = Token(user=user, **stored_form(secrets.token_hex(20)))
     token.save()

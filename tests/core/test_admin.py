@@ -17,7 +17,13 @@ from fl_server_core.models import (
     User,
 )
 from fl_server_core.models.token import find_token
-from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
+from tests.factories import (
+    LocalModelFactory,
+    ModelFactory,
+    NotificationFactory,
+    TrainingFactory,
+    UserFactory,
+)
 
 NOUNS = [User, Model, Checkpoint, Training, Metric, ModelStats, Moments, Notification]
 
@@ -153,6 +159,15 @@ def test_a_user_is_changed(operator):
     assert operator.post(path(User, "change", user.pk), data).status_code == 302
     user.refresh_from_db()
     assert (user.client, user.message_endpoint) == (True, "http://client-01:8101/")
+
+
+def test_what_a_user_is_owed_follows_its_endpoint(operator):
+    owed = NotificationFactory(receiver__message_endpoint="http://client-01:8101/")
+    user = owed.receiver
+    for endpoint in ("http://client-02:8101/", ""):
+        data = {"username": user.username, "message_endpoint": endpoint}
+        assert operator.post(path(User, "change", user.pk), data).status_code == 302
+        assert Notification.objects.due().exists() == bool(endpoint)
 
 
 def test_a_secret_is_set_but_never_shown(operator):
