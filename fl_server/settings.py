@@ -16,7 +16,7 @@ from fl_server import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("FL_DATA_DIR", "var")).absolute()
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 POSTGRES_HOST = env.text("FL_POSTGRES_HOST")
 REDIS_HOST = env.text("FL_REDIS_HOST")
@@ -292,6 +292,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2  # all of a body but its files
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 # A proxy's internal location for MODEL_DIR: the proxy then sends the files.
 FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
+# Such a proxy is a user of its own.
+FILE_UPLOAD_PERMISSIONS = 0o644 if FL_ACCEL_PREFIX else 0o600
 if FL_ACCEL_PREFIX and S3_BUCKET:
     env.problems.append("FL_ACCEL_PREFIX is of no use with FL_S3_BUCKET: unset one of them.")
 

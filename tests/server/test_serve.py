@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.api.conftest import make_module, saved
 from tests.server.conftest import MANAGE, Server, processes, started
 from tests.servers import Redis
 from tests.waiting import PATIENCE, wait_until
@@ -112,6 +113,30 @@ def test_ctrl_c_ends_all_processes(tmp_path):
         server.end(signal.SIGINT)
     (line,) = server.read("stdout").splitlines()
     assert line.startswith("ready http://127.0.0.1:")
+
+
+def test_nobody_else_reads_the_data(tmp_path):
+    data = tmp_path / "data"
+    (data / "models").mkdir(parents=True)
+    (data / "models" / "of an earlier version").write_text("x")
+    for path in (data, *data.rglob("*")):
+        path.chmod(0o755)
+    with started(tmp_path) as server:
+        api = server.read("stdout").split()[1] + "/api"
+        ann = {"username": "ann", "password": "secret"}
+        token = requests.post(f"{api}/users/", json=ann, timeout=30).json()["token"]
+        uploaded = requests.post(
+            f"{api}/models/",
+            data={"name": "n", "description": "d"},
+            files={"model_file": saved(make_module())},
+            headers={"Authorization": f"Token {token}"},
+            timeout=30,
+        )
+        assert uploaded.status_code == 201
+        wait_until(lambda: server.get("/health/ready/").ok)
+    modes = {path: path.lstat().st_mode for path in (data, *data.rglob("*"))}
+    assert {"db.sqlite3", "secret_key", "models", "broker"} <= {path.name for path in modes}
+    assert [path for path, mode in modes.items() if mode & 0o077] == []
 
 
 def test_no_process_survives_a_serve_that_is_killed(tmp_path):

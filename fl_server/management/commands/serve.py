@@ -1,6 +1,7 @@
 """`manage.py serve`: the whole server on one machine."""
 
 import fcntl
+import os
 import shlex
 import shutil
 import socket
@@ -41,6 +42,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run until a signal; CommandError where that can't begin or go on."""
         with _lock(settings.DATA_DIR), _listener(options["host"], options["port"]) as listener:
+            if not settings.FL_ACCEL_PREFIX:  # else a proxy, which is another user, reads models
+                _close_to_others(settings.DATA_DIR)
             _migrate()
             # What waited is due again by the database; bindings of dead workers are not.
             shutil.rmtree(settings.BROKER_DIR, ignore_errors=True)
@@ -66,6 +69,16 @@ def _how_to_allow(hosts: list[str]) -> str:
     names = shlex.quote(",".join((*settings.ALLOWED_HOSTS, *hosts)))
     again = f"FL_DJANGO_ALLOWED_HOSTS={names} {shlex.join((sys.executable, *sys.argv))}"
     return f"It refuses requests to {', '.join(hosts)} until you start it again with:\n  {again}"
+
+
+def _close_to_others(folder: Path) -> None:
+    """Let other users of the machine read nothing of what is kept, nor of what will be."""
+    os.umask(0o077)  # of all processes that are started
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            mode = path.lstat().st_mode
+            if mode & 0o077 and not path.is_symlink():
+                path.chmod(mode & 0o700)
 
 
 @contextmanager
