@@ -89,11 +89,13 @@ def secrets(name: str) -> list[str]:
     return _parts(secret(name))
 
 
-def networks(name: str) -> list[IPv4Network | IPv6Network]:
+def networks(name: str, default: str = "") -> list[IPv4Network | IPv6Network]:
     """Return a list of IP networks such as 10.0.0.0/8 or ::1."""
-    return _parsed(
-        name, [], lambda _: [ip_network(item) for item in items(name)], "networks as 10.0.0.0/8"
-    )
+
+    def parse(value: str) -> list[IPv4Network | IPv6Network]:
+        return [ip_network(part) for part in _parts(value)]
+
+    return _parsed(name, parse(default), parse, "networks as 10.0.0.0/8")
 
 
 def expect_none(prefix: str, *, without: str) -> None:

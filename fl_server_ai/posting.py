@@ -5,6 +5,7 @@ whole body of a redirect, followed or not. So a message goes through its adapter
 connections that are cut when their time is up.
 """
 
+import logging
 import socket
 import threading
 import time
@@ -12,17 +13,19 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from http.client import HTTPException
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from django.conf import settings
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.util.connection import create_connection
+
+from fl_server_ai.destinations import is_open
+
+logger = logging.getLogger(__name__)
 
 
 class Unreachable(Exception):
@@ -114,7 +117,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[str]:
-    """Return a name's addresses, where none is denied; TimeoutError when they come too late.
+    """Return a name's addresses that are open; TimeoutError when they come too late.
 
     The system's resolver takes no time-out and may try for half a minute, in a thread of its
     own then; a daemon, so that a process that ends doesn't wait for it.
@@ -124,19 +127,16 @@ def _look_up(host: str, port: int, seconds: float) -> list[str]:
     def resolve() -> None:
         try:
             rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.set_result([str(row[4][0]) for row in rows if not _is_denied(str(row[4][0]))])
+            hosts = [str(row[4][0]) for row in rows]
+            found.set_result([host for host in hosts if is_open(host, port)])
         except Exception as error:
             found.set_exception(error)
 
     threading.Thread(target=resolve, daemon=True).start()
-    return found.result(seconds)
-
-
-def _is_denied(host: str) -> bool:
-    """Judge the very address that is connected to: a name may lead elsewhere the next time."""
-    ip = ip_address(host)
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    return any(ip in network for network in settings.FL_NOTIFY_DENY)
+    hosts = found.result(seconds)
+    if not hosts:
+        logger.warning("nothing may be posted to %.200r, port %s, see FL_NOTIFY_ALLOW", host, port)
+    return hosts
 
 
 def _shut_down(twin: socket.socket) -> None:

@@ -139,11 +139,15 @@ class Postgres(Server):
         self.connect().close()
 
     def database(self, name: str) -> dict[str, str]:
-        """Make a database of this name; return the settings that lead there."""
+        """Make a database of this name; return the settings that lead there.
+
+        Receivers of notifications are at the loopback address in tests.
+        """
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name}")
         connection.close()
         return {
+            "FL_NOTIFY_ALLOW": "127.0.0.0/8",
             "FL_POSTGRES_HOST": "127.0.0.1",
             "FL_POSTGRES_PORT": str(self.port),
             "FL_POSTGRES_DBNAME": name,

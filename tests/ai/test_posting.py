@@ -173,6 +173,13 @@ def test_a_url_that_is_none_reaches_nobody(url):
         post(url, b"{}", seconds=1)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "0"])
+def test_loopback_is_not_reached_by_the_unspecified_address(host):
+    with endpoint(sends(OK)) as (url, seen), pytest.raises(Unreachable):
+        post(url.replace("127.0.0.1", host), b"{}", seconds=10)
+    assert seen == []
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1"])
 def test_a_denied_network_is_not_reached_by_any_name(settings, host):
     settings.FL_NOTIFY_DENY = [ip_network("127.0.0.0/8"), ip_network("::1")]
