@@ -20,6 +20,10 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--write-matrix", action="store_true", help="write docs/security-matrix.md")
+
+
 @pytest.fixture(autouse=True)
 def _quick_and_apart(settings, tmp_path_factory):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -53,7 +53,7 @@ JSON = [JSONParser, AnyTypeJSONParser]
 
 
 class Training(ViewSet):
-    """Trainings; their actor and their participants see them, their managers run them."""
+    """Trainings; their actor and their participants see and run them, and so may operators."""
 
     permission_classes = [IsAuthenticated, IsInvolved]
 
