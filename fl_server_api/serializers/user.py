@@ -59,6 +59,7 @@ class OwnUserSerializer(UserSerializer):
     token = serializers.CharField(
         source="auth_token.key",
         read_only=True,
+        allow_null=True,  # one that is over
         help_text="For the header `Authorization: Token <token>`.",
     )
 

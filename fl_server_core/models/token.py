@@ -1,4 +1,4 @@
-"""Tokens: what a user comes with, kept so that a copy of the database lets nobody in.
+"""Tokens: what a user comes with, kept so that a copy of the database holds none that works.
 
 A row holds an HMAC of the token, by which it is found, and the token encrypted for its owner.
 Both keys are made of the secret key, which lies elsewhere. Earlier secret keys go on opening
@@ -7,7 +7,6 @@ what they closed; a token that comes in is then stored anew under the present on
 
 import secrets
 from base64 import urlsafe_b64encode
-from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -46,8 +45,8 @@ class Token(models.Model):
     @property
     def is_over(self) -> bool:
         """Whether it has been valid for as long as a token may be."""
-        days = settings.FL_TOKEN_DAYS
-        return bool(days) and self.created_at + timedelta(days=days) <= timezone.now()
+        days: int = settings.FL_TOKEN_DAYS
+        return 0 < days <= (timezone.now() - self.created_at).days
 
     @property
     def key(self) -> str | None:

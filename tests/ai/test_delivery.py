@@ -12,6 +12,7 @@ from fl_server_ai import delivery, notifier
 from fl_server_ai.delivery import deliver
 from fl_server_ai.lanes import Delivery
 from fl_server_core.models import Notification
+from tests.factories import NotificationFactory
 
 URL = "http://client.test/"
 
@@ -243,3 +244,10 @@ def test_a_delivery_that_fails_gives_its_place_back(started, monkeypatch):
     with pytest.raises(OperationalError):
         deliver(training.pk, user.pk)
     assert not delivery.lanes._taken
+
+
+def test_what_failed_at_an_endpoint_that_is_gone_waits_to_be_fetched(db):
+    owed = NotificationFactory(deliveries=1)
+    notifier.retry_later(owed, "ConnectionError")
+    owed.refresh_from_db()
+    assert owed.next_attempt_at is None
