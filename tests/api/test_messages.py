@@ -44,7 +44,7 @@ def detail(text):
     return {"detail": text}
 
 
-FILES = {"<module>": lambda: saved(make_module()), "<garbage>": lambda: upload(b"x")}
+FILES = {"<module>": lambda: saved(make_module()), "<garbage>": lambda: upload(b"\0x")}
 MODEL = {"name": "n", "description": "d"}
 MEAN = MODEL | {"type": "MEAN"}
 PLAN = {
@@ -458,7 +458,10 @@ ROWS = [
         "inference/",
         {"model_id": "{model}", "model_input": [[1, 2]]},
         400,
-        ["Input shape does not match model input shape."],
+        [
+            "Input shape does not match model input shape.",
+            "The input's shape is [1, 2], the model's [null, 3]; null is any size.",
+        ],
     ),
     (
         "actor",

@@ -71,7 +71,7 @@ def test_tokens_of_the_former_app_are_taken_over(transactional_db):
             cursor.execute(f"CREATE TABLE authtoken_token (key varchar(40), user_id {kind})")
             stored = ann.pk.hex if connection.vendor == "sqlite" else ann.pk
             cursor.execute("INSERT INTO authtoken_token VALUES (%s, %s)", ["a1" * 20, stored])
-        migrate("0007_token")
+        migrate("0009_token")
         assert find_token("a1" * 20).user.username == "ann"
         assert User.objects.get().auth_token.key == "a1" * 20
         assert "authtoken_token" not in connection.introspection.table_names()

@@ -32,7 +32,7 @@ def take_over(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fl_server_core", "0006_training_judge_at")]
+    dependencies = [("fl_server_core", "0008_upload_code")]
 
     operations = [
         migrations.CreateModel(
