@@ -1,10 +1,18 @@
-"""Requests that wait, capped so that there is always a thread for those that don't."""
+"""Requests that wait, capped so that there is always a thread for those that don't.
+
+Each kind of waiting has places of its own, in each process, and no user gets more than half of
+them. They are taken by the number of threads (`FL_WEB_THREADS`): of 16, polls get 4, predictions
+4 and summaries 2, so that 6 answer at once whatever the others wait for. With fewer than 4 no
+poll waits.
+"""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
+from uuid import UUID
 
 from django.conf import settings
 
@@ -15,30 +23,73 @@ T = TypeVar("T")
 FIRST_PAUSE, LAST_PAUSE, GROWTH = 0.02, 0.5, 1.25
 """Seconds between two looks: few at first, as most of what comes comes soon."""
 
-_slots = threading.BoundedSemaphore(max(settings.FL_WEB_THREADS // 2, 1))
+
+class Places:
+    """Places to wait in, a number of them in total and half of that for each user."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.each = max(total // 2, 1)
+        self._lock = threading.Lock()
+        self._taken: Counter[UUID] = Counter()
+
+    @contextmanager
+    def place(self, user: UUID) -> Iterator[bool]:
+        """Hold one of the places. Yields False at once when none is left for this user."""
+        taken = self._take(user)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._leave(user)
+
+    def _take(self, user: UUID) -> bool:
+        with self._lock:
+            free = self._taken.total() < self.total and self._taken[user] < self.each
+            self._taken[user] += free
+            return free
+
+    def _leave(self, user: UUID) -> None:
+        with self._lock:
+            self._taken[user] -= 1
+            self._taken = +self._taken  # forgets who holds none
 
 
-@contextmanager
-def waiting_slot() -> Iterator[bool]:
-    """Hold one of the places to wait in, of which there are half as many as threads.
+class TurnedAway:
+    """Who found no place lately, and so how long they should pause to be no crowd."""
 
-    Yields False at once when all are taken.
-    """
-    taken = _slots.acquire(blocking=False)
-    try:
-        yield taken
-    finally:
-        if taken:
-            _slots.release()
+    EACH_SECOND = 50
+    """So many of them may ask again; answering one takes some milliseconds."""
+    LONGEST_PAUSE = 30
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[UUID, float] = {}
+
+    def pause(self, user: UUID) -> int:
+        """Return after how many seconds this one may ask again."""
+        now = time.monotonic()
+        with self._lock:
+            self._last.pop(user, None)
+            self._last[user] = now  # the newest stands last
+            while now - next(iter(self._last.values())) > 2 * self.LONGEST_PAUSE:
+                del self._last[next(iter(self._last))]
+            return min(1 + len(self._last) // self.EACH_SECOND, self.LONGEST_PAUSE)
 
 
-def wait_for(look: Callable[[], list[T]], seconds: float) -> list[T]:
+POLLS = Places(settings.FL_WEB_THREADS // 4)
+PREDICTIONS = Places(max(settings.FL_WEB_THREADS // 4, 1))
+SUMMARIES = Places(settings.FL_WEB_THREADS // 8)
+TURNED_AWAY = TurnedAway()
+
+
+def wait_for(look: Callable[[], list[T]], seconds: float, *, places: Places, user: UUID) -> list[T]:
     """Look until there is something to see, for so many seconds at most."""
     found = look()
     if found or not seconds:
         return found
     deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
-    with waiting_slot() as may_wait:
+    with places.place(user) as may_wait:
         while may_wait and not found and (left := deadline - time.monotonic()) > 0:
             lend_connection()
             time.sleep(min(pause, left))

@@ -101,9 +101,9 @@ def saved(value: Any) -> bytes:
 def pull(client: Client) -> Iterator[dict[str, Any]]:
     """Ask for notifications, oldest first."""
     while True:
-        items = client.ask("GET", "/notifications/", params={"wait": 25}).json()
-        yield from items
-        time.sleep(0 if items else 1)  # a busy server may not wait
+        answer = client.ask("GET", "/notifications/", params={"wait": 25})
+        yield from answer.json()
+        time.sleep(int(answer.headers.get("Retry-After", 0)))  # a busy server doesn't wait
 
 
 def is_genuine(secret: str, headers: Any, body: bytes) -> bool:

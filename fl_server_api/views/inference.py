@@ -22,7 +22,7 @@ from fl_server_api.serializers.inference import (
 )
 from fl_server_api.utils import AuthenticatedRequest, read_body
 from fl_server_api.views.base import ViewSet
-from fl_server_api.waiting import waiting_slot
+from fl_server_api.waiting import PREDICTIONS
 from fl_server_core import models
 from fl_server_core.connections import lend_connection
 
@@ -80,7 +80,7 @@ class Inference(ViewSet):
         rows = models.Model.objects.visible().select_related("base_model")
         model = self.get_entity(rows, read_model_id(body))
         form = read_return_format(request, body)
-        with input_path(request, body) as source, waiting_slot() as may_wait:
+        with PREDICTIONS.place(request.user.pk) as may_wait, input_path(request, body) as source:
             if not may_wait:
                 raise Busy
             lend_connection()

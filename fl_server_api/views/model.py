@@ -186,9 +186,10 @@ class Model(ViewSet):
     @extend_schema(
         responses=answers({200: ModelMetadataSerializer}, {400: [UNKNOWN], 403: [STRANGER]})
     )
-    def metadata(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+    def metadata(self, request: AuthenticatedRequest, id: str) -> Response:
         """Describe a model."""
-        return Response(ModelMetadataSerializer(self.get_entity(_visible(), id)).data)
+        model, context = self.get_entity(_visible(), id), {"user": request.user.pk}
+        return Response(ModelMetadataSerializer(model, context=context).data)
 
     @extend_schema(
         responses=answers({200: MetricSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})

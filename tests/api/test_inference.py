@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import pickle
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -323,11 +324,15 @@ def test_a_file_that_is_gone_is_told(client):
     assert refusal(ask(client, model, ROWS.tolist())) == ["A file is gone; try again."]
 
 
-def test_beyond_the_places_to_wait_the_server_is_busy(client, model, monkeypatch):
-    monkeypatch.setattr(waiting._slots, "acquire", lambda blocking: False)
-    response = ask(client, model, ROWS.tolist())
-    assert refusal(response, 503) == {"detail": "The server is busy; try again."}
-    assert response["Retry-After"] == "1"
+def test_beyond_the_users_places_the_server_is_busy_and_serves_others(client, user, model):
+    with ExitStack() as stack:
+        for _ in range(waiting.PREDICTIONS.each):
+            assert stack.enter_context(waiting.PREDICTIONS.place(user.pk))
+        response = ask(client, model, ROWS.tolist())
+        assert refusal(response, 503) == {"detail": "The server is busy; try again."}
+        assert response["Retry-After"] == "1"
+        TrainingFactory(model=model, actor=user, participants=[other := UserFactory()])
+        assert read(ask(as_user(other), model, ROWS.tolist()))["inference"] == [3, 3]
 
 
 def test_without_a_worker_the_server_is_busy(client, model, monkeypatch):

@@ -33,7 +33,7 @@ def ask_often():
 
 POLLS = """
 from fl_server_api import waiting
-places, user = waiting._slots._value, User.objects.create(username="ann")
+places, user = waiting.POLLS.each, User.objects.create(username="ann")
 asleep, sleep = threading.Semaphore(0), waiting.time.sleep
 
 def fall_asleep(seconds):
