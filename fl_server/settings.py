@@ -246,7 +246,8 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_QUEUES = [
-    Queue(name, Exchange(name), routing_key=name) for name in ("rounds", "notify", "serving")
+    Queue(name, Exchange(name), routing_key=name)
+    for name in ("rounds", "notify", "serving", "summaries")
 ]
 CELERY_TASK_CREATE_MISSING_QUEUES = False  # a misspelt queue is an error, not a dead end
 CELERY_TASK_DEFAULT_QUEUE = "notify"
@@ -257,7 +258,7 @@ CELERY_TASK_ROUTES = {
     "fl_server_ai.tasks.sweep": {"queue": "notify"},
     "fl_server_ai.tasks.remove_orphaned_files": {"queue": "notify"},
     "fl_server_ai.tasks.predict": {"queue": "serving"},
-    "fl_server_ai.tasks.summarise": {"queue": "serving"},
+    "fl_server_ai.tasks.summarise": {"queue": "summaries"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_REDIRECT_STDOUTS = False

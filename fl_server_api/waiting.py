@@ -8,51 +8,19 @@ poll waits.
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 
 from fl_server_core.connections import lend_connection
+from fl_server_core.places import Places
 
 T = TypeVar("T")
 
 FIRST_PAUSE, LAST_PAUSE, GROWTH = 0.02, 0.5, 1.25
 """Seconds between two looks: few at first, as most of what comes comes soon."""
-
-
-class Places:
-    """Places to wait in, a number of them in total and half of that for each user."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.each = max(total // 2, 1)
-        self._lock = threading.Lock()
-        self._taken: Counter[UUID] = Counter()
-
-    @contextmanager
-    def place(self, user: UUID) -> Iterator[bool]:
-        """Hold one of the places. Yields False at once when none is left for this user."""
-        taken = self._take(user)
-        try:
-            yield taken
-        finally:
-            if taken:
-                self._leave(user)
-
-    def _take(self, user: UUID) -> bool:
-        with self._lock:
-            free = self._taken.total() < self.total and self._taken[user] < self.each
-            self._taken[user] += free
-            return free
-
-    def _leave(self, user: UUID) -> None:
-        with self._lock:
-            self._taken[user] -= 1
-            self._taken = +self._taken  # forgets who holds none
 
 
 class TurnedAway:

@@ -5,6 +5,7 @@ never changes there. Nothing is deleted in a request: `remove_orphans` does it l
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,8 @@ from django.core.files.storage import default_storage
 from django.db import models
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
+
+logger = logging.getLogger(__name__)
 
 ORPHAN_AGE = timedelta(hours=1)
 
@@ -107,11 +110,19 @@ def stored_path(name: str) -> Iterator[Path]:
         yield path
 
 
+def discard(name: str) -> None:
+    """Delete a stored file; if that fails, it is left to `remove_orphans`."""
+    try:
+        default_storage.delete(name)
+    except Exception:  # each storage has errors of its own, and cleaning up is no reason to fail
+        logger.warning("the file %s can't be deleted now", name, exc_info=True)
+
+
 def take(name: str) -> BinaryIO:
     """Open a stored file that is needed no more; its name is gone, its bytes aren't."""
     with stored_path(name) as path:
         file = path.open("rb")
-    default_storage.delete(name)
+    discard(name)
     return file
 
 

@@ -19,16 +19,25 @@ from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import local_path, scratch_folder, store, stored_path
 from fl_server_core.models import Model
 from fl_server_core.models.model import ModelKind
+from fl_server_core.places import Places
 
 logger = logging.getLogger(__name__)
 
-RUNNERS = Pool(
-    Launcher(settings.FL_RUNNER_MEMORY_BYTES, settings.FL_RUNNER_SECONDS), settings.FL_RUNNERS
-)
+LAUNCHER = Launcher(settings.FL_RUNNER_MEMORY_BYTES, settings.FL_RUNNER_SECONDS)
+RUNNERS = Pool(LAUNCHER, settings.FL_RUNNERS)
 """This process's; none is started before it is needed."""
+
+SUMMARISERS = Pool(LAUNCHER, idle=0)
+"""No model is summarised twice, so none of these stays."""
+
+TURNS = Places(4)
+"""Predictions under way at once in this process."""
 
 PACKER = "packer"
 """The key of the runner that loads no model."""
+
+MAX_STATS_BYTES = 4 * 1024**2
+"""Some ten thousand layers."""
 
 Outcome = dict[str, str]
 """One entry: `file`, the stored answer's name; or the kind of a failure and its sentence."""
@@ -108,7 +117,7 @@ def summarise(model: Model, input_shape: list[int | None]) -> dict[str, Any] | N
     try:
         with (
             scratch_folder() as folder,
-            RUNNERS.runner(f"summary of {model.sha256}") as runner,
+            SUMMARISERS.runner(f"summary of {model.sha256}") as runner,
             local_path(model.file) as path,
         ):
             deadline = time.monotonic() + settings.FL_RUNNER_SECONDS
@@ -124,6 +133,8 @@ def summarise(model: Model, input_shape: list[int | None]) -> dict[str, Any] | N
 def _read_stats(path: Path) -> dict[str, Any]:
     """Read what a runner wrote: no trust here."""
     try:
+        if path.stat().st_size > MAX_STATS_BYTES:
+            raise JobRefused("The summary is too long.")
         stats = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise JobRefused("The summary can't be read.") from error

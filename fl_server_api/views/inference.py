@@ -8,7 +8,7 @@ from rest_framework.permissions import IsAuthenticated
 from fl_server_ai.serving import client
 from fl_server_api.errors import Busy
 from fl_server_api.openapi import STRANGER, answers
-from fl_server_api.parsers import JSONParser, MultiPartParser
+from fl_server_api.parsers import InputParser, MultiPartParser
 from fl_server_api.permissions import IsReader
 from fl_server_api.serializers.inference import (
     CONTENT_TYPES,
@@ -50,7 +50,7 @@ class Inference(ViewSet):
     """Predictions; a model's readers may ask for them."""
 
     permission_classes = [IsAuthenticated, IsReader]
-    parser_classes = [JSONParser, MultiPartParser]
+    parser_classes = [InputParser, MultiPartParser]
 
     @extend_schema(
         request={"application/json": InferenceSchema, "multipart/form-data": InferenceFormSchema},
@@ -76,13 +76,19 @@ class Inference(ViewSet):
         The input goes through the model's preprocessing, if it has any, and its uncertainty
         is found by the method of its training. A model of type MEAN is an ensemble.
         """
+        with PREDICTIONS.place(request.user.pk) as may_wait:
+            if not may_wait:  # nor is the input read
+                raise Busy
+            return self._predict(request)
+
+    def _predict(self, request: AuthenticatedRequest) -> FileResponse:
         body = read_body(request)
         rows = models.Model.objects.visible().select_related("base_model")
         model = self.get_entity(rows, read_model_id(body))
         form = read_return_format(request, body)
-        with PREDICTIONS.place(request.user.pk) as may_wait, input_path(request, body) as source:
-            if not may_wait:
-                raise Busy
+        with input_path(request, body) as source:
             lend_connection()
-            answer = client.predict(model.pk, source, is_json=is_json(request), form=form)
+            answer = client.predict(
+                model.pk, source, user=request.user.pk, is_json=is_json(request), form=form
+            )
         return FileResponse(answer, content_type=CONTENT_TYPES[form])

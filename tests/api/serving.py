@@ -29,6 +29,7 @@ def runners():
 @pytest.fixture(autouse=True)
 def _served_here(monkeypatch, runners):
     monkeypatch.setattr(worker, "RUNNERS", runners)
+    monkeypatch.setattr(worker, "SUMMARISERS", runners)
     monkeypatch.setattr(serving, "ask", lambda task, *args: getattr(tasks, task)(*args))
 
 

@@ -6,10 +6,13 @@ from contextlib import ExitStack
 
 import pytest
 import torch
+from django.core.files.storage import FileSystemStorage
 from PIL import Image
 from safetensors.torch import save as save_tensors
 
+from fl_server_ai import tasks
 from fl_server_ai.serving import client as serving
+from fl_server_ai.serving import worker
 from fl_server_api import waiting
 from tests.api.conftest import as_user, files, make_module, saved, scripted, upload
 from tests.api.serving import (
@@ -24,6 +27,7 @@ from tests.api.serving import (
 )
 from tests.factories import TrainingFactory, UserFactory
 
+ASK = serving.ask  # the tests' own stands in for it
 NO_TENSOR = (
     "Model input could not be casted or interpreted as a PyTorch tensor object "
     "and no preprecessing is defined."
@@ -343,6 +347,35 @@ def test_without_a_worker_the_server_is_busy(client, model, monkeypatch):
     before = files()
     assert ask(client, model, ROWS.tolist()).status_code == 503
     assert files() == before
+
+
+def test_whose_turn_does_not_come_is_told_that_the_server_is_busy(client, user, model, monkeypatch):
+    monkeypatch.setattr(tasks, "QUEUE_SECONDS", 0)
+    with ExitStack() as stack:
+        for _ in range(worker.TURNS.each):
+            assert stack.enter_context(worker.TURNS.place(user.pk))
+        assert ask(client, model, ROWS.tolist()).status_code == 503
+        TrainingFactory(model=model, actor=user, participants=[other := UserFactory()])
+        assert read(ask(as_user(other), model, ROWS.tolist()))["inference"] == [3, 3]
+
+
+def test_what_cannot_be_cleaned_up_does_not_replace_the_answer(client, model, monkeypatch):
+    class Result:
+        id = "1"
+
+        def get(self, **_):
+            return {"refused": "No."}
+
+        def forget(self):
+            raise OSError("It is gone.")
+
+    def cannot_delete(*_):
+        raise OSError("It is in use.")
+
+    monkeypatch.setattr(serving, "ask", ASK)
+    monkeypatch.setattr(serving.current_app, "send_task", lambda *_, **__: Result())
+    monkeypatch.setattr(FileSystemStorage, "delete", cannot_delete)
+    assert refusal(ask(client, model, ROWS.tolist())) == ["No."]
 
 
 def test_a_model_that_loops_is_stopped_and_the_next_request_served(client, model, settings):

@@ -85,7 +85,7 @@ def test_volumes_and_networks_are_declared_and_mounted_files_exist(compose):
 def test_the_proxy_reads_the_models_and_never_writes_them(compose):
     volumes = {name: service.get("volumes", []) for name, service in services(compose)}
     assert "models:/srv/models:ro" in volumes["proxy"]
-    for name in ("web", "rounds", "notify", "serving"):
+    for name in ("web", "rounds", "notify", "serving", "summaries"):
         assert "models:/data/models" in volumes[name]
 
 

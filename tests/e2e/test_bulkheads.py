@@ -11,7 +11,7 @@ from fl_server_ai.lanes import EACH_SLOW
 from tests.e2e.conftest import running_server
 from tests.e2e.crowd import at_once, hanging, listening
 from tests.e2e.people import Person, wait_until
-from tests.e2e.tiny import scripted
+from tests.e2e.tiny import endless, scripted
 
 pytestmark = pytest.mark.e2e
 
@@ -26,6 +26,8 @@ def server(tmp_path_factory):
         "FL_WEB_WORKERS": "1",
         "FL_WEB_THREADS": str(THREADS),
         "FL_NOTIFY_TIMEOUT_SECONDS": "250",
+        "FL_RUNNER_SECONDS": "15",
+        "FL_STATS_WAIT_SECONDS": "1",
     }
     with running_server(tmp_path_factory.mktemp("bulkheads"), **settings) as url:
         yield url
@@ -68,6 +70,19 @@ def test_polls_that_wait_leave_threads_to_others_and_too_many_are_answered_at_on
         told = answers(polls)  # those that wait do so still
     assert len(told) == len(polls) - THREADS // 4
     assert all(b"Retry-After: 1\r\n" in answer for answer in told)
+
+
+def test_summaries_of_endless_models_hold_up_no_prediction(server):
+    nasty, honest = Person(server), Person(server)
+    model = honest.upload_model(scripted(0.0), input_shape=["None", "2"])
+    files = [endless(weight) for weight in range(4)]
+    models = [nasty.upload_model(file, input_shape=["None", "2"]) for file in files]
+    looks = [partial(nasty.ask, "GET", f"/models/{one}/metadata/", expect=200) for one in models]
+    assert [told["stats"] for told in at_once(*looks)] == 4 * [None]
+    question = {"model_id": model, "model_input": [[1.0, 1.0]]}
+    honest.ask("POST", "/inference/", json=question, expect=200)
+    path = f"/models/{model}/metadata/"
+    wait_until(lambda: honest.ask("GET", path)["stats"])
 
 
 @contextmanager
