@@ -279,7 +279,12 @@ FL_MAX_UPLOAD_BYTES = env.integer("FL_MAX_UPLOAD_BYTES", 4 * 1024**3, minimum=1)
 FL_MODEL_CLASSES = env.items("FL_MODEL_CLASSES")  # "module:ClassName", beyond the list
 FILE_UPLOAD_HANDLERS = ["fl_server_api.upload.UploadHandler"]
 FILE_UPLOAD_TEMP_DIR = SCRATCH_DIR
-DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2  # all of a body but its files
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2  # all of a form but its files
+FL_SMALL_BODY_BYTES = 64 * 1024  # wherever no other limit holds
+FL_MAX_BODY_BYTES = env.integer("FL_MAX_BODY_BYTES", 1024**2, minimum=1)
+FL_MAX_OPTIONS_BYTES = env.integer("FL_MAX_OPTIONS_BYTES", 16 * 1024, minimum=1)
+FL_MAX_METRIC_BYTES = env.integer("FL_MAX_METRIC_BYTES", 16 * 1024, minimum=1)
+FL_MAX_INFERENCE_JSON_BYTES = env.integer("FL_MAX_INFERENCE_JSON_BYTES", 10 * 1024**2, minimum=1)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 # A proxy's internal location for MODEL_DIR: the proxy then sends the files.
 FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")

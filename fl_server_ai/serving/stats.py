@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
@@ -37,7 +38,7 @@ def want_stats(model: Model) -> ModelStats | None:
     return row
 
 
-def _key(model: Model) -> dict[str, str]:
+def _key(model: Model) -> dict[str, Any]:
     """Return what names a summary: the file and the shape."""
     return {"sha256": model.sha256, "input_shape": json.dumps(model.input_shape)}
 

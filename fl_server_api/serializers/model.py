@@ -17,6 +17,7 @@ from fl_server_api.serializers.fields import (
     Upload,
     WholeNumber,
     ids,
+    long_text,
     short_text,
 )
 from fl_server_api.waiting import SUMMARIES, wait_for
@@ -155,7 +156,7 @@ class ModelDescriptionSchema(FormSchema):
     """What is said about a model when it is uploaded."""
 
     name = short_text(required=True)
-    description = fields.String(required=True)
+    description = long_text(required=True)
     type = fields.String(
         load_default="GLOBAL",
         metadata={"description": "GLOBAL, SWAG or MEAN, in any case."},
