@@ -65,6 +65,12 @@ AUTH_PASSWORD_VALIDATORS = [
     if FL_PASSWORD_RULES
 ]
 
+AUTHENTICATION_BACKENDS = ["fl_server_core.passwords.Backend"]
+PASSWORD_HASHERS = ["fl_server_core.passwords.PBKDF2PasswordHasher"]
+FL_WRONG_PASSWORDS = env.integer("FL_WRONG_PASSWORDS", 30, minimum=1)
+FL_REGISTRATIONS = env.integer("FL_REGISTRATIONS", 1000, minimum=1)
+FL_PROXIES = env.networks("FL_PROXIES")  # who is believed that sets X-Real-IP
+
 # --- What is installed ---------------------------------------------------------------
 INSTALLED_APPS = [
     "rest_framework.authtoken",  # before core, whose admin leaves its page of tokens out
@@ -96,6 +102,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "fl_server_api.middleware.AnswerThrottled",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [

@@ -132,6 +132,27 @@ class KeepMethod:
         return response
 
 
+class AnswerThrottled:
+    """Has pages such as the login tell like the API's views when something is tried too often."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on."""
+        return self.get_response(request)
+
+    def process_exception(
+        self,
+        request: HttpRequest,  # noqa: ARG002 (Django's signature)
+        exception: Exception,
+    ) -> HttpResponseBase | None:
+        """Answer 429 where that is the reason."""
+        from fl_server_api.errors import answer_throttled  # its imports need the apps
+
+        return answer_throttled(exception)
+
+
 class CommonMiddleware(common.CommonMiddleware):
     """Redirects to the path with a closing slash; below /api/ an unknown path is a 404 in JSON.
 

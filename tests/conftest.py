@@ -11,12 +11,14 @@ os.environ["FL_DATA_DIR"] = tempfile.mkdtemp(prefix="fl-server-tests-")
 os.environ.setdefault("FL_DEVICE", "cpu")
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 
 
 @pytest.fixture(autouse=True)
 def _quick_and_apart(settings, tmp_path_factory):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    cache.clear()  # counts nothing of other tests
     settings.FL_DEVICE = os.environ["FL_DEVICE"]
     settings.MODEL_DIR = tmp_path_factory.mktemp("models")
     settings.SCRATCH_DIR = settings.MODEL_DIR / "scratch"
