@@ -62,17 +62,20 @@ def _tried(call: Callable[[], int]) -> int:
 
 
 def address_of(request: Any) -> str:
-    """Return whom a request comes from: of IPv6 the network, of which anybody has many addresses.
+    """Return whom a request comes from."""
+    return real_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Real-IP", ""))
 
-    A proxy is believed that says it of another, if it is one of FL_PROXIES.
+
+def real_address(peer: str, said: str) -> str:
+    """Return whom it comes from: the peer, or whoever a proxy says if it is one of FL_PROXIES.
+
+    Of an IPv6 address it is the network, because anybody has many of these.
     """
-    address = request.META.get("REMOTE_ADDR", "")
-    if _is_proxy(address):
-        address = request.headers.get("X-Real-IP", address)
+    address = said if said and _is_proxy(peer) else peer
     try:
         return str(ip_network((address, 64), strict=False)) if ":" in address else address
     except ValueError:
-        return str(address)
+        return address
 
 
 def _is_proxy(address: str) -> bool:
