@@ -293,6 +293,11 @@ FL_MAX_OPTIONS_BYTES = env.integer("FL_MAX_OPTIONS_BYTES", 16 * 1024, minimum=1)
 FL_MAX_METRIC_BYTES = env.integer("FL_MAX_METRIC_BYTES", 16 * 1024, minimum=1)
 FL_MAX_INFERENCE_JSON_BYTES = env.integer("FL_MAX_INFERENCE_JSON_BYTES", 10 * 1024**2, minimum=1)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
+# Of one user; 0 is no limit.
+FL_QUOTA_BYTES = env.integer("FL_QUOTA_BYTES", 100 * 1024**3)
+FL_QUOTA_MODELS = env.integer("FL_QUOTA_MODELS", 10_000)
+FL_QUOTA_TRAININGS = env.integer("FL_QUOTA_TRAININGS", 1000)
+FL_QUOTA_RUNNING = env.integer("FL_QUOTA_RUNNING", 100)
 # A proxy's internal location for MODEL_DIR: the proxy then sends the files.
 FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
 if FL_ACCEL_PREFIX and S3_BUCKET:

@@ -41,6 +41,12 @@ class Busy(drf.APIException):
     wait = 1
 
 
+class QuotaReached(drf.APIException):
+    """The caller has as many of something as one user may have."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+
+
 class DiskFull(drf.APIException):
     """There is no room for what was sent."""
 
@@ -101,6 +107,8 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.InvalidRequest: lambda error: drf.ValidationError(list(error.args)),
     fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),
     fl.NotFound: lambda error: drf.NotFound(str(error)),
+    fl.QuotaReached: lambda error: QuotaReached(str(error)),
+    fl.NoRoom: lambda error: DiskFull(str(error)),
     fl.TooMany: lambda error: drf.Throttled(error.seconds, str(error)),
     marshmallow.ValidationError: lambda error: drf.ValidationError(error.messages),
     client.NoWorker: lambda _: Busy(),

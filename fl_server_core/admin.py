@@ -12,6 +12,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from rest_framework.authtoken.models import Token, TokenProxy
 
 from fl_server_core.models import (
@@ -25,6 +26,7 @@ from fl_server_core.models import (
     User,
 )
 from fl_server_core.models.user import validate_secret
+from fl_server_core.quotas import models_of, stored_bytes
 
 admin.site.site_header = admin.site.site_title = "Federated learning"
 admin.site.unregister(TokenProxy)  # its list shows everybody's token; a user's page shows one
@@ -119,7 +121,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
     list_filter = ["actor", "client", "is_staff", "is_superuser", "is_active", "groups"]
     search_fields = ["username", "first_name", "last_name", "email", "message_endpoint", "=id"]
     ordering = ["-date_joined"]
-    readonly_fields = ["id", "token", "answers_promptly", "last_login", "date_joined"]
+    readonly_fields = ["id", "token", "usage", "answers_promptly", "last_login", "date_joined"]
     fieldsets = (
         (None, {"fields": ("id", "username", "password", "token")}),
         (
@@ -131,6 +133,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
                     "message_endpoint",
                     "notification_secret",
                     "answers_promptly",
+                    "usage",
                 )
             },
         ),
@@ -141,6 +144,15 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
         """Return what the user comes with."""
         token = Token.objects.filter(user=user).first()
         return token.key if token else "none"
+
+    @admin.display(description="stores and runs")
+    def usage(self, user: User) -> str:
+        """Return what counts against the quotas."""
+        trainings = Training.objects.filter(actor=user)
+        return (
+            f"{filesizeformat(stored_bytes(user))}, {models_of(user).count()} models, "
+            f"{trainings.count()} trainings, {trainings.running().count()} of them running"
+        )
 
 
 @admin.register(Model)

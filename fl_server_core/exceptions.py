@@ -5,7 +5,9 @@
     │   └── CannotStart   400, a detail
     ├── PermissionDenied  403, a detail
     ├── NotFound          404, a detail
-    └── TooMany           429, a detail
+    ├── TooMany           429, a detail
+    ├── QuotaReached      429, a detail
+    └── NoRoom            507, a detail
 
 Model files have a tree of their own, `archive.errors.ArchiveError`.
 """
@@ -40,3 +42,11 @@ class TooMany(FLError):
     def __init__(self, sentence: str, *, seconds: int) -> None:
         super().__init__(sentence)
         self.seconds = seconds
+
+
+class QuotaReached(FLError):
+    """The caller has as many of something as one user may have."""
+
+
+class NoRoom(FLError):
+    """The caller has stored as much as one user may."""

@@ -15,6 +15,7 @@ from fl_server_core.handouts import model_path
 from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind, clone_model
 from fl_server_core.models.training import UncertaintyMethod, chain_period
+from fl_server_core.quotas import check_trainings
 
 
 def find_users(ids: Collection[UUID]) -> list[User] | None:
@@ -40,6 +41,7 @@ def create_training(
     The model's row is locked: of two requests at once only one gets the model itself. Raises
     InvalidRequest for a model that can't be trained.
     """
+    check_trainings(actor)
     _check_trainable(model, swag=fields.get("uncertainty_method") == UncertaintyMethod.SWAG)
     with transaction.atomic():
         model = Model.objects.select_for_update().get(pk=model.pk)

@@ -14,13 +14,14 @@ from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import transaction
 
+from fl_server_core import quotas
 from fl_server_core.archive.admission import admit_model
 from fl_server_core.archive.admitted import parse_extra
 from fl_server_core.archive.errors import ArchiveError
 from fl_server_core.archive.model import read_model
 from fl_server_core.archive.update import admit_moments, admit_update
 from fl_server_core.exceptions import InvalidRequest
-from fl_server_core.files import StoredFile, scratch_path, store
+from fl_server_core.files import StoredFile, let_go, named_or_gone, scratch_path, store
 from fl_server_core.handouts import model_path
 from fl_server_core.models import MeanModel, Model
 
@@ -36,6 +37,10 @@ def create_model(
     **fields: Any,
 ) -> Model:
     """Store a global model of the file, with its preprocessing."""
+    quotas.check_models(fields["owner"])
+    quotas.check_room(
+        fields["owner"], sum(part.size or 0 for part in (file, preprocessing) if part)
+    )
     with ExitStack() as admitted:
         paths = [admitted.enter_context(_admitted(file, MODEL))]
         if preprocessing:
@@ -51,6 +56,7 @@ def create_model(
 
 def create_mean_model(*, members: Iterable[Model], **fields: Any) -> Model:
     """Store a model that is the mean of others."""
+    quotas.check_models(fields["owner"])
     with transaction.atomic():
         model: Model = MeanModel.objects.create(**fields)
         model.members.set(members)
@@ -64,11 +70,11 @@ def replace_preprocessing(model: Model, file: TemporaryUploadedFile) -> None:
     """
     with _admitted(file, PREPROCESSING) as path:
         stored = store(path)
-    found = Model.objects.filter(pk=model.pk).update(
-        preprocessing_file=stored.name, preprocessing_sha256=stored.sha256
-    )
-    if not found:
-        raise Model.DoesNotExist
+    with named_or_gone(stored), transaction.atomic():
+        row = Model.objects.select_for_update().get(pk=model.pk)
+        let_go([row.preprocessing_file.name])
+        _set_preprocessing(row, stored)
+        row.save(update_fields=["preprocessing_file", "preprocessing_sha256"])
 
 
 def store_update(model: Model, file: TemporaryUploadedFile) -> StoredFile:
