@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corsheaders.defaults import default_headers
+from django.conf import global_settings
 from kombu import Exchange, Queue
 
 from fl_server import env
@@ -66,7 +67,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 AUTHENTICATION_BACKENDS = ["fl_server_core.passwords.Backend"]
-PASSWORD_HASHERS = ["fl_server_core.passwords.PBKDF2PasswordHasher"]
+PASSWORD_HASHERS = [
+    "fl_server_core.passwords.PBKDF2PasswordHasher",
+    *global_settings.PASSWORD_HASHERS[1:],  # for what another server has hashed
+]
 FL_WRONG_PASSWORDS = env.integer("FL_WRONG_PASSWORDS", 30, minimum=1)
 FL_REGISTRATIONS = env.integer("FL_REGISTRATIONS", 1000, minimum=1)
 FL_PROXIES = env.networks("FL_PROXIES")  # who is believed that sets X-Real-IP

@@ -1,5 +1,7 @@
 """What participants hand in: whether it can be taken, and its row."""
 
+from typing import Any
+
 from django.utils import timezone
 
 from fl_server_ai.policy import RoundPolicy
@@ -83,7 +85,11 @@ def keep_moments(
     """Store a participant's moments for the present round, in place of earlier ones."""
     if training.claim:
         raise not_in_round(training, training.round)
-    key = {"model": training.model, "round": training.round, "attempt": training.attempt}
+    key: dict[str, Any] = {
+        "model": training.model,
+        "round": training.round,
+        "attempt": training.attempt,
+    }
     let_go(names_in(Moments.objects.filter(owner=owner, **key)))
     Moments.objects.update_or_create(
         owner=owner,

@@ -13,7 +13,7 @@ from fl_server_core.exceptions import TooMany
 from fl_server_core.throttles import WRONG_PASSWORDS, address_of
 
 _at_work = threading.BoundedSemaphore(max((os.cpu_count() or 1) // settings.FL_WEB_WORKERS, 1))
-_in_line = threading.BoundedSemaphore(max(settings.FL_WEB_THREADS * 3 // 4, 1))
+_in_line = threading.BoundedSemaphore(max(settings.FL_WEB_THREADS // 2, 1))
 
 
 class PBKDF2PasswordHasher(hashers.PBKDF2PasswordHasher):
@@ -24,7 +24,7 @@ class PBKDF2PasswordHasher(hashers.PBKDF2PasswordHasher):
     """
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
-        """Hash the password; raises TooMany where a quarter of the threads is left for others."""
+        """Hash the password; raises TooMany where half of the threads are at it."""
         if not _in_line.acquire(blocking=False):
             raise TooMany("Too many passwords at once.", seconds=1)
         try:

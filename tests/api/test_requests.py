@@ -1,6 +1,7 @@
 """What is no matter of one endpoint: bodies, errors, redirects, pages for browsers."""
 
 import errno
+import io
 import json
 import logging
 
@@ -8,6 +9,7 @@ import pytest
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from rest_framework.test import APIClient
 
+from fl_server_api.parsers import InputParser
 from fl_server_core.models import User
 from tests.api.conftest import as_user, files, make_module, saved, upload
 from tests.factories import UserFactory
@@ -157,6 +159,11 @@ def test_too_many_values_are_refused_before_one_is_made(client, monkeypatch, set
     response = client.generic("POST", TRAININGS, body, "application/json")
     assert response.status_code == 400
     assert b"more than 100000 values" in response.content
+
+
+def test_predictions_may_hold_many_numbers():
+    rows = [[0.5] * 1000] * 1500
+    assert InputParser().parse(io.BytesIO(json.dumps(rows).encode())) == rows
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":', "[[],", '["[[]]",'])
