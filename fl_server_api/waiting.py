@@ -6,6 +6,7 @@ them. They are taken by the number of threads (`FL_WEB_THREADS`): of 16, polls g
 poll waits.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -26,23 +27,24 @@ FIRST_PAUSE, LAST_PAUSE, GROWTH = 0.02, 0.5, 1.25
 class TurnedAway:
     """Who found no place lately, and so how long they should pause to be no crowd."""
 
-    EACH_SECOND = 50
+    EACH_SECOND, OF_ONE_USER = 50, 5
     """So many of them may ask again; answering one takes some milliseconds."""
     LONGEST_PAUSE = 30
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last: dict[UUID, float] = {}
+        self._turns: dict[UUID, float] = {}
 
     def pause(self, user: UUID) -> int:
         """Return after how many seconds this one may ask again."""
         now = time.monotonic()
         with self._lock:
-            self._last.pop(user, None)
-            self._last[user] = now  # the newest stands last
-            while now - next(iter(self._last.values())) > 2 * self.LONGEST_PAUSE:
-                del self._last[next(iter(self._last))]
-            return min(1 + len(self._last) // self.EACH_SECOND, self.LONGEST_PAUSE)
+            turn = max(self._turns.pop(user, now), now) + 1 / self.OF_ONE_USER
+            self._turns[user] = min(turn, now + self.LONGEST_PAUSE)  # the newest stands last
+            while next(iter(self._turns.values())) < now - 2 * self.LONGEST_PAUSE:
+                del self._turns[next(iter(self._turns))]
+            of_all, of_user = 1 + len(self._turns) // self.EACH_SECOND, math.ceil(turn - now)
+        return min(max(of_all, of_user), self.LONGEST_PAUSE)
 
 
 POLLS = Places(settings.FL_WEB_THREADS // 4)

@@ -137,5 +137,13 @@ def test_the_more_are_turned_away_the_longer_they_pause(monkeypatch):
     pauses = [turned_away.pause(user) for user in 2 * crowd]
     assert (pauses[0], pauses[-1], turned_away.pause(crowd[0])) == (1, 21, 21)
     assert pauses == sorted(pauses)
-    now[0] += 61
+    now[0] += 100
     assert turned_away.pause(crowd[0]) == 1
+
+
+def test_who_polls_much_pauses_longer_and_others_do_not(monkeypatch):
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: 0.0)
+    turned_away, busy = waiting.TurnedAway(), uuid.uuid4()
+    pauses = [turned_away.pause(busy) for _ in range(1000)]
+    assert (pauses[0], pauses[50], pauses[-1]) == (1, 11, 30)
+    assert turned_away.pause(uuid.uuid4()) == 1
