@@ -24,7 +24,7 @@ from django.conf import settings
 from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from fl_server_core.throttles import real_address
+from fl_server_core.throttles import is_proxy, real_address
 
 RECEIVE_SECONDS = 20
 """For the head of a request and a small body, or a new connection's first byte."""
@@ -96,16 +96,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             _end_when_unread(conn.sock)
             conn.close = lambda graceful=False: util.close(conn.sock)  # noqa: ARG005 (see handle)
         conn.received = bytearray(conn.parser.unreader.take_buffered() if conn.parser else b"")
+        conn.address = conn.client[0] if conn.client else ""
         conn.timeout = time.monotonic() + RECEIVE_SECONDS
         conn.sock.setblocking(False)
         self.pending_conns.append(conn)
         ready = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, ready)
-        unfinished = sum(_peer(other) == _peer(conn) for other in self.pending_conns)
-        if unfinished > UNFINISHED_EACH:
-            self._drop(conn)
-        elif conn.received:
+        if conn.received:
             self._go_on(conn)
+        else:
+            self._limit(conn)
 
     def on_pending_socket_readable(self, conn: TConn, _client: Any) -> None:
         """Take what has come."""
@@ -122,25 +122,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         while conn.received.startswith(b"\r\n"):  # some send one too many after a body
             del conn.received[:2]
         state = judge(conn.received)
+        conn.address = _sender(conn)
         if state == TOO_LONG:
             with suppress(OSError):
                 conn.sock.send(REFUSAL)
             self._drop(conn)
-        elif state != HALF:
+        elif state == HALF:
+            self._limit(conn)
+        else:
             self._forget(conn)
-            conn.places = self._places(conn, is_slow=state == BEGUN)
+            conn.places = _places(conn.address, is_slow=state == BEGUN)
             self._line.append(conn)
             self._begin_what_may()
 
-    def _places(self, conn: TConn, *, is_slow: bool) -> dict[tuple[str, ...], int]:
-        """Return what the request takes a place in, and how many there are of each."""
-        threads = settings.FL_WEB_THREADS
-        named = REAL_IP.search(conn.received, 0, conn.received.find(b"\r\n\r\n"))
-        address = real_address(_peer(conn), named[1].decode("latin-1") if named else "")
-        places: dict[tuple[str, ...], int] = {("of", address): max(threads * 3 // 4, 1)}
-        if is_slow:
-            places |= {("slow of", address): max(threads // 8, 1), ("slow",): max(threads // 4, 1)}
-        return places
+    def _limit(self, conn: TConn) -> None:
+        """Drop it if its sender has begun too many; a proxy's clients aren't known yet."""
+        if is_proxy(conn.address):
+            return
+        unfinished = sum(other.address == conn.address for other in self.pending_conns)
+        if unfinished > UNFINISHED_EACH:
+            self._drop(conn)
 
     def _begin_what_may(self) -> None:
         for conn in list(self._line):
@@ -189,5 +190,17 @@ def _end_when_unread(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, option, UNREAD_SECONDS * 1000)
 
 
-def _peer(conn: TConn) -> str:
-    return conn.client[0] if conn.client else ""
+def _sender(conn: TConn) -> str:
+    """Return whom a request comes from, as far as that is known."""
+    said = REAL_IP.search(conn.received, 0, max(conn.received.find(b"\r\n\r\n"), 0))
+    peer = conn.client[0] if conn.client else ""
+    return real_address(peer, said[1].decode("latin-1") if said else "")
+
+
+def _places(address: str, *, is_slow: bool) -> dict[tuple[str, ...], int]:
+    """Return what a request takes a place in, and how many there are of each."""
+    threads = settings.FL_WEB_THREADS
+    places: dict[tuple[str, ...], int] = {("of", address): max(threads * 3 // 4, 1)}
+    if is_slow:
+        places |= {("slow of", address): max(threads // 8, 1), ("slow",): max(threads // 4, 1)}
+    return places

@@ -145,7 +145,7 @@ SQLITE: dict[str, Any] = {
     },
 }
 FL_WEB_WORKERS = env.integer("FL_WEB_WORKERS", 2, minimum=1)
-FL_WEB_THREADS = env.integer("FL_WEB_THREADS", 16, minimum=1)
+FL_WEB_THREADS = env.integer("FL_WEB_THREADS", 24, minimum=1)
 POSTGRES: dict[str, Any] = {
     "ENGINE": "fl_server.postgresql",
     "HOST": POSTGRES_HOST,

@@ -1,9 +1,9 @@
 """Requests that wait, capped so that there is always a thread for those that don't.
 
 Each kind of waiting has places of its own, in each process, and no user gets more than half of
-them. They are taken by the number of threads (`FL_WEB_THREADS`): of 16, polls get 4, predictions
-4 and summaries 2, so that 6 answer at once whatever the others wait for. With fewer than 4 no
-poll waits.
+them. They go by the number of threads (`FL_WEB_THREADS`): of 24, polls get 6, predictions 6 and
+summaries 3. With the 6 that may read large bodies (`fl_server.receiving`) 3 are left that never
+wait for anybody. With fewer than 4 no poll waits.
 """
 
 import math

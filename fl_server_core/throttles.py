@@ -71,14 +71,15 @@ def real_address(peer: str, said: str) -> str:
 
     Of an IPv6 address it is the network, because anybody has many of these.
     """
-    address = said if said and _is_proxy(peer) else peer
+    address = said if said and is_proxy(peer) else peer
     try:
         return str(ip_network((address, 64), strict=False)) if ":" in address else address
     except ValueError:
         return address
 
 
-def _is_proxy(address: str) -> bool:
+def is_proxy(address: str) -> bool:
+    """Tell whether it is one of FL_PROXIES."""
     try:
         return any(ip_address(address) in network for network in settings.FL_PROXIES)
     except ValueError:  # a socket of the system
