@@ -5,40 +5,47 @@ BIN := $(VENV)/bin
 # What speaks to the database; where PostgreSQL is installed it has to pass there too.
 ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/core/archive --ignore tests/ai/aggregation
 
-.PHONY: help demo serve test soak check lint format clean
+.PHONY: help install demo serve test soak check lint format clean
 
 help:
+	@echo "make install what the server, the demo and the example need, into $(VENV)"
 	@echo "make demo   five clients train one model, live in this terminal"
 	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
-	@echo "make test   the tests; those of PostgreSQL, Redis and nginx where they are installed"
+	@echo "make test   the tests that need nothing else, with one whole training: some minutes"
 	@echo "make soak   20 trainings while a process is killed every few seconds; needs PostgreSQL, Redis, nginx"
-	@echo "make check  format, lint, types, import direction, missing migrations, tests"
+	@echo "make check  format, lint, types, import direction, missing migrations, and all tests:"
+	@echo "            those of PostgreSQL, Redis and nginx where they are installed"
 	@echo "make format rewrites the code in the project's format"
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	touch $@
+# One marker for each set of packages: the developers' holds the demo's, and that the server's.
+$(VENV)/installed: EXTRA := [dev]
+$(VENV)/installed-demo: EXTRA := [demo]
+$(VENV)/installed-server: EXTRA :=
+$(VENV)/installed $(VENV)/installed-demo $(VENV)/installed-server: pyproject.toml constraints.txt
+	@echo "Installing fl-server$(EXTRA) into $(VENV); this may take some minutes ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$(EXTRA)"
+	@touch $(VENV)/installed-server $(if $(EXTRA),$(VENV)/installed-demo) $@
 
-demo: $(VENV)/installed
+install: $(VENV)/installed-demo
+
+demo: install
 	$(BIN)/python manage.py demo $(ARGS)
 
-serve: $(VENV)/installed
+serve: $(VENV)/installed-server
 	$(BIN)/python manage.py serve $(ARGS)
 
 test: $(VENV)/installed
-ifdef ARGS
-	$(BIN)/pytest $(ARGS)
-else
-	$(BIN)/pytest -n 2 -m "not e2e"
-	$(BIN)/pytest -m e2e
-	$(BIN)/python -m tests.on_postgres -n 2 $(ON_POSTGRES)
-endif
+	$(BIN)/pytest $(or $(ARGS),-n 2 -m "not e2e or smoke")
 
 soak: $(VENV)/installed
 	$(BIN)/python -m tests.faults.soak $(ARGS)
 
-check: lint test
+# Those of a file share servers, so they stay in one process.
+check: lint
+	$(BIN)/pytest -n 2 -m "not e2e"
+	$(BIN)/pytest -n 2 --dist loadfile -m e2e
+	$(BIN)/python -m tests.on_postgres -n 2 $(ON_POSTGRES)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from fl_server.processes import die_with_parent
+from fl_server.readiness import report_ready
 
 worker_class = "fl_server.receiving.Worker"
 workers = settings.FL_WEB_WORKERS
@@ -26,6 +27,11 @@ logconfig_dict = settings.LOGGING | {
 def post_fork(_server: Any, _worker: Any) -> None:
     """Tie the worker to its master."""
     die_with_parent()
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Report that a worker is about to accept requests; those that came earlier wait for it."""
+    report_ready()
 
 
 def post_request(_worker: Any, request: Any, _environ: Any, _response: Any) -> None:

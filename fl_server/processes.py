@@ -32,7 +32,10 @@ COMMANDS = {
     ),
     "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", f"{THREADS}"),
     # Most of these threads wait for their user's turn.
-    "serving": (*WORKER, "-n", "serving@%h", "-Q", "serving", "-P", "threads", "-c", "16"),
+    "serving": (
+        *WORKER, "-n", "serving@%h", "-Q", "serving",
+        "-P", "threads", "-c", "16", "--include", "fl_server_ai.serving.start",
+    ),
     "summaries": (*WORKER, "-n", "summaries@%h", "-Q", "summaries", "-P", "threads", "-c", "2"),
     "beat": (*CELERY, "beat"),
 }  # fmt: skip

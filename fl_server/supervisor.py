@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
 from typing import IO
 
 from django.conf import settings
 
 from fl_server.processes import COMMANDS, SUPERVISOR
+from fl_server.readiness import READY_PIPE
 
 RESTART_PAUSE = 0.5
 SHORT_LIFE = 30.0
@@ -32,11 +32,15 @@ class KeepsDyingError(Exception):
 class Child:
     """One process: started, started again when it dies, ended with all it has started."""
 
-    def __init__(self, name: str, show: Show, *arguments: str, inherit: tuple[int, ...] = ()):
+    def __init__(
+        self, name: str, show: Show, pipe: int, *arguments: str, inherit: tuple[int, ...] = ()
+    ):
+        """Report to `pipe` whenever the process has begun its work."""
         self.name = name
         self._show = show
+        self._environment = _environment() | {READY_PIPE: f"{pipe}:{name}"}
         self._arguments = arguments
-        self._inherit = inherit
+        self._inherit = (pipe, *inherit)
         self._short_lives = 0
         self._start_at = 0.0
         self._started_at = 0.0
@@ -55,7 +59,7 @@ class Child:
         # of its own, so that a Ctrl-C reaches the supervisor alone.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "fl_server.processes", self.name, *self._arguments],
-            env=_environment(),
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -105,7 +109,7 @@ class Child:
 
 
 def supervise(listener: socket.socket, *, show: Show, ready: Callable[[], None]) -> None:
-    """Run all processes until SIGINT, SIGTERM or SIGHUP; `ready` is called once.
+    """Run all processes until SIGINT, SIGTERM or SIGHUP; call `ready` once when all work.
 
     `listener` goes to the web process; being ours, it stays open while that restarts.
     """
@@ -114,10 +118,12 @@ def supervise(listener: socket.socket, *, show: Show, ready: Callable[[], None])
         signal.signal(number, lambda *_: stop.set())
     bind = {"web": ("--bind", f"fd://{listener.fileno()}")}
     inherit = {"web": (listener.fileno(),)}
+    heard, said = os.pipe()
     children = [
-        Child(name, show, *bind.get(name, ()), inherit=inherit.get(name, ())) for name in COMMANDS
+        Child(name, show, said, *bind.get(name, ()), inherit=inherit.get(name, ()))
+        for name in COMMANDS
     ]
-    threading.Thread(target=_announce, args=(listener, stop, ready), daemon=True).start()
+    threading.Thread(target=_announce, args=(heard, ready), daemon=True).start()
     try:
         while not stop.wait(0.1):
             for child in children:
@@ -134,25 +140,13 @@ def _end(children: list[Child]) -> None:
         child.end(deadline)
 
 
-def _announce(listener: socket.socket, stop: threading.Event, ready: Callable[[], None]) -> None:
-    host, port = listener.getsockname()[:2]
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compares)
-    while not stop.wait(0.1):
-        if _answers(loopback, port):
-            ready()
-            return
-
-
-def _answers(host: str, port: int) -> bool:
-    """Whether the web process answers; a 400 too, which names a host it isn't called by."""
-    connection = HTTPConnection(host, port, timeout=2)
-    try:
-        connection.request("GET", "/health/")
-        return connection.getresponse().status < 500
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
+def _announce(pipe: int, ready: Callable[[], None]) -> None:
+    """Wait until each process has reported once; later reports find nobody who listens."""
+    missing = set(COMMANDS)
+    with os.fdopen(pipe) as reports:
+        while missing:
+            missing.discard(reports.readline().rstrip())
+    ready()
 
 
 def _environment() -> dict[str, str]:

@@ -68,6 +68,12 @@ BUSY = (
 when PostgreSQL ends in the middle of it."""
 
 
+class Unserved(drf.APIException):
+    """The server runs no models."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+
+
 class TooSlow(drf.APIException):
     """A model took longer than it may."""
 
@@ -112,6 +118,7 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.TooMany: lambda error: drf.Throttled(error.seconds, str(error)),
     marshmallow.ValidationError: lambda error: drf.ValidationError(error.messages),
     client.NoWorker: lambda _: Busy(),
+    client.NoCage: lambda error: Unserved(str(error)),
     client.TooSlow: lambda error: TooSlow(str(error)),
     client.Missing: lambda error: Unloadable(str(error)),
     client.CannotLoad: lambda _: Unloadable(),

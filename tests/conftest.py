@@ -5,6 +5,7 @@
 
 import os
 import tempfile
+from collections import Counter
 
 # For the processes that tests start. pytest-django has read this one's settings by now.
 os.environ["FL_DATA_DIR"] = tempfile.mkdtemp(prefix="fl-server-tests-")
@@ -13,6 +14,11 @@ os.environ.setdefault("FL_DEVICE", "cpu")
 import pytest
 from django.core.cache import cache
 from django.db import connection
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +51,13 @@ def pytest_sessionfinish(session):
     required = reporter and os.environ.get("FL_TESTS_REQUIRE_ALL")  # a process of xdist's has none
     if required and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say in one line what wasn't run, and why."""
+    skipped = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    told = [f"{count} ({why.removeprefix('Skipped: ')})" for why, count in skipped.items()]
+    if "smoke" in config.option.markexpr:
+        told.append("those with PostgreSQL, Redis, nginx and most processes (`make check`)")
+    if told:
+        terminalreporter.write_line("not run: " + ", ".join(told))

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -23,6 +22,7 @@ import redis
 import requests
 
 from fl_server.processes import die_with_parent
+from tests.waiting import PATIENCE, wait_until
 
 PASSWORD = "a password of tests"
 TEMPLATE = Path(__file__).parents[1] / "deploy" / "nginx" / "server.conf.template"
@@ -86,11 +86,8 @@ class Server:
                 user=self.user,
                 preexec_fn=die_with_parent,
             )
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError((self.folder / "log").read_text())
-            time.sleep(0.05)
+        wait_until(lambda: self.process.poll() is not None or self._answers())
+        assert self.process.poll() is None, (self.folder / "log").read_text()
 
     def kill(self) -> None:
         """End it without notice, if it runs."""
@@ -163,7 +160,7 @@ class Postgres(Server):
             user="fl",
             password=PASSWORD,
             autocommit=True,
-            connect_timeout=2,
+            connect_timeout=PATIENCE,
         )
 
 
@@ -229,7 +226,7 @@ class S3(Server):
     def bucket(self, name: str) -> dict[str, str]:
         """Make a bucket of this name; return the settings that lead there."""
         url = f"http://127.0.0.1:{self.port}"
-        requests.put(f"{url}/{name}", timeout=10).raise_for_status()
+        requests.put(f"{url}/{name}", timeout=PATIENCE).raise_for_status()
         return {
             "FL_S3_BUCKET": name,
             "FL_S3_ENDPOINT_URL": url,

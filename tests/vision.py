@@ -12,12 +12,16 @@ SCHEMAS = {
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision or skip the test.
+    """Import torchvision or skip the test."""
+    declare_operators()
+    return pytest.importorskip("torchvision", reason="torchvision is not installed")
 
-    Its compiled part fits one build of torch; beside another the import looks in vain for
-    operators that no transform uses, unless they are declared.
+
+def declare_operators() -> None:
+    """For the import: torchvision's compiled part fits one build of torch.
+
+    Beside another it would look in vain for operators that no transform uses.
     """
     for operator, schema in SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, operator.partition("::")[2]):
             torch.library.define(operator, schema)
-    return pytest.importorskip("torchvision")

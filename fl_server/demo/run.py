@@ -90,8 +90,9 @@ class Demo:
         mu = PROXIMAL_MU if self.plan.method == "FedProx" else 0.0
         for shard in shards:
             data = self.slices / f"{shard.name}.npz"
-            options = ("--name", shard.name, "--epochs", EPOCHS, "--proximal-mu", mu)
-            self.children.start(shard.name, EXAMPLE / "client.py", self.url, data, *options)
+            how = ("--once", "--port", 0, "--epochs", EPOCHS, "--proximal-mu", mu)
+            command = (EXAMPLE / "client.py", self.url, data, "--name", shard.name, *how)
+            self.children.start(shard.name, *command)
         actor = Actor(self.url)
         actor.wait_for_clients([shard.name for shard in shards], self.children.check)
         return actor

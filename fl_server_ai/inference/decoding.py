@@ -6,8 +6,8 @@ of these. Pickles are read by our own reader, which runs nothing.
 
 import base64
 import binascii
+import io
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fl_server_ai.inference.images import is_image, read_image
+from fl_server_ai.inference.scratch import scratch_copy
 from fl_server_ai.inference.tensors import TORCH, to_tensor
 from fl_server_ai.runner.errors import JobRefused
 from fl_server_core.archive.errors import ArchiveError
@@ -106,11 +107,9 @@ def _decode_binary(raw: bytes) -> Decoded:
 
 
 def _read_saved(raw: bytes) -> Decoded:
-    with tempfile.NamedTemporaryFile(dir=".") as file:
-        file.write(raw)
-        file.flush()
+    with scratch_copy(io.BytesIO(raw)) as path:
         try:
-            return Decoded(_read_tensor(Path(file.name)))
+            return Decoded(_read_tensor(path))
         except ArchiveError as error:
             raise JobRefused(f"Model input can't be read: {error}") from error
 

@@ -4,12 +4,13 @@ import copy
 import importlib
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from fl_server_ai.device import DeviceMissing, pick_device
+from fl_server_ai.inference.scratch import scratch_copy
 from fl_server_ai.inference.tensors import to_tensor
 from fl_server_ai.runner.errors import CannotLoad, Missing
 from fl_server_ai.runner.jobs import Load
@@ -70,35 +71,33 @@ def open_device(name: str, memory_bytes: int) -> torch.device:
 
 def load(job: Load, device: torch.device) -> Served:
     """Load what the job names. Raises `CannotLoad`."""
-    modules: dict[str, nn.Module] = {}
-    for path in dict.fromkeys(archive for archive, _ in job.members):
-        modules[path] = load_module(Path(path), device)
+    modules: dict[BinaryIO, nn.Module] = {}
+    for archive in dict.fromkeys(archive for archive, _ in job.members):
+        modules[archive] = load_module(archive, device)
     return Served(
         members=[
-            Member(modules[archive], TensorFile(Path(numbers)) if numbers else None)
+            Member(modules[archive], TensorFile(numbers) if numbers else None)
             for archive, numbers in job.members
         ],
-        moments=[TensorFile(Path(path)) for path in job.moments],
+        moments=[TensorFile(moment) for moment in job.moments],
         # It sees what came in: on the processor.
-        preprocessing=load_module(Path(job.preprocessing), torch.device("cpu"))
+        preprocessing=load_module(job.preprocessing, torch.device("cpu"))
         if job.preprocessing
         else None,
         device=device,
     )
 
 
-def load_module(path: Path, device: torch.device) -> nn.Module:
+def load_module(file: BinaryIO, device: torch.device) -> nn.Module:
     """Load an admitted archive. Raises `CannotLoad`."""
     try:
-        _distrust_lstm(path)
-        if _is_script(path):
-            script: nn.Module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
-            return script
-        _provide_torchvision(path)
+        _distrust_lstm(file)
+        if _is_script(file):
+            return _load_script(file, device)
+        _provide_torchvision(file)
+        file.seek(0)
         # Anything may be in a pickle; admission has seen to what is in this one.
-        module = torch.load(path, map_location=device, weights_only=False)
-    except FileNotFoundError:
-        raise
+        module = torch.load(file, map_location=device, weights_only=False)
     except ModuleNotFoundError as error:
         raise Missing(f"It needs {error.name}, which isn't installed on the server.") from error
     except Exception as error:  # loading runs what the file says
@@ -108,31 +107,38 @@ def load_module(path: Path, device: torch.device) -> nn.Module:
     return module
 
 
-def _is_script(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
+def _load_script(file: BinaryIO, device: torch.device) -> nn.Module:
+    """Load by a path: of a file without one, torch takes three copies into memory."""
+    with scratch_copy(file) as path:
+        script: nn.Module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
+    return script
+
+
+def _is_script(file: BinaryIO) -> bool:
+    with zipfile.ZipFile(file) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _distrust_lstm(path: Path) -> None:
+def _distrust_lstm(file: BinaryIO) -> None:
     """Switch oneDNN off in this process if the file, of either kind, names an LSTM.
 
     Its LSTM takes weights for the shapes that they should have and reads past their end; torch's
     own multiplies matrices, which checks. For others it stays on: convolutions are up to ten
     times as fast with it. A word too many found here costs time, no more.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         names = [name for name in archive.namelist() if name.endswith((".py", "/data.pkl"))]
         if any(b"lstm" in archive.read(name).lower() for name in names):
             torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
 
 
-def _provide_torchvision(path: Path) -> None:
+def _provide_torchvision(file: BinaryIO) -> None:
     """Import torchvision if the file names it, also one whose compiled part doesn't fit torch.
 
     The import then looks for operators that a detector would use. No transform does, and no
     other part of torchvision is admitted: declared without being there, they harm nobody.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if not any(b"torchvision" in archive.read(name) for name in names):
             return

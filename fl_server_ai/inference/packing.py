@@ -9,11 +9,10 @@ import json
 import math
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from fl_server_ai.runner.errors import JobRefused
@@ -23,13 +22,13 @@ PREFIX = "uncertainty."
 Tensors = dict[str, Tensor]
 
 
-def pack(job: Pack) -> None:
-    """Do the job: read its source, write its answer."""
+def pack(job: Pack) -> bytes:
+    """Do the job: return the answer."""
     try:
-        tensors = load_file(job.source)
-    except (OSError, SafetensorError) as error:
+        tensors = load(job.source.read())
+    except SafetensorError as error:
         raise JobRefused("The model's result can't be read.") from error
-    Path(job.output).write_bytes(FORMS[job.form](tensors))
+    return FORMS[job.form](tensors)
 
 
 def as_json(tensors: Tensors) -> bytes:

@@ -1,10 +1,9 @@
 """Predicting: the input through preprocessing and checks to the method that runs the model."""
 
 import json
-from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from fl_server_ai.inference.calling import call, reason
@@ -28,14 +27,14 @@ OTHER_SHAPE = "Input shape does not match model input shape."
 EMBEDDINGS = ("Embedding", "EmbeddingBag")
 
 
-def predict(served: Served, job: Predict) -> None:
-    """Do the job: read its input, write its result."""
+def predict(served: Served, job: Predict) -> bytes:
+    """Do the job: read its input, return its result."""
     batch = prepare(served, job)
     try:
         result = _run(served, batch, job)
     except RuntimeError as error:  # the model had its own say: this is torch's, of its output
         raise JobRefused(f"The model's output can't be used: {reason(error)}") from error
-    save_file(result, job.output)
+    return save(result)
 
 
 def _run(served: Served, batch: Tensor, job: Predict) -> dict[str, Tensor]:
@@ -70,7 +69,7 @@ def prepare(served: Served, job: Predict) -> Tensor:
 
 
 def _decode(served: Served, job: Predict) -> Decoded:
-    raw = Path(job.input).read_bytes()
+    raw = job.input.read()
     try:
         return decode_json(raw) if job.is_json else decode_bytes(raw)
     except Unrecognised as error:

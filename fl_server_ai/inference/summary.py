@@ -1,7 +1,6 @@
 """torchinfo's description of a model's layers, as plain data."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,7 +41,7 @@ LAYER = (
 )
 
 
-def summarise(served: Served, job: Summarise) -> None:
+def summarise(served: Served, job: Summarise) -> bytes:
     """Do the job: run the model once on zeros of the shape, null taken for 1."""
     module = served.members[0].fresh()
     try:
@@ -58,7 +57,7 @@ def summarise(served: Served, job: Summarise) -> None:
         raise JobRefused(f"The model can't be summarised: {error}") from error
     layers = [_fields(layer, LAYER) for layer in summary.summary_list]
     stats = _fields(summary, TOTALS) | {"summary_list": layers}
-    Path(job.output).write_text(json.dumps(stats, default=str))
+    return json.dumps(stats, default=str).encode()
 
 
 def _fields(row: object, names: tuple[str, ...]) -> dict[str, Any]:

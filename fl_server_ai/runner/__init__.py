@@ -6,11 +6,11 @@
       | forks
     runner    `child`: does one job after another for one key; dies when the nursery does
 
-A runner may run code that an actor wrote (admission has checked it). It has no database, no
-broker and no settings; jobs name files by path. It is bound in memory, in the size of what it
-writes, and in time; beyond that it is killed and costs its job alone. A key stands for the
-files that a runner loads, so no two models meet in a process. All run as the same user of the
-system: what keeps a model from touching files is admission, not the runner.
+A runner may run code that an actor wrote, and a model may take it over. So `cage` has the kernel
+close everything behind it before a model is read; a job's files come to it open, its results go
+back over the socket. It is bound in memory and in time; beyond that it is killed and costs its
+job alone. A key stands for the files that a runner loads, so no two models meet in a process.
 
-`jobs` and `errors` are shared by both sides, `launcher` and `pool` are the worker's.
+`jobs`, `terms` and `errors` are shared by both sides, `launcher` and `pool` are the worker's.
+`host` starts nurseries apart from the worker, in a container that has nothing worth taking.
 """

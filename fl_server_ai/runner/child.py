@@ -5,7 +5,7 @@ import os
 import socket
 import traceback
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -14,74 +14,90 @@ from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in 
 from fl_server_ai.inference.loading import Served, load, open_device
 from fl_server_ai.inference.packing import pack
 from fl_server_ai.inference.predicting import predict
+from fl_server_ai.inference.scratch import make_scratch
 from fl_server_ai.inference.summary import summarise
-from fl_server_ai.runner import limits
-from fl_server_ai.runner.errors import CannotLoad, JobRefused, Missing
-from fl_server_ai.runner.jobs import Job, Load, Pack, Predict, Summarise, decode
+from fl_server_ai.runner import cage, limits
+from fl_server_ai.runner.errors import CannotLoad, JobRefused, Missing, NoCage
+from fl_server_ai.runner.jobs import Job, Load, Pack, Predict, Summarise, receive
+from fl_server_ai.runner.terms import Terms
 
 SIGKILL = 9
 MAX_REASON = 1000
 MAX_TRACE = 10_000
 
 
-def become_runner(nursery: int) -> None:
-    """Die when the nursery does, lead a group of one's own, say nothing, draw other numbers."""
+def become_runner(nursery: int, terms: Terms) -> "Session":
+    """Become nothing but that: caged, alone in a group, silent, with random numbers of its own.
+
+    Dies when the nursery does.
+    """
     set_pdeathsig(SIGKILL)
-    if os.getppid() != nursery:
-        os._exit(1)
     os.setsid()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
+    os.close(nowhere)
     limits.volunteer_for_death()
+    limits.limit_numbers()
+    memory = limits.Memory(terms.memory_bytes)
+    make_scratch()
     torch.seed()  # every fork would draw the same
+    report = cage.enter(gpu=cage.has_gpu(terms.device))
+    if os.getppid() != nursery:
+        os._exit(1)
+    return Session(memory, report, must_hold=terms.cage_must_hold)
 
 
-def work(connection: socket.socket, memory_bytes: int, seconds: int) -> None:
+def work(connection: socket.socket, session: "Session", seconds: int) -> None:
     """Do jobs until the worker hangs up."""
-    session = Session(memory_bytes)
-    with connection.makefile("rb") as lines:
-        for line in lines:
+    while True:
+        with ExitStack() as stack:
+            job = receive(connection, stack)
+            if job is None:
+                return
             limits.allow_processor(seconds)
-            connection.sendall(json.dumps(_reply(session, line)).encode() + b"\n")
+            said, result = _reply(session, job)
+        connection.sendall(json.dumps(said).encode() + b"\n")
+        connection.sendall(result)
 
 
-def _reply(session: "Session", line: bytes) -> dict[str, str]:
-    """Do a job; say `done`, or what went wrong by the words of `pool.SAID`."""
+def _reply(session: "Session", job: Job) -> tuple[dict[str, Any], bytes]:
+    """Do a job; say `done` and how long the result is, or what went wrong, as `pool` knows it."""
     try:
-        session.do(decode(line))
+        result = session.do(job)
     except JobRefused as error:
-        return {"refused" if session.works() else "spent": str(error)[:MAX_REASON]}
-    except FileNotFoundError:  # the model has moved on since its row was read
-        return {"refused": "A file is gone; try again."}
+        return {"refused" if session.works() else "spent": str(error)[:MAX_REASON]}, b""
     except Missing as error:
-        return {"missing": str(error)[:MAX_REASON]}
+        return {"missing": str(error)[:MAX_REASON]}, b""
     except CannotLoad as error:
-        return {"unloadable": str(error)[:MAX_REASON]}
+        return {"unloadable": str(error)[:MAX_REASON]}, b""
+    except NoCage as error:
+        return {"uncaged": str(error)[:MAX_REASON]}, b""
     except Exception:  # the job ends here; whoever asked logs it
-        return {"fault": traceback.format_exc()[-MAX_TRACE:]}
-    return {"done": ""}
+        return {"fault": traceback.format_exc()[-MAX_TRACE:]}, b""
+    return {"done": len(result)}, result
 
 
 class Session:
-    """What a runner has loaded."""
+    """What a runner has loaded, and what holds it."""
 
-    def __init__(self, memory_bytes: int) -> None:
-        self._memory_bytes = memory_bytes
-        self._limited = False
+    def __init__(self, memory: limits.Memory, report: cage.Report, *, must_hold: bool) -> None:
+        self._memory = memory
+        self._report = report
+        self._must_hold = must_hold
         self._served: Served | None = None
 
-    def do(self, job: Job) -> None:
-        """Do a job, in the folder that its result goes to."""
-        actions: dict[type[Job], Callable[[Any], None]] = {
+    def do(self, job: Job) -> bytes:
+        """Do a job and return its result."""
+        if self._must_hold and not self._report.holds:
+            raise NoCage(f"the cage doesn't hold; {self._report}")
+        actions: dict[type[Job], Callable[[Any], bytes]] = {
             Load: self._load,
             Predict: lambda job: predict(self._loaded(), job),
             Summarise: lambda job: summarise(self._loaded(), job),
             Pack: self._pack,
         }
-        if not isinstance(job, Load):
-            os.chdir(Path(job.output).parent)
-        actions[type(job)](job)
+        return actions[type(job)](job)
 
     def works(self) -> bool:
         """Whether the device does: what went wrong on a GPU can stay so while the process lives."""
@@ -93,19 +109,15 @@ class Session:
             return False
         return True
 
-    def _load(self, job: Load) -> None:
-        device = open_device(job.device, self._memory_bytes)  # takes memory that isn't the model's
-        self._limit_memory()
+    def _load(self, job: Load) -> bytes:
+        device = open_device(job.device, self._memory.size)  # takes memory that isn't the model's
+        self._memory.limit()
         self._served = load(job, device)
+        return b""
 
-    def _pack(self, job: Pack) -> None:
-        self._limit_memory()
-        pack(job)
-
-    def _limit_memory(self) -> None:
-        if not self._limited:
-            limits.limit_memory(self._memory_bytes)
-            self._limited = True
+    def _pack(self, job: Pack) -> bytes:
+        self._memory.limit()
+        return pack(job)
 
     def _loaded(self) -> Served:
         if self._served is None:

@@ -7,6 +7,8 @@
     │   └── Missing     because this machine lacks something
     ├── RunnerDied      the runner ended: out of memory, most likely
     ├── RunnerTooSlow   it took too long and was killed
+    ├── NoRunner        none can be started now
+    ├── NoCage          the runner isn't caged as it must be, and does nothing
     └── RunnerFault     an error of our own in the runner
 
 JobRefused and Missing have sentences for the client, JobRefused perhaps several: one a line.
@@ -39,6 +41,14 @@ class RunnerDied(RunnerError):
 
 class RunnerTooSlow(RunnerError):
     """The runner didn't answer in time."""
+
+
+class NoRunner(RunnerError):
+    """What starts runners can't be reached."""
+
+
+class NoCage(RunnerError):
+    """The system lacks what holds a model; the message says what."""
 
 
 class RunnerFault(RunnerError):

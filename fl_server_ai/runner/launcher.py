@@ -2,11 +2,18 @@
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
+
+from fl_server_ai.runner.cage import Report
+from fl_server_ai.runner.errors import NoRunner
+from fl_server_ai.runner.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,24 +30,41 @@ KEPT = (
 )
 
 
-class Launcher:
-    """Starts and ends runners; starts the nursery when there is none. Threads may share it."""
+NEEDED = {
+    "PYTHONPATH": str(ROOT),
+    # BLAS would start threads on import, and what has threads can't be forked safely.
+    "OPENBLAS_NUM_THREADS": "1",
+    # torchvision's import makes this folder, which a caged runner could not.
+    "TORCHINDUCTOR_CACHE_DIR": "/",
+}
+"""What has to be set where a nursery imports torch."""
 
-    def __init__(self, memory_bytes: int, seconds: int) -> None:
-        self._arguments = (str(memory_bytes), str(seconds))
+
+class Launcher:
+    """Starts and ends runners; starts the nursery when there is none. Threads may share it.
+
+    With `host`, a socket of `runner.host`, the nursery is there, else it is a child.
+    """
+
+    def __init__(self, terms: Terms, host: str = "") -> None:
+        self.terms = terms
+        self._host = host
         self._lock = threading.Lock()
         self._nursery: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
     def launch(self) -> tuple[int, socket.socket]:
-        """Return a new runner's process id and our end of the socket to it."""
+        """Return a new runner's process id and our end of the socket to it.
+
+        Raises `NoRunner`.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             try:
                 return self._order(b"fork", [theirs.fileno()]), ours
-            except OSError:
+            except OSError as error:
                 ours.close()
-                raise
+                raise NoRunner(f"No runner can be started: {error}") from error
 
     def end(self, pid: int) -> int:
         """End a runner and return how it did, as `wait` says it; it may have ended before."""
@@ -57,38 +81,32 @@ class Launcher:
     def _order(self, order: bytes, descriptors: list[int] | None = None) -> int:
         """Return the nursery's reply; a new nursery knows nothing of another's runners."""
         with self._lock:
-            if descriptors and (self._nursery is None or self._nursery.poll() is not None):
+            if descriptors and not self._is_there():
                 self._start()
-            if self._control is None:
-                raise ConnectionError("there is no nursery")
-            socket.send_fds(self._control, [order], descriptors or [])
-            reply = self._control.recv(64)
+            return self._ask(order, descriptors or [])
+
+    def _ask(self, order: bytes, descriptors: list[int]) -> int:
+        if self._control is None:
+            raise ConnectionError("there is no nursery")
+        socket.send_fds(self._control, [order], descriptors)
+        reply = self._control.recv(64)
         if not reply:
             raise ConnectionError("the nursery ended")
         return int(reply)
 
+    def _is_there(self) -> bool:
+        """Whether the nursery waits for an order: it has nothing to say, not even EOF."""
+        return self._control is not None and not select.select([self._control], [], [], 0)[0]
+
     def _start(self) -> None:
         self._close()
-        self._control, theirs = socket.socketpair()
-        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-        # BLAS would start threads on import, and what has threads can't be forked safely.
-        environment |= {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-        with theirs:
-            self._nursery = subprocess.Popen(  # noqa: S603 (nothing in it comes from outside)
-                [
-                    sys.executable,
-                    "-m",
-                    "fl_server_ai.runner.nursery",
-                    str(theirs.fileno()),
-                    *self._arguments,
-                ],
-                env=environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # a terminal's Ctrl-C is for the worker
-            )
+        if self._host:
+            self._control = _connect(self._host)
+        else:
+            self._control, theirs = socket.socketpair()
+            with theirs:
+                self._nursery = _start_nursery(theirs)
+        self._ask(json.dumps(asdict(self.terms)).encode(), [])
 
     def _close(self) -> None:
         if self._control is not None:
@@ -96,3 +114,34 @@ class Launcher:
         if self._nursery is not None:
             self._nursery.wait()
         self._control = self._nursery = None
+
+
+def _connect(path: str) -> socket.socket:
+    with ExitStack() as stack:
+        connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+        connection.connect(path)
+        stack.pop_all()
+    return connection
+
+
+def try_cage(device: str) -> Report:
+    """Return what holds runners on this machine, as tried by a process without torch."""
+    command = [sys.executable, "-m", "fl_server_ai.runner.cage", device]
+    done = subprocess.run(command, env=_environment(), cwd="/", capture_output=True, check=True)  # noqa: S603
+    return Report(**json.loads(done.stdout))
+
+
+def _start_nursery(theirs: socket.socket) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 (nothing in it comes from outside)
+        [sys.executable, "-m", "fl_server_ai.runner.nursery", str(theirs.fileno())],
+        env=_environment(),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[theirs.fileno()],
+        start_new_session=True,  # a terminal's Ctrl-C is for the worker
+    )
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in KEPT if name in os.environ} | NEEDED

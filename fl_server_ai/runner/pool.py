@@ -8,29 +8,32 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 from fl_server_ai.runner.errors import (
     CannotLoad,
     JobRefused,
     Missing,
+    NoCage,
     RunnerDied,
     RunnerError,
     RunnerFault,
     RunnerSpent,
     RunnerTooSlow,
 )
-from fl_server_ai.runner.jobs import Job, encode
+from fl_server_ai.runner.jobs import Job, send
 from fl_server_ai.runner.launcher import Launcher
 
 logger = logging.getLogger(__name__)
 
 MAX_REPLY = 1 << 16
+MAX_PART = 1 << 20
 SAID: dict[str, type[RunnerError]] = {
     "refused": JobRefused,
     "spent": RunnerSpent,
     "missing": Missing,
     "unloadable": CannotLoad,
+    "uncaged": NoCage,
     "fault": RunnerFault,
 }
 
@@ -45,6 +48,7 @@ class Runner:
         self.key = key
         self.used = False
         self._launcher = launcher
+        self._largest = launcher.terms.memory_bytes
         self._status: int | None = None
         self.pid, self._socket = launcher.launch()
 
@@ -53,16 +57,17 @@ class Runner:
         """Whether the idle runner still waits for a job: it has nothing to say, not even EOF."""
         return not select.select([self._socket], [], [], 0)[0]
 
-    def do(self, job: Job, deadline: float) -> None:
-        """Have the job done by `deadline`, in `time.monotonic`'s seconds.
+    def do(self, job: Job, deadline: float, result: BinaryIO | None = None) -> None:
+        """Have the job done by `deadline`, in `time.monotonic`'s seconds, and write its result.
 
         Raises what `errors` describes. After `RunnerDied`, `RunnerTooSlow` and `RunnerSpent` the
         runner is of no more use.
         """
         try:
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            self._socket.sendall(encode(job))
-            reply = self._read_reply(deadline)
+            send(self._socket, job)
+            reply, begun = self._read_reply(deadline)
+            self._copy_result(reply, begun, deadline, result)
         except TimeoutError as error:
             raise RunnerTooSlow("The model took too long.") from error
         except (OSError, ValueError) as error:
@@ -79,22 +84,46 @@ class Runner:
             self._status = self._launcher.end(self.pid)
         return self._status
 
-    def _read_reply(self, deadline: float) -> dict[str, Any]:
-        """Return one line of JSON. Raises ValueError for anything else: no trust here."""
-        line = b""
-        while not line.endswith(b"\n"):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._socket.settimeout(left)
-            part = self._socket.recv(MAX_REPLY)
-            line += part
-            if not part or len(line) > MAX_REPLY:
-                raise ValueError("the runner ended or talks too much")
+    def _read_reply(self, deadline: float) -> tuple[dict[str, Any], bytes]:
+        """Return a line of JSON and what came after. Raises ValueError otherwise: no trust here."""
+        line, end = b"", b""
+        while not end:
+            line += self._read(MAX_REPLY, deadline)
+            if len(line) > 2 * MAX_REPLY:
+                raise ValueError("the runner talks too much")
+            line, end, rest = line.partition(b"\n")
         reply = json.loads(line)
         if not isinstance(reply, dict):
             raise ValueError("the runner talks nonsense")
-        return reply
+        return reply, rest
+
+    def _copy_result(
+        self, reply: dict[str, Any], begun: bytes, deadline: float, result: BinaryIO | None
+    ) -> None:
+        """Write as many bytes as the reply announces. Raises ValueError for impossible ones."""
+        left = reply.get("done", 0)
+        if type(left) is not int or not 0 <= left <= (self._largest if result else 0):
+            raise ValueError("the runner announces nonsense")
+        part = begun
+        while True:
+            left -= len(part)
+            if left < 0:
+                raise ValueError("the runner talks too much")
+            if result:
+                result.write(part)
+            if not left:
+                return
+            part = self._read(min(left, MAX_PART), deadline)
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+        part = self._socket.recv(size)
+        if not part:
+            raise ValueError("the runner ended")
+        return part
 
 
 class Pool:

@@ -2,6 +2,7 @@
 
     client    the web's side: puts the input into the storage, asks a worker, waits
     worker    the worker's side: finds the files, has runners do the work
+    start     what a worker says when it starts
     choice    how a model is served: by which method, of which files
     stats     summaries, asked for and stored
 

@@ -27,6 +27,7 @@ class ServingError(Exception):
 
     ServingError
     ├── NoWorker      none is there, or none is free
+    ├── NoCage        workers may not run models here
     ├── TooSlow       the model was stopped
     └── CannotLoad    the stored model can't be loaded
         └── Missing   because the server lacks something
@@ -35,6 +36,10 @@ class ServingError(Exception):
 
 class NoWorker(ServingError):
     """No worker took the request in time."""
+
+
+class NoCage(ServingError):
+    """The system can't hold models as it must."""
 
 
 class TooSlow(ServingError):
@@ -52,6 +57,8 @@ class Missing(CannotLoad):
 FAILURES: dict[str, Callable[[str], Exception]] = {
     "busy": NoWorker,
     "refused": lambda sentences: InvalidRequest(*sentences.split("\n")),
+    "away": NoWorker,
+    "uncaged": NoCage,
     "slow": TooSlow,
     "missing": Missing,
     "unloadable": CannotLoad,

@@ -1,6 +1,7 @@
 """Summaries of models: asked for when somebody wants to see one, made once, kept as a row."""
 
 import json
+import logging
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -8,8 +9,11 @@ from uuid import UUID
 from django.utils import timezone
 
 from fl_server_ai import hints
+from fl_server_ai.runner.errors import NoCage
 from fl_server_ai.serving import worker
 from fl_server_core.models import Model, ModelStats
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = timedelta(seconds=hints.EXPIRE["summarise"])
 """After this a summary that was asked for is asked for again."""
@@ -60,7 +64,13 @@ def fill_stats(model_id: UUID) -> None:
     """Summarise a model if that is still wanted."""
     for model in Model.objects.filter(pk=model_id):
         for row in ModelStats.objects.filter(**_key(model), computed_at=None):
-            row.stats = worker.summarise(model, json.loads(row.input_shape))
+            try:
+                row.stats = worker.summarise(model, json.loads(row.input_shape))
+            except NoCage as error:  # it may hold another day
+                logger.error(
+                    "model %s isn't summarised, the cage doesn't hold: %s", model_id, error
+                )
+                return
             row.computed_at = timezone.now()
             row.save(update_fields=["stats", "computed_at"])
 

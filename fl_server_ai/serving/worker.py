@@ -4,16 +4,24 @@ import json
 import logging
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from django.conf import settings
 
-from fl_server_ai.runner.errors import CannotLoad, JobRefused, Missing, RunnerDied, RunnerTooSlow
+from fl_server_ai.runner.errors import (
+    CannotLoad,
+    JobRefused,
+    Missing,
+    NoCage,
+    NoRunner,
+    RunnerDied,
+    RunnerTooSlow,
+)
 from fl_server_ai.runner.jobs import Load, Pack, Predict, Summarise
 from fl_server_ai.runner.launcher import Launcher
 from fl_server_ai.runner.pool import Pool, Runner
+from fl_server_ai.runner.terms import Terms
 from fl_server_ai.serving.choice import Choice, choose
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import local_path, scratch_folder, store, stored_path
@@ -23,7 +31,13 @@ from fl_server_core.places import Places
 
 logger = logging.getLogger(__name__)
 
-LAUNCHER = Launcher(settings.FL_RUNNER_MEMORY_BYTES, settings.FL_RUNNER_SECONDS)
+TERMS = Terms(
+    memory_bytes=settings.FL_RUNNER_MEMORY_BYTES,
+    seconds=settings.FL_RUNNER_SECONDS,
+    device=settings.FL_DEVICE,
+    cage_must_hold=settings.FL_CAGE == "require",
+)
+LAUNCHER = Launcher(TERMS, settings.FL_RUNNERS_SOCKET)
 RUNNERS = Pool(LAUNCHER, settings.FL_RUNNERS)
 """This process's; none is started before it is needed."""
 
@@ -33,11 +47,11 @@ SUMMARISERS = Pool(LAUNCHER, idle=0)
 TURNS = Places(4)
 """Predictions under way at once in this process."""
 
+MAX_STATS = 16 << 20
+"""Bytes; a layer takes some 500."""
+
 PACKER = "packer"
 """The key of the runner that loads no model."""
-
-MAX_STATS_BYTES = 4 * 1024**2
-"""Some ten thousand layers."""
 
 Outcome = dict[str, str]
 """One entry: `file`, the stored answer's name; or the kind of a failure and its sentence."""
@@ -56,6 +70,12 @@ def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> Out
         return {"refused": "A file is gone; try again."}
     except RunnerTooSlow:
         return {"slow": f"The model took more than {settings.FL_RUNNER_SECONDS} seconds."}
+    except NoRunner as error:
+        logger.error("model %s isn't run: %s", model_id, error)
+        return {"away": "No runner can be started."}
+    except NoCage as error:
+        logger.error("model %s isn't run: %s", model_id, error)
+        return {"uncaged": "Models aren't run: this system can't hold them as FL_CAGE requires."}
     except Missing as error:
         return {"missing": str(error)}
     except CannotLoad as error:
@@ -66,22 +86,30 @@ def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> Out
 def _predict(choice: Choice, input_name: str, *, is_json: bool, form: str) -> str:
     with scratch_folder() as folder:
         result, answer = folder / "result", folder / "answer"
-        with RUNNERS.runner(choice.key) as runner, stored_path(input_name) as source:
+        with (
+            RUNNERS.runner(choice.key) as runner,
+            stored_path(input_name) as path,
+            path.open("rb") as source,
+            result.open("wb") as target,
+        ):
             deadline = time.monotonic() + settings.FL_RUNNER_SECONDS  # now that there is a runner
             _load(runner, choice, deadline)
             job = Predict(
                 method=choice.method.value,
                 samples=choice.samples,
                 softmax=choice.softmax,
-                input=str(source),
+                input=source,
                 is_json=is_json,
                 input_shape=choice.input_shape,
                 max_batch=settings.FL_MAX_INFERENCE_BATCH,
-                output=str(result),
             )
-            runner.do(job, deadline)
-        with RUNNERS.runner(PACKER) as packer:
-            packer.do(Pack(source=str(result), form=form, output=str(answer)), deadline)
+            runner.do(job, deadline, target)
+        with (
+            RUNNERS.runner(PACKER) as packer,
+            result.open("rb") as source,
+            answer.open("wb") as target,
+        ):
+            packer.do(Pack(source, form), deadline, target)
         return store(answer).name
 
 
@@ -90,23 +118,24 @@ def _load(runner: Runner, choice: Choice, deadline: float) -> None:
     if runner.used:
         return
     with ExitStack() as stack:
-        paths: dict[str, str] = {"": ""}
+        opened: dict[str, BinaryIO] = {}
 
-        def path_of(field: Any) -> str:
-            if field.name not in paths:
-                paths[field.name] = str(stack.enter_context(local_path(field)))
-            return paths[field.name]
+        def file_of(field: Any) -> BinaryIO:
+            if field.name not in opened:
+                path = stack.enter_context(local_path(field))
+                opened[field.name] = stack.enter_context(path.open("rb"))
+            return opened[field.name]
 
         job = Load(
             members=[
                 (
-                    path_of(member.global_model.file),
-                    path_of(member.file) if member.kind == ModelKind.LOCAL else "",
+                    file_of(member.global_model.file),
+                    file_of(member.file) if member.kind == ModelKind.LOCAL else None,
                 )
                 for member in choice.members
             ],
-            moments=[path_of(moment) for moment in choice.moments],
-            preprocessing=path_of(choice.preprocessing),
+            moments=[file_of(moment) for moment in choice.moments],
+            preprocessing=file_of(choice.preprocessing) if choice.preprocessing else None,
             device=settings.FL_DEVICE,
         )
         runner.do(job, deadline)
@@ -119,24 +148,26 @@ def summarise(model: Model, input_shape: list[int | None]) -> dict[str, Any] | N
             scratch_folder() as folder,
             SUMMARISERS.runner(f"summary of {model.sha256}") as runner,
             local_path(model.file) as path,
+            path.open("rb") as file,
+            (folder / "stats").open("w+b") as stats,
         ):
             deadline = time.monotonic() + settings.FL_RUNNER_SECONDS
-            output = folder / "stats"
-            runner.do(Load([(str(path), "")], [], "", settings.FL_DEVICE), deadline)
-            runner.do(Summarise(input_shape, str(output)), deadline)
-            return _read_stats(output)
+            runner.do(Load([(file, None)], [], None, settings.FL_DEVICE), deadline)
+            runner.do(Summarise(input_shape), deadline, stats)
+            return _read_stats(stats)
     except (JobRefused, CannotLoad, RunnerDied, RunnerTooSlow) as error:
         logger.info("model %s can't be summarised: %s", model.pk, error)
         return None
 
 
-def _read_stats(path: Path) -> dict[str, Any]:
+def _read_stats(file: BinaryIO) -> dict[str, Any]:
     """Read what a runner wrote: no trust here."""
+    if file.tell() > MAX_STATS:
+        raise JobRefused("The summary is too long.")
+    file.seek(0)
     try:
-        if path.stat().st_size > MAX_STATS_BYTES:
-            raise JobRefused("The summary is too long.")
-        stats = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        stats = json.load(file)
+    except (ValueError, RecursionError) as error:
         raise JobRefused("The summary can't be read.") from error
     if not isinstance(stats, dict):
         raise JobRefused("The summary is no object.")

@@ -33,6 +33,7 @@ NO_TENSOR = (
     "Model input could not be casted or interpreted as a PyTorch tensor object "
     "and no preprecessing is defined."
 )
+UNCAGED = "Models aren't run: this system can't hold them as FL_CAGE requires."
 REFUSALS = [
     ["No 'model_id' provided in request."],
     {"detail": "Model 5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4 not found."},
@@ -65,7 +66,7 @@ class Inference(ViewSet):
                 413: [{"detail": "The request's body is larger than 67108864 bytes."}],
                 415: [{"detail": 'Unsupported media type "text/plain" in request.'}],
                 500: [["Error loading torch object"]],
-                503: [{"detail": "The server is busy; try again."}],
+                503: [{"detail": "The server is busy; try again."}, {"detail": UNCAGED}],
                 504: [{"detail": "The model took more than 30 seconds."}],
             },
         ),

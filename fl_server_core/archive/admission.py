@@ -50,14 +50,20 @@ SAVE_THE_MODEL = (
 FOLDERS = {"data.pkl": "data", "constants.pkl": "constants"}
 STORAGE_CLASSES = {("torch", name) for name in STORAGES}
 CODE = r"code/__torch__(/\w+)*\.py"
+VERSIONS = (".data/version", "version")
+"""Of these members torch writes one: the first from number 6 on, and looks for it first."""
 KNOWN = re.compile(
-    rf"data\.pkl|constants\.pkl|version|byteorder|(data|constants)/\d{{1,9}}|{CODE}",
+    r"data\.pkl|constants\.pkl|(\.data/)?version|byteorder|(data|constants)/\d{1,9}"
+    rf"|{CODE}",
     re.ASCII,
 )
 LEFT_OUT = re.compile(
-    # Traces of how the file came about; nobody needs them to load the model.
-    r"\.format_version|\.storage_alignment|\.data/serialization_id"
-    rf"|traced_inputs\.pkl|traced_inputs/\d{{1,9}}|{CODE}\.debug_pkl",
+    # Traces of how the file came about, and the user's own; nobody needs them to load the model.
+    r"\.format_version|\.storage_alignment|\.data/serialization_id|extra/.+"
+    rf"|traced_inputs\.pkl|traced_inputs/\d{{1,9}}|{CODE}\.debug_pkl"
+    # The same model once more, as phones read it (_save_for_lite_interpreter).
+    r"|bytecode\.pkl|bytecode/\d{1,9}|mobile_debug_handles\.pkl|callstack_debug_map\.pkl"
+    r"|delegated_backends\.debug_pkl",
     re.ASCII,
 )
 
@@ -83,7 +89,10 @@ def admit_model(source: Path, target: Path, *, extra_globals: Collection[Pair] =
 def _check_members(archive: Archive) -> None:
     for name in archive.members:
         if not KNOWN.fullmatch(name) and not LEFT_OUT.fullmatch(name):
-            raise Refused(f"Member {name[:80]!a} is none that torch writes: save the model alone.")
+            raise Refused(
+                f"Member {name[:80]!a} is none that torch writes for a model: "
+                "save the model alone, by torch.jit.save or torch.save."
+            )
 
 
 def _check_admitted(archive: Archive, extra: Collection[Pair]) -> None:
@@ -147,7 +156,7 @@ def _fresh_members(archive: Archive) -> Iterator[tuple[str, Content]]:
         data = read_content(archive.file, archive.members[name], MAX_BYTES)
         yield name, move_to_cpu(data, pickle)
     yield "byteorder", b"little"
-    yield "version", _version(archive)
+    yield _version(archive)
     yield from archive.sources.items()
     used = [spec.block for spec in archive.distinct]
     for name, pickle in archive.pickles.items():
@@ -157,9 +166,11 @@ def _fresh_members(archive: Archive) -> Iterator[tuple[str, Content]]:
         yield name, archive.blocks[name].data
 
 
-def _version(archive: Archive) -> bytes:
-    member = archive.members.get("version")
-    version = read_content(archive.file, member, 8).strip() if member else b""
-    if not version.isdigit():
+def _version(archive: Archive) -> tuple[str, bytes]:
+    """The member with the number by which torch knows what operators meant (GELU, div)."""
+    name = next((name for name in VERSIONS if name in archive.members), "")
+    content = read_content(archive.file, archive.members[name], 8) if name else b""
+    number = re.fullmatch(rb"([1-9]\d?)\n?", content)
+    if number is None:
         raise NotAModel("The file doesn't say which version of torch's format it has.")
-    return version + b"\n"
+    return name, number[1] + b"\n"

@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Iterator
 
 from fl_server_core.archive.admitted import Called, Pair, check_calls, check_globals, check_state
 from fl_server_core.archive.errors import Refused
-from fl_server_core.archive.records import UNSET, Call, Global, Pickle, text_items
+from fl_server_core.archive.records import UNSET, Call, Global, Pairs, Pickle, text_items
 from fl_server_core.archive.views import TYPED_CALL, WRAPPERS
 
 ORDERED_DICT = ("collections", "OrderedDict")
 SETS = {("__builtin__", "set"), ("__builtin__", "frozenset")}
+OVERLOADS = "__overloads__"
 MAX_KEY_DEPTH = 10
 MAX_KEY_PARTS = 1_000_000
 
@@ -39,13 +40,26 @@ def _check_states(call: Call, extra: Collection[Pair]) -> None:
     if call.state is UNSET:
         return
     entries = _entries(call, call.state)
+    if call.pair == ORDERED_DICT:
+        check_state(entries, of="OrderedDict")
+        return
+    if _is_left_by_scripting(entries.get(OVERLOADS)):
+        del entries[OVERLOADS]
     if call.pair in extra:
         check_state(entries)
-    elif call.pair == ORDERED_DICT:
-        check_state(entries, of="OrderedDict")
     else:
         check_state(entries, of="Module")
         _check_hooks(entries)
+
+
+def _is_left_by_scripting(overloads: object) -> bool:
+    """Whether it names a method's variants as torch.jit.script does; mostly there is none."""
+    names = text_items(overloads) if isinstance(overloads, Pairs) else None
+    return names is not None and all(
+        type(variants) is list
+        and variants == [f"{name}__{number}" for number in range(len(variants))]
+        for name, variants in names.items()
+    )
 
 
 def _entries(call: Call, state: object) -> dict[str, object]:

@@ -18,7 +18,7 @@ WINDOW = 1 << 20
 """Bytes looked at in one go where a tensor is checked or copied."""
 
 
-def map_file(path: Path) -> Bytes:
+def map_file(path: Path | BinaryIO) -> Bytes:
     """The file's bytes, read-only; mapped for as long as a view of them lives."""
     try:
         return np.memmap(path, mode="r").view(np.ndarray)

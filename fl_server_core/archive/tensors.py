@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class TensorFile:
     Raises `NotAModel` for a header that is not exactly what the format says.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | BinaryIO) -> None:
         raw = map_file(path)
         length = int.from_bytes(raw[:8].tobytes(), "little")
         if not 2 <= length <= min(MAX_HEADER, raw.size - 8):

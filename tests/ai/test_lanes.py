@@ -9,7 +9,7 @@ from fl_server.processes import COMMANDS
 from fl_server_ai import posting
 from fl_server_ai.lanes import EACH, EACH_SLOW, SLOW, THREADS, Delivery, Lanes
 from tests.e2e.crowd import hanging
-from tests.e2e.people import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_others_are_posted_to_while_all_places_of_the_slow_hang(lanes):
                 posted.append(taken)
             else:
                 with pytest.raises(posting.Unreachable):
-                    posting.post(url, b"{}", seconds=60)
+                    posting.post(url, b"{}", seconds=PATIENCE)
             lanes.leave(taken)
 
     with ExitStack() as stack:

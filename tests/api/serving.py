@@ -12,14 +12,16 @@ from fl_server_ai.runner.pool import Pool
 from fl_server_ai.serving import client as serving
 from fl_server_ai.serving import worker
 from fl_server_core.models import Model
+from tests.ai.runner.conftest import terms
 from tests.api.conftest import body_of
+from tests.waiting import PATIENCE
 
 URL = "/api/inference/"
 
 
 @pytest.fixture(scope="module")
 def runners():
-    launcher = Launcher(memory_bytes=1 << 30, seconds=20)
+    launcher = Launcher(terms(memory_bytes=1 << 30))
     pool = Pool(launcher, idle=3)
     yield pool
     pool.close()
@@ -27,7 +29,8 @@ def runners():
 
 
 @pytest.fixture(autouse=True)
-def _served_here(monkeypatch, runners):
+def _served_here(monkeypatch, settings, runners):
+    settings.FL_RUNNER_SECONDS = PATIENCE
     monkeypatch.setattr(worker, "RUNNERS", runners)
     monkeypatch.setattr(worker, "SUMMARISERS", runners)
     monkeypatch.setattr(serving, "ask", lambda task, *args: getattr(tasks, task)(*args))

@@ -46,7 +46,6 @@ BODIES = {
 @pytest.mark.parametrize("path", BODIES)
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())

@@ -11,6 +11,8 @@ from PIL import Image
 from safetensors.torch import save as save_tensors
 
 from fl_server_ai import tasks
+from fl_server_ai.runner.errors import NoCage, NoRunner
+from fl_server_ai.runner.pool import Runner
 from fl_server_ai.serving import client as serving
 from fl_server_ai.serving import worker
 from fl_server_api import waiting
@@ -26,6 +28,7 @@ from tests.api.serving import (
     send,
 )
 from tests.factories import TrainingFactory, UserFactory
+from tests.waiting import PATIENCE
 
 ASK = serving.ask  # the tests' own stands in for it
 NO_TENSOR = (
@@ -378,6 +381,30 @@ def test_what_cannot_be_cleaned_up_does_not_replace_the_answer(client, model, mo
     assert refusal(ask(client, model, ROWS.tolist())) == ["No."]
 
 
+@pytest.fixture
+def raising(monkeypatch):
+    """Let every runner raise an error."""
+
+    def replace(error):
+        def do(*args):
+            raise error
+
+        monkeypatch.setattr(Runner, "do", do)
+
+    return replace
+
+
+def test_without_a_cage_that_holds_no_model_is_run(client, model, raising):
+    raising(NoCage("files"))
+    sentence = "Models aren't run: this system can't hold them as FL_CAGE requires."
+    assert refusal(ask(client, model, ROWS.tolist()), 503) == {"detail": sentence}
+
+
+def test_without_a_runner_the_server_is_busy(client, model, raising):
+    raising(NoRunner("refused"))
+    assert ask(client, model, ROWS.tolist())["Retry-After"] == "1"
+
+
 def test_a_model_that_loops_is_stopped_and_the_next_request_served(client, model, settings):
     class Endless(torch.nn.Module):
         def forward(self, x):
@@ -389,7 +416,7 @@ def test_a_model_that_loops_is_stopped_and_the_next_request_served(client, model
     settings.FL_RUNNER_SECONDS = 1
     response = ask(client, endless, ROWS.tolist())
     assert refusal(response, 504) == {"detail": "The model took more than 1 seconds."}
-    settings.FL_RUNNER_SECONDS = 20
+    settings.FL_RUNNER_SECONDS = PATIENCE
     assert read(ask(client, model, ROWS.tolist()))["inference"] == [3, 3]
 
 

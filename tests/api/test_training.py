@@ -292,6 +292,7 @@ def test_a_training_tells_who_is_awaited_and_since_when(client, started, partici
     url = f"{URL}{opened['training_id']}/"
     before = client.get(url).json()["round"]
     assert (before["phase"], before["since"], before["awaited"]) == ("", None, [])
+    asked_at = timezone.now()
     client.post(f"{url}start/")
     shown = client.get(url).json()
     assert shown["options"] == options
@@ -300,7 +301,7 @@ def test_a_training_tells_who_is_awaited_and_since_when(client, started, partici
     assert (now["target"], now["quorum"]) == (2, 1)
     assert set(now["asked"]) == set(now["awaited"]) == {str(participant.pk), str(second.pk)}
     since, deadline = (datetime.fromisoformat(now[name]) for name in ("since", "deadline"))
-    assert abs(timezone.now() - since) < timedelta(minutes=1)
+    assert asked_at - timedelta(seconds=1) < since <= timezone.now()
     assert abs(deadline - since - timedelta(seconds=60)) < timedelta(seconds=1)
     model_file = saved(make_module())
     form = {"round": 0, "sample_size": 1, "model_file": model_file}

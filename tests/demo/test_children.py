@@ -2,12 +2,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from fl_server.demo import children as module
 from fl_server.demo.children import Children, DemoError
+from tests.waiting import wait_until
 
 
 def script(folder, text):
@@ -22,13 +22,6 @@ def lives(pid):
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_scripts_output_is_returned_and_kept(tmp_path):
@@ -54,7 +47,7 @@ def start_and(act, folder, preparation=""):
     text = f"import os, signal, time\n{preparation}\nprint(os.getpid())\ntime.sleep(60)"
     with Children(folder) as children:
         children.start("sleeper", script(folder, text))
-        wait_for(lambda: children.log("sleeper").read_text().endswith("\n"))
+        wait_until(lambda: children.log("sleeper").read_text().endswith("\n"))
         act()
 
 
@@ -92,4 +85,4 @@ def test_children_die_with_a_killed_parent(tmp_path):
         pid = int(process.stdout.readline())
         assert lives(pid)
         process.kill()
-    wait_for(lambda: not lives(pid))
+    wait_until(lambda: not lives(pid))

@@ -24,7 +24,7 @@ def services(compose):
 
 
 def test_there_is_a_service_for_each_process(compose):
-    assert set(compose["services"]) == {*OURS, "proxy", "db", "redis"}
+    assert set(compose["services"]) == {*OURS, "runners", "proxy", "db", "redis"}
     for name in COMMANDS:
         assert compose["services"][name]["command"][0] == name
     assert compose["services"]["migrate"]["entrypoint"] == ["python", "manage.py"]
@@ -79,7 +79,29 @@ def test_volumes_and_networks_are_declared_and_mounted_files_exist(compose):
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert (ROOT / source).exists() if "/" in source else source in compose["volumes"]
-        assert set(service["networks"]) <= set(compose["networks"])
+        assert set(service.get("networks", [])) <= set(compose["networks"])
+
+
+def test_what_runs_models_has_nothing_that_they_would_want(compose):
+    runners, serving = compose["services"]["runners"], compose["services"]["serving"]
+    assert runners.keys().isdisjoint({"environment", "secrets", "networks", "ports"})
+    assert runners["network_mode"] == "none"
+    assert runners["volumes"] == ["runners:/run/runners"]
+    assert runners["volumes"][0] in serving["volumes"]
+    assert runners["volumes"][0] in compose["services"]["summaries"]["volumes"]
+    assert runners["cap_drop"] == ["ALL"]
+    assert runners["security_opt"] == ["no-new-privileges:true"]
+    assert runners["pids_limit"]
+    [socket] = runners["command"]
+    assert serving["environment"]["FL_RUNNERS_SOCKET"] == socket
+    assert socket.startswith("/run/runners/")
+
+
+def test_a_gpu_goes_to_what_computes():
+    with_gpu = read_compose("deploy/gpu.yml")
+    devices = "'reservations': {'devices'"
+    given = [name for name, service in services(with_gpu) if devices in str(service)]
+    assert given == ["rounds", "runners"]
 
 
 def test_the_proxy_reads_the_models_and_never_writes_them(compose):

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,6 +14,9 @@ import requests
 
 from tests.compose import ROOT, read_compose
 from tests.servers import TEMPLATE, Nginx, free_port
+from tests.waiting import PATIENCE, wait_until
+
+pytestmark = pytest.mark.e2e
 
 TLS = ROOT / "deploy" / "nginx" / "tls.conf"
 
@@ -43,7 +45,9 @@ def test_nginx_accepts_the_configuration(variables):
 @pytest.mark.parametrize("body", [None, b"x" * 2000])
 def test_errors_of_the_proxy_itself_are_json(variables, body):
     with Nginx(variables | {"FL_MAX_UPLOAD_BYTES": "1000"}) as nginx:
-        answer = requests.post(f"http://127.0.0.1:{nginx.port}/api/models/", data=body, timeout=10)
+        answer = requests.post(
+            f"http://127.0.0.1:{nginx.port}/api/models/", data=body, timeout=PATIENCE
+        )
     if body:
         assert answer.status_code == 413
         assert answer.json() == {"detail": "The request's body is larger than 1000 bytes."}
@@ -100,7 +104,6 @@ def test_one_address_has_so_many_requests_under_way(variables, limit):
         assert (answer.headers["Retry-After"], list(answer.json())) == ("5", ["detail"])
 
 
-@pytest.mark.e2e
 def test_with_tls_plain_http_leads_there(variables, certificate):
     port = free_port()
     tls = TLS.read_text().replace("8443", f"127.0.0.1:{port}")
@@ -110,13 +113,13 @@ def test_with_tls_plain_http_leads_there(variables, certificate):
         with Nginx(variables, tls=tls) as nginx:
             plain = f"http://localhost:{nginx.port}"
             await_web(plain)
-            redirect = requests.get(f"{plain}/api/schema/", timeout=10, allow_redirects=False)
+            redirect = requests.get(f"{plain}/api/schema/", timeout=PATIENCE, allow_redirects=False)
             secure = requests.get(
-                f"https://localhost:{port}/api/schema/", timeout=10, verify=certificate
+                f"https://localhost:{port}/api/schema/", timeout=PATIENCE, verify=certificate
             )
     finally:
         web.terminate()
-        web.wait(timeout=30)
+        web.wait(timeout=PATIENCE)
     assert redirect.status_code == 301
     assert redirect.headers["Location"].startswith("https://localhost")
     assert secure.status_code == 200
@@ -136,7 +139,4 @@ def start_web(folder, address):
 
 
 def await_web(url):
-    deadline = time.monotonic() + 30
-    while requests.get(f"{url}/health/", timeout=10).status_code != 200:
-        assert time.monotonic() < deadline, "it never answered"
-        time.sleep(0.1)
+    wait_until(lambda: requests.get(f"{url}/health/", timeout=PATIENCE).status_code == 200)

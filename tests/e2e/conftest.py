@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.production import Production, running_production
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "https://app.example.org"
 """Pages from there may call the production server."""
+UNHURRIED = {"FL_NOTIFY_TIMEOUT_SECONDS": "60"}
+"""More than receivers on a busy machine need, because tests count how often each is told."""
 
 
 @dataclass
@@ -48,7 +51,7 @@ def running_serve(folder: Path, **environment: str) -> Iterator[Serve]:
             stderr=log,
             text=True,
         )
-        give_up = threading.Timer(60, process.kill)
+        give_up = threading.Timer(PATIENCE, process.kill)
         give_up.start()
         try:
             ready = next((line for line in process.stdout if line.startswith("ready ")), None)
@@ -59,14 +62,14 @@ def running_serve(folder: Path, **environment: str) -> Iterator[Serve]:
         finally:
             give_up.cancel()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=PATIENCE) == 0
             process.stdout.close()
 
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory) -> Iterator[str]:
     """The URL of a `manage.py serve` that the tests of a run share."""
-    with running_server(tmp_path_factory.mktemp("embedded")) as url:
+    with running_server(tmp_path_factory.mktemp("embedded"), **UNHURRIED) as url:
         yield url
 
 
@@ -74,7 +77,7 @@ def embedded(tmp_path_factory) -> Iterator[str]:
 def production(tmp_path_factory) -> Iterator[Production]:
     """The other topology, shared as well: who kills a part of it starts that again."""
     folder = tmp_path_factory.mktemp("production")
-    with running_production(folder, CORS_ALLOWED_ORIGINS=ORIGIN) as running:
+    with running_production(folder, UNHURRIED, CORS_ALLOWED_ORIGINS=ORIGIN) as running:
         yield running
 
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.e2e.people import Person, wait_until
+from tests.e2e.people import Person
+from tests.waiting import wait_until
 
 Message = tuple[str, int | None]
 

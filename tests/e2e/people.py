@@ -1,13 +1,13 @@
 """Users of a running server, as far as tests play them: no torch, no training."""
 
 import secrets
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter, Retry
+
+from tests.waiting import PATIENCE, wait_until
 
 
 class PatientAdapter(HTTPAdapter):
@@ -36,15 +36,15 @@ class Person:
     def __post_init__(self):
         form = {"username": f"u{secrets.token_hex(6)}", "password": "secret"}
         form["message_endpoint"] = self.endpoint
-        answer = self.session.post(f"{self.url}/api/users/", json=form, timeout=30)
+        answer = self.session.post(f"{self.url}/api/users/", json=form, timeout=PATIENCE)
         answer.raise_for_status()
         self.id = answer.json()["id"]
         self.session.headers["Authorization"] = f"Token {answer.json()['token']}"
 
-    def be_patient(self, *, retries: int = 10) -> None:
+    def be_patient(self) -> Self:
         """Try again where the server can't be reached or says so, as the example client does."""
         again = Retry(
-            retries,
+            PATIENCE,  # a second apart
             backoff_factor=0.1,
             backoff_max=1,
             status_forcelist=[502, 503],
@@ -52,10 +52,11 @@ class Person:
             respect_retry_after_header=False,  # tests are in more of a hurry
         )
         self.session.mount(self.url, PatientAdapter(max_retries=again))
+        return self
 
     def ask(self, method: str, path: str, *, expect: int | None = None, **options) -> Any:
         """Return the answer's JSON, or its bytes where it is none."""
-        answer = self.session.request(method, f"{self.url}/api{path}", timeout=60, **options)
+        answer = self.session.request(method, f"{self.url}/api{path}", timeout=PATIENCE, **options)
         assert answer.status_code == expect if expect else answer.ok, answer.text
         is_json = "json" in answer.headers.get("Content-Type", "")
         return answer.json() if is_json else answer.content
@@ -104,18 +105,3 @@ class Person:
     def report(self, model: str, value: float = 0.5) -> None:
         form = {"metric_names": ["accuracy"], "metric_values": [value]}
         self.ask("POST", f"/models/{model}/metrics/", data=form, expect=201)
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Return the first true value of the condition; fail when there is none in time."""
-    for _ in ticks(seconds):
-        if value := condition():
-            return value
-    raise AssertionError(f"nothing after {seconds} s")
-
-
-def ticks(seconds: float) -> Iterator[None]:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield
-        time.sleep(0.05)

@@ -14,8 +14,8 @@ import requests
 
 from fl_server.processes import QUEUES, SUPERVISOR
 from tests.compose import ROOT, read_compose
-from tests.e2e.people import wait_until
 from tests.servers import Nginx, Postgres, Redis, free_port
+from tests.waiting import PATIENCE, wait_until
 
 DATABASE = "production"
 MAX_UPLOAD_BYTES = 20_000_000
@@ -74,7 +74,7 @@ class Production:
             process.terminate()
         try:
             for process in self.processes.values():
-                process.wait(timeout=30)
+                process.wait(timeout=PATIENCE)
         finally:
             for process in self.processes.values():
                 process.kill()
@@ -116,7 +116,7 @@ def running_production(
         for name in commands:
             running.start(name)
         try:
-            wait_until(running.is_ready, seconds=180)
+            wait_until(running.is_ready)
         except AssertionError as error:
             raise AssertionError(running.log()) from error
         yield running

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ROOT
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +28,7 @@ def running_demo(folder, *arguments):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    give_up = threading.Timer(180, process.kill)
+    give_up = threading.Timer(PATIENCE, process.kill)
     give_up.start()
     try:
         yield process

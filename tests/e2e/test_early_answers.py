@@ -12,6 +12,7 @@ import torch
 from tests.e2e.people import Person
 from tests.e2e.tiny import scripted, weight_of
 from tests.servers import find_binary
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -35,7 +36,7 @@ def ada(server):
     ],
 )
 def test_a_client_that_sends_all_before_it_reads_is_answered(server, method, path, code):
-    connection = HTTPConnection(server.removeprefix("http://"), timeout=120)
+    connection = HTTPConnection(server.removeprefix("http://"), timeout=PATIENCE)
     connection.request(method, path, body=LARGE, headers=FORM)
     answer = connection.getresponse()
     assert answer.status == code
@@ -46,7 +47,7 @@ def test_a_client_that_sends_all_before_it_reads_is_answered(server, method, pat
 
 
 def test_who_is_redirected_may_ask_again_over_the_same_connection(server):
-    connection = HTTPConnection(server.removeprefix("http://"), timeout=120)
+    connection = HTTPConnection(server.removeprefix("http://"), timeout=PATIENCE)
     for _ in range(3):
         connection.request("POST", "/api/models", body=LARGE, headers=FORM)
         answer = connection.getresponse()
@@ -68,11 +69,11 @@ def test_an_upload_without_the_closing_slash_arrives(server, ada, tmp_path, stre
             f"{server}/api/models",
             data=file if streamed else prepared.body,
             headers=headers,
-            timeout=120,
+            timeout=PATIENCE,
         )
     assert [step.status_code for step in answer.history] == [308]
     assert answer.status_code == 201, answer.text
-    kept = ada.session.get(f"{server}/api/models/{answer.json()['model_id']}", timeout=120)
+    kept = ada.session.get(f"{server}/api/models/{answer.json()['model_id']}", timeout=PATIENCE)
     assert torch.equal(weight_of(kept.content), torch.full((1, 3_000_000), 2.0))
 
 
@@ -98,14 +99,14 @@ def test_an_upload_in_gzip_goes_through(server, ada):
     ).prepare()
     headers = {"Content-Type": body.headers["Content-Type"], "Content-Encoding": "gzip"}
     answer = ada.session.post(
-        f"{server}/api/models/", data=gzip.compress(body.body), headers=headers, timeout=120
+        f"{server}/api/models/", data=gzip.compress(body.body), headers=headers, timeout=PATIENCE
     )
     assert answer.status_code == 201, answer.text
 
 
 def test_two_slashes_are_told_in_json(server):
     url = server.replace("http://", "")
-    connection = HTTPConnection(url, timeout=120)
+    connection = HTTPConnection(url, timeout=PATIENCE)
     connection.request("GET", "//api/users/")
     answer = connection.getresponse()
     assert (answer.status, answer.headers["Content-Type"]) == (404, "application/json")
@@ -114,6 +115,8 @@ def test_two_slashes_are_told_in_json(server):
 
 
 def test_a_host_that_is_unknown_is_told_in_json(server):
-    answer = requests.get(f"{server}/api/users/", headers={"Host": "fl-server:80"}, timeout=120)
+    answer = requests.get(
+        f"{server}/api/users/", headers={"Host": "fl-server:80"}, timeout=PATIENCE
+    )
     assert answer.status_code == 400
     assert "'fl-server' is not allowed" in answer.json()["detail"]

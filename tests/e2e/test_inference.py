@@ -4,6 +4,7 @@ import io
 import pickle
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -11,8 +12,9 @@ import torch
 from torch import nn
 
 from tests.e2e.conftest import running_server
-from tests.e2e.people import Person, wait_until
+from tests.e2e.people import Person
 from tests.servers import S3, Redis
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -52,16 +54,20 @@ def ask(person, model, **options):
     )
 
 
+def stats(person, model):
+    return wait_until(lambda: person.ask("GET", f"/models/{model}/metadata/")["stats"])
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inference")
-    with running_server(folder, FL_RUNNER_SECONDS="5") as url:
+    with running_server(folder, FL_RUNNER_SECONDS="20") as url:
         yield url, folder / "var" / "models"
 
 
 def test_a_model_predicts_and_nothing_is_left(server):
     url, folder = server
-    person = Person(url)
+    person = Person(url).be_patient()
     model = person.upload_model(saved(classifier(2)), input_shape=["None", "3"])
     stored = {path.name for path in folder.iterdir()}
     assert ask(person, model) == {"inference": [2], "uncertainty": {}}
@@ -73,11 +79,11 @@ def test_a_model_predicts_and_nothing_is_left(server):
     assert torch.equal(pickle.loads(answer)["inference"], torch.tensor([2]))
     assert {path.name for path in folder.iterdir()} == stored
     wait_until(lambda: not list((folder / "scratch").iterdir()))  # after the answer is sent
-    assert person.ask("GET", f"/models/{model}/metadata/")["stats"]["total_params"] == 16
+    assert stats(person, model)["total_params"] == 16
 
 
 def test_a_model_that_hangs_holds_up_nobody_else(server):
-    person = Person(server[0])
+    person = Person(server[0]).be_patient()
     endless = person.upload_model(scripted(Endless()))
     well = person.upload_model(saved(classifier(1)))
     codes = []
@@ -101,28 +107,14 @@ def test_a_model_that_hangs_holds_up_nobody_else(server):
 
 
 def test_many_at_once_get_their_own_answers(server):
-    person = Person(server[0])
+    person = Person(server[0]).be_patient()
     models = {best: person.upload_model(saved(classifier(best))) for best in range(4)}
-    wrong = []
 
     def work(best):
-        session = requests.Session()
-        session.headers.update(person.session.headers)
-        for _ in range(5):
-            answer = session.post(
-                f"{person.url}/api/inference/",
-                json={"model_id": models[best], "model_input": BATCH},
-                timeout=60,
-            )
-            if answer.status_code != 200 or answer.json()["inference"] != [best]:
-                wrong.append((best, answer.status_code, answer.text))
+        return [ask(person, models[best])["inference"] for _ in range(5)]
 
-    threads = [threading.Thread(target=work, args=(best,)) for best in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [[[best]] * 5 for best in range(4)]
 
 
 def test_input_and_answer_travel_by_bucket_and_redis(tmp_path):
@@ -131,10 +123,10 @@ def test_input_and_answer_travel_by_bucket_and_redis(tmp_path):
         with running_server(
             tmp_path, FL_REDIS_LOCATION=f"redis://127.0.0.1:{redis.port}", **bucket
         ) as url:
-            person = Person(url)
+            person = Person(url).be_patient()
             model = person.upload_model(saved(classifier(2)), input_shape=["None", "3"])
             for _ in range(3):
                 assert ask(person, model) == {"inference": [2], "uncertainty": {}}
-            assert person.ask("GET", f"/models/{model}/metadata/")["stats"]["total_params"] == 16
-        listed = requests.get(f"{bucket['FL_S3_ENDPOINT_URL']}/models", timeout=10).text
+            assert stats(person, model)["total_params"] == 16
+        listed = requests.get(f"{bucket['FL_S3_ENDPOINT_URL']}/models", timeout=PATIENCE).text
         assert listed.count("<Key>") == 1  # the model alone

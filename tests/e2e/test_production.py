@@ -11,9 +11,10 @@ import torch
 
 from tests.compose import ROOT
 from tests.e2e.conftest import ORIGIN
-from tests.e2e.people import Person, wait_until
+from tests.e2e.people import Person
 from tests.e2e.production import MAX_UPLOAD_BYTES
 from tests.e2e.tiny import scripted, update_of, weight_of
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -29,7 +30,9 @@ def model(ada):
 
 
 def download(person, model, **headers):
-    return person.session.get(f"{person.url}/api/models/{model}/", headers=headers, timeout=30)
+    return person.session.get(
+        f"{person.url}/api/models/{model}/", headers=headers, timeout=PATIENCE
+    )
 
 
 def test_the_proxy_sends_the_file_and_keeps_the_headers(ada, model):
@@ -68,7 +71,7 @@ def test_files_are_for_those_alone_whom_the_server_lets_have_them(production, ad
     stored = [path for path in (production.folder / "data/models").iterdir() if path.is_file()]
     assert all(path.stat().st_mode & 0o004 for path in stored)  # the proxy is another user
     url = f"{production.url}/files/{stored[0].name}"
-    assert requests.get(url, timeout=10).status_code == 404
+    assert requests.get(url, timeout=PATIENCE).status_code == 404
     assert download(Person(production.url), model).status_code == 403
 
 
@@ -82,7 +85,7 @@ def test_an_upload_larger_than_any_buffer_arrives_as_it_was(ada):
 def test_what_is_too_large_is_refused_in_json_before_it_is_sent(production):
     address = production.url.removeprefix("http://").split(":")
     head = f"POST /api/models/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2**40}\r\n\r\n"
-    with socket.create_connection((address[0], int(address[1])), timeout=10) as connection:
+    with socket.create_connection((address[0], int(address[1])), timeout=PATIENCE) as connection:
         connection.sendall(head.encode())
         answer = connection.recv(4096).decode()
     assert answer.startswith("HTTP/1.1 413 ")
@@ -91,7 +94,7 @@ def test_what_is_too_large_is_refused_in_json_before_it_is_sent(production):
 
 
 def test_static_files_come_from_the_proxy(production):
-    answer = requests.get(f"{production.url}/static/admin/css/base.css", timeout=10)
+    answer = requests.get(f"{production.url}/static/admin/css/base.css", timeout=PATIENCE)
     assert answer.headers["Cache-Control"] == "max-age=3600"
 
 

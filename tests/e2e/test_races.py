@@ -9,6 +9,7 @@ import torch
 from tests.e2e.crowd import at_once, listening
 from tests.e2e.people import Person
 from tests.e2e.tiny import scripted, update_of, weight_of
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -92,7 +93,7 @@ def test_a_start_pressed_by_many_starts_once(crowd, mailboxes):
     actor, people = crowd[0], crowd[:8]
     training = actor.open_training(actor.upload_model(scripted(0.0)), people, 1)
     path = f"{actor.url}/api/trainings/{training}/start/"
-    answers = at_once(*(partial(person.session.post, path, timeout=60) for person in people))
+    answers = at_once(*(partial(person.session.post, path, timeout=PATIENCE) for person in people))
     assert sorted(answer.status_code for answer in answers) == [202] + [400] * 7
     refusals = [answer.json() for answer in answers if answer.status_code == 400]
     assert refusals == [[f"Training {training} is not in state INITIAL!"]] * 7
@@ -136,4 +137,4 @@ def test_a_removal_against_the_last_update_ends_the_round_once(
 def status_of_update(person, model):
     form, files = {"round": 0, "sample_size": 1}, {"model_file": update_of(5.0)}
     path = f"{person.url}/api/models/{model}/"
-    return person.session.post(path, data=form, files=files, timeout=60).status_code
+    return person.session.post(path, data=form, files=files, timeout=PATIENCE).status_code

@@ -1,48 +1,50 @@
-"""The README's walk through clients and actor, done as it says."""
+"""The README's walk through clients and actor, pasted as it stands."""
 
+import os
 import re
 import subprocess
 import sys
-from contextlib import ExitStack
 
 import pytest
 
 from tests.e2e.conftest import ROOT, running_server
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
 README = (ROOT / "README.md").read_text()
-SECONDS = 120
 
 
-def start(command, stack):
-    """Start a Python command of the README; it is gone when the stack is."""
-    process = subprocess.Popen(
-        [sys.executable, *command.split()],
-        cwd=ROOT / "examples" / "digits",
+def walk_through(url):
+    """The commands after `make serve`, all of them; the actor is patient on a busy machine."""
+    block = re.search(r"^    source .+\n(?:    .+\n)+", README, re.MULTILINE)[0]
+    block = block.replace("alice bob\n", f"alice bob --patience {PATIENCE}\n")
+    return block.replace("http://127.0.0.1:8000", url)
+
+
+def paste(commands, folder):
+    """Run them in a shell where somebody has this project; return what its terminal shows."""
+    (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / ".venv").symlink_to(sys.prefix)
+    done = subprocess.run(
+        ["bash", "-c", f"{commands}\ncode=$?; kill $(jobs -p); exit $code"],
+        cwd=folder,
+        env=os.environ | {"PYTHONWARNINGS": "ignore::DeprecationWarning"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
+        timeout=PATIENCE,
+        check=False,
     )
-    stack.callback(process.stdout.close)
-    stack.callback(process.wait)
-    stack.callback(process.kill)
-    return process
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
-def test_the_walk_through_trains_a_model(tmp_path):
-    with running_server(tmp_path) as url, ExitStack() as stack:
-        text = README.replace("http://127.0.0.1:8000", url).replace("/tmp/", f"{tmp_path}/")
-        commands = re.findall(r"^    python (.+?)( &)?$", text, re.MULTILINE)
-        for command in (line for line, background in commands if not background):
-            assert start(command, stack).wait(timeout=SECONDS) == 0
-        clients = [start(line, stack) for line, background in commands if background]
-        assert [client.stdout.readline().split()[1] for client in clients] == ["alice", "bob"]
-
-        said = {}
-        exec(re.search(r"```python\n(.+?)```", text, re.DOTALL)[1], said)
-        for client in clients:
-            client.communicate(timeout=SECONDS)
-            assert client.returncode == 0
-        training = said["actor"].get(f"{url}/api/trainings/{said['training']}/").json()
-        said["actor"].close()
-        assert training["state"] == "C"
+def test_the_walk_through_pasted_twice_trains_twice(tmp_path):
+    with running_server(tmp_path, FL_PASSWORD_RULES="true") as url:
+        said = paste(2 * walk_through(url), tmp_path)
+    assert said.count("The trained model is in slices/digits-trained.pt.") == 2
+    assert said.count("taking part as alice") == 2
+    for number in range(1, 4):
+        assert len(re.findall(rf"^round {number}: accuracy .+alice .+bob", said, re.MULTILINE)) == 2
+    assert (tmp_path / "slices" / "digits-trained.pt").stat().st_size > 0

@@ -1,7 +1,6 @@
 """A whole training over HTTP: the example clients as processes, on real data."""
 
 import io
-import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -11,7 +10,8 @@ import pytest
 import torch
 
 from tests.e2e.conftest import ROOT
-from tests.e2e.people import Person, wait_until
+from tests.e2e.people import Person
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -33,10 +33,10 @@ def clients(server, tmp_path):
         for number in range(1, CLIENTS + 1):
             command = [sys.executable, DIGITS / "client.py", server]
             command += [tmp_path / f"client-{number}.npz", "--name", f"{tmp_path.name}-{number}"]
+            command += ["--once", *(["--port", "0"] if number <= 3 else [])]
             processes.append(
                 subprocess.Popen(
-                    command + (["--pull"] if number > 3 else []),
-                    env=os.environ | {"OMP_NUM_THREADS": "1"},
+                    command,
                     stdout=stack.enter_context((tmp_path / f"client-{number}.log").open("w")),
                     stderr=subprocess.STDOUT,
                 )
@@ -64,22 +64,25 @@ def trained(server, clients, tmp_path):
 
     def run_training(rounds, **fields):
         run(DIGITS / "model.py", tmp_path / "model.pt")
-        actor = Person(server)
+        actor = Person(server).be_patient()
         model = actor.upload_model((tmp_path / "model.pt").read_bytes())
         people = wait_until(lambda: registered(actor, tmp_path))
         training = actor.open_training(model, [], rounds, **fields)
         form = {"clients": [user["id"] for user in people]}
         actor.ask("PUT", f"/trainings/{training}/clients/", json=form, expect=202)
         actor.start(training)
-        state = wait_until(lambda: finished(actor, training), seconds=120)
+        state = wait_until(lambda: finished(actor, training))
         assert (state["state"], state["state_reason"]) == ("C", "")
         for process in clients:
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=PATIENCE) == 0
         return actor, people, model
 
     return run_training
 
 
+@pytest.mark.parametrize(
+    "server", [pytest.param("embedded", marks=pytest.mark.smoke), "production"], indirect=True
+)
 def test_five_clients_learn_together_what_none_could_alone(trained, tmp_path):
     actor, people, model = trained(ROUNDS)
     metrics = actor.ask("GET", f"/models/{model}/metrics/")

@@ -1,5 +1,6 @@
 import ast
 import io
+import itertools
 import json
 import runpy
 import sys
@@ -10,14 +11,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs
 
 import client
+import listener
 import pytest
 import requests
 import responses
 import torch
+from server import Server
 from torch.nn.functional import cross_entropy
 
 from fl_server_ai import signature
 from tests.examples.conftest import EXAMPLE
+from tests.servers import free_port
+from tests.waiting import PATIENCE
 
 URL = "http://server.test"
 MODEL = f"{URL}/api/models/m/"
@@ -31,7 +36,7 @@ def server():
 
 @pytest.fixture
 def participant(samples):
-    return client.Client(URL, str(samples), 1, 0.0)
+    return client.Client(Server(URL), str(samples), 1, 0.0)
 
 
 @pytest.fixture
@@ -125,16 +130,30 @@ def test_held_out_samples_are_not_trained_on(participant):
     assert set(participant.test_y.tolist()).isdisjoint(participant.y.tolist())
 
 
-def test_what_comes_is_done_in_order_until_the_training_is_over(participant, serving):
-    participant.take_part(iter([notification("TRAINING_START"), UPDATE, TEST, FINISHED, UPDATE]))
+def test_what_comes_is_done_in_order_until_the_only_training_is_over(participant, serving):
+    items = [notification("TRAINING_START"), UPDATE, TEST, FINISHED, UPDATE]
+    participant.take_part(iter(items), once=True)
     update = ["GET /api/models/m/", "POST /api/models/m/"]
     test = ["GET /api/models/m/", "POST /api/models/m/metrics/"]
     assert made(serving) == update + test
 
 
-def test_a_removed_client_ends(participant, serving):
-    participant.take_part(iter([notification("CLIENT_REMOVED"), UPDATE]))
+def test_a_client_that_is_removed_from_its_only_training_ends(participant, serving):
+    participant.take_part(iter([notification("CLIENT_REMOVED"), UPDATE]), once=True)
     assert made(serving) == []
+
+
+def test_after_a_training_comes_the_next(participant, serving):
+    participant.take_part(iter([FINISHED, notification("CLIENT_REMOVED"), UPDATE]))
+    assert made(serving) == ["GET /api/models/m/", "POST /api/models/m/"]
+
+
+def test_a_notification_that_is_gone_with_its_training_does_no_harm(participant, serving, capsys):
+    gone = serving.post(f"{URL}/api/notifications/n/ack/", status=400, json={"detail": "not found"})
+    participant.take_part(iter([UPDATE | {"id": "n"}, TEST]))
+    assert gone.call_count == 1
+    assert "not found" in capsys.readouterr().out
+    assert made(serving)[-1] == "POST /api/models/m/metrics/"
 
 
 def test_a_repeat_that_the_server_refuses_does_no_harm(participant, serving, capsys):
@@ -151,7 +170,7 @@ def test_a_pulled_notification_is_ticked_off_when_its_work_is_done(participant, 
     serving.get(inbox, json=[UPDATE | {"id": "n1"}, FINISHED | {"id": "n2"}])
     serving.post(f"{inbox}n1/ack/", status=204)
     serving.post(f"{inbox}n2/ack/", status=204)
-    participant.take_part(client.pull(participant))
+    participant.take_part(client.pull(participant.server), once=True)
     assert made(serving) == [
         "GET /api/notifications/?wait=25",
         "GET /api/notifications/?wait=25",
@@ -192,7 +211,7 @@ def broken_server():
 def test_a_server_that_stays_broken_is_given_up_after_growing_pauses(
     samples, broken_server, pauses
 ):
-    participant = client.Client(broken_server, str(samples), 1, 0.0)
+    participant = client.Client(Server(broken_server), str(samples), 1, 0.0)
     with pytest.raises(requests.exceptions.RetryError):
         participant.take_part(iter([UPDATE]))
     assert pauses == sorted(pauses)
@@ -200,34 +219,51 @@ def test_a_server_that_stays_broken_is_given_up_after_growing_pauses(
 
 
 def test_a_server_that_cant_be_reached_is_given_up(samples, pauses):
-    nobody = client.Client("http://127.0.0.1:1", str(samples), 1, 0.0)
+    nobody = client.Client(Server("http://127.0.0.1:1"), str(samples), 1, 0.0)
     with pytest.raises(requests.ConnectionError):
         nobody.take_part(iter([UPDATE]))
     assert 10 < sum(pauses) < 60
 
 
-def test_pushes_are_answered_while_the_work_is_still_to_be_done_and_keep_their_order():
-    url, notifications = client.listen()
+def come(notifications, count):
+    """The next that came, without the files that keep them."""
+    return [{k: v for k, v in next(notifications).items() if k != "file"} for _ in range(count)]
+
+
+def test_pushes_are_answered_while_the_work_is_still_to_be_done_and_keep_their_order(tmp_path):
+    url, notifications = listener.listen(0, tmp_path)
     for item in (UPDATE, TEST, TEST, FINISHED):
-        assert requests.post(url, json=item, timeout=10).status_code == 204
-    assert [next(notifications) for _ in range(4)] == [UPDATE, TEST, TEST, FINISHED]
+        assert requests.post(url, json=item, timeout=PATIENCE).status_code == 204
+    assert come(notifications, 4) == [UPDATE, TEST, TEST, FINISHED]
+
+
+def test_what_was_accepted_and_not_done_comes_first_after_a_restart(participant, serving, tmp_path):
+    url, notifications = listener.listen(0, tmp_path / "inbox")
+    serving.add_passthru(url)
+    for item in (TEST, UPDATE, FINISHED):
+        requests.post(url, json=item, timeout=PATIENCE)
+    participant.take_part(itertools.islice(notifications, 1))  # and dies
+    url, notifications = listener.listen(0, tmp_path / "inbox")
+    serving.add_passthru(url)
+    requests.post(url, json=TEST, timeout=PATIENCE)
+    assert come(notifications, 3) == [UPDATE, FINISHED, TEST]
 
 
 SECRET = "whsec_" + "c2VjcmV0" * 5
 
 
-def signed(item, *, secret=SECRET, at=0.0, **changed):
+def signed(item, folder, *, secret=SECRET, at=0.0, **changed):
     """Post an item to a listener with SECRET as the server would; return the status."""
-    url, notifications = client.listen(SECRET)
+    url, notifications = listener.listen(0, folder, SECRET)
     body = json.dumps(item).encode()
     headers = signature.headers(secret, message_id="n", timestamp=int(time.time() + at), body=body)
-    answer = requests.post(url, data=body, headers=headers | changed, timeout=10)
+    answer = requests.post(url, data=body, headers=headers | changed, timeout=PATIENCE)
     return answer.status_code, notifications
 
 
-def test_what_is_signed_is_taken():
-    status, notifications = signed(UPDATE)
-    assert (status, next(notifications)) == (204, UPDATE)
+def test_what_is_signed_is_taken(tmp_path):
+    status, notifications = signed(UPDATE, tmp_path)
+    assert (status, come(notifications, 1)) == (204, [UPDATE])
 
 
 @pytest.mark.parametrize(
@@ -242,15 +278,16 @@ def test_what_is_signed_is_taken():
         {"webhook-signature": "v1,\xe9"},
     ],
 )
-def test_what_is_not_signed_now_and_with_the_secret_is_refused(forged):
-    assert signed(UPDATE, **forged)[0] == 401
+def test_what_is_not_signed_now_and_with_the_secret_is_refused(forged, tmp_path):
+    assert signed(UPDATE, tmp_path, **forged)[0] == 401
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_several_signatures_one_suffices():
     body = json.dumps(UPDATE).encode()
     one = signature.headers(SECRET, message_id="n", timestamp=int(time.time()), body=body)
     one["webhook-signature"] = f"v1,AAAA {one['webhook-signature']}"
-    assert client.is_genuine(SECRET, one, body)
+    assert listener.is_genuine(SECRET, one, body)
 
 
 def run(monkeypatch, *arguments):
@@ -258,43 +295,95 @@ def run(monkeypatch, *arguments):
     runpy.run_path(str(EXAMPLE / "client.py"), run_name="__main__")
 
 
-def test_with_a_token_it_is_that_user_and_pulls(monkeypatch, server, samples):
+def myself(server, **user):
+    return server.get(f"{URL}/api/users/myself/", json={"id": "u", "message_endpoint": ""} | user)
+
+
+@pytest.fixture
+def last_message(server):
+    """What ends a client that pulls and was told to take part once."""
     server.get(f"{URL}/api/notifications/", json=[FINISHED | {"id": "n"}])
     server.post(f"{URL}/api/notifications/n/ack/", status=204)
-    run(monkeypatch, URL, samples, "--token", "secret")
+
+
+def test_with_a_token_it_is_that_user_and_pulls(monkeypatch, server, samples, last_message):
+    myself(server)
+    run(monkeypatch, URL, samples, "--token", "secret", "--once")
     sent = [call.request.headers["Authorization"] for call in server.calls]
-    assert sent == ["Token secret", "Token secret"]
+    assert sent == 3 * ["Token secret"]
 
 
-def test_with_a_name_it_registers_and_listens_where_it_said(monkeypatch, server, samples):
+def test_a_token_that_is_unknown_is_told(monkeypatch, server, samples):
+    server.get(f"{URL}/api/users/myself/", status=401)
+    with pytest.raises(SystemExit, match="no such token"):
+        run(monkeypatch, URL, samples, "--token", "secret")
+
+
+def test_with_a_name_it_registers_and_pulls(monkeypatch, server, samples, last_message):
+    server.post(f"{URL}/api/users/", status=201, json={"id": "u", "token": "secret"})
+    run(monkeypatch, URL, samples, "--name", "alice", "--once")
+    user = json.loads(server.calls[0].request.body)
+    assert (user["username"], user["client"], user["message_endpoint"]) == ("alice", True, "")
+    assert server.calls[1].request.headers["Authorization"] == "Token secret"
+
+
+def test_with_a_port_it_listens_where_it_said(monkeypatch, server, samples):
     def register(request):
         user = json.loads(request.body)
-        assert (user["username"], user["client"]) == ("alice", True)
         assert user["notification_secret"] == ""
-        requests.post(user["message_endpoint"], json=FINISHED, timeout=10)
+        requests.post(user["message_endpoint"], json=FINISHED, timeout=PATIENCE)
         return 201, {}, json.dumps({"id": "u", "token": "secret"})
 
     server.add_passthru("http://127.0.0.1")
     server.add_callback("POST", f"{URL}/api/users/", register)
-    run(monkeypatch, URL, samples, "--name", "alice")
+    run(monkeypatch, URL, samples, "--name", "alice", "--port", "0", "--once")
     assert made(server) == ["POST /api/users/"]
+
+
+def test_started_again_it_listens_where_the_server_posts_to(monkeypatch, server, samples):
+    Server(URL).file("alice", samples.parent, ".token").write_text("secret")
+    endpoint = f"http://127.0.0.1:{free_port()}/"
+
+    def answer(request):
+        threading.Timer(0.2, requests.post, [endpoint], {"json": FINISHED}).start()
+        return 200, {}, json.dumps({"id": "u", "message_endpoint": endpoint})
+
+    server.add_passthru("http://127.0.0.1")
+    server.add_callback("GET", f"{URL}/api/users/myself/", answer)
+    run(monkeypatch, URL, samples, "--name", "alice", "--port", "0", "--once")
+    assert made(server) == ["GET /api/users/myself/"]
 
 
 def test_with_a_name_that_is_taken_it_ends_with_the_servers_reason(monkeypatch, server, samples):
     server.post(f"{URL}/api/users/", status=400, json={"username": ["taken"]})
-    with pytest.raises(requests.HTTPError, match="taken"):
-        run(monkeypatch, URL, samples, "--name", "alice", "--pull")
+    with pytest.raises(SystemExit, match="taken"):
+        run(monkeypatch, URL, samples, "--name", "alice")
+
+
+def test_torch_gets_one_thread_or_as_many_as_asked_for(monkeypatch, server, samples, last_message):
+    threads = []
+    monkeypatch.setattr("torch.set_num_threads", threads.append)
+    myself(server)
+    for options in ((), ("--threads", "3")):
+        run(monkeypatch, URL, samples, "--token", "secret", "--once", *options)
+    assert threads == [1, 3]
 
 
 def test_the_client_is_short():
-    assert (EXAMPLE / "client.py").read_text().count("\n") < 170
+    assert (EXAMPLE / "client.py").read_text().count("\n") <= 150
 
 
 @pytest.mark.parametrize(
     ("name", "needed"),
-    [("client.py", {"learning", "requests", "torch"}), ("learning.py", {"numpy", "torch"})],
+    [
+        ("client.py", {"learning", "listener", "requests", "server", "torch"}),
+        ("server.py", {"requests"}),
+        ("listener.py", set()),
+        ("learning.py", {"numpy", "torch"}),
+        ("actor.py", {"server"}),
+    ],
 )
-def test_the_client_needs_nothing_of_the_server(name, needed):
+def test_the_example_needs_nothing_of_this_project(name, needed):
     imported = [
         name.split(".")[0]
         for node in ast.walk(ast.parse((EXAMPLE / name).read_text()))

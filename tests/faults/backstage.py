@@ -8,10 +8,9 @@ from typing import Any
 
 from redis import Redis
 
-from tests.e2e.people import wait_until
 from tests.e2e.production import DATABASE, Production
-from tests.faults.participants import PATIENCE
 from tests.faults.training import Running
+from tests.waiting import wait_until
 
 DISK = Path(__file__).parent / "disk"
 
@@ -100,7 +99,7 @@ class Backstage:
 
     def held(self) -> int:
         """Wait until a process stands still; return its id."""
-        found = wait_until(lambda: list(self.faults.glob("held-*")), seconds=PATIENCE)
+        found = wait_until(lambda: list(self.faults.glob("held-*")))
         return int(found[0].name.removeprefix("held-"))
 
     def release(self, pid: int) -> None:

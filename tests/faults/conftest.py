@@ -16,7 +16,6 @@ from tests.faults.training import Cast, Running, running
 PEOPLE = 4
 IMPATIENT = {
     "FL_MERGE_ATTEMPTS": "3",
-    "FL_NOTIFY_TIMEOUT_SECONDS": "2",
     "FL_NOTIFY_RETRY_SECONDS": "1",
 }
 

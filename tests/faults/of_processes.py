@@ -4,11 +4,11 @@ import os
 import signal
 import socket
 
-from tests.e2e.people import wait_until
 from tests.faults.backstage import Backstage
-from tests.faults.participants import INPUTS, PATIENCE, TEST, stored_update
+from tests.faults.participants import INPUTS, TEST, stored_update
 from tests.faults.registry import fault
 from tests.faults.training import MIDDLE, Running
+from tests.waiting import wait_until
 
 ROUNDS_WORKERS = ("rounds", "rounds-2")
 NOTIFY_WORKERS = ("notify", "notify-2")
@@ -68,7 +68,7 @@ def merge_outlives_its_lease(server: Backstage, training: Running) -> None:
         os.kill(pid, signal.SIGCONT)
     log = server.production.folder / f"{server.name_of(pid)}.log"
     dropped = f"training {training.id} round {MIDDLE}: the merge is no longer due"
-    wait_until(lambda: dropped in log.read_text(), seconds=PATIENCE)
+    wait_until(lambda: dropped in log.read_text())
 
 
 @fault()
@@ -77,7 +77,7 @@ def web_killed_during_an_upload(server: Backstage, training: Running) -> None:
     before = server.scratch
     with socket.create_connection(("127.0.0.1", server.production.nginx.port)) as connection:
         connection.sendall(_half_of_an_upload(training))
-        wait_until(lambda: server.scratch - before, seconds=PATIENCE)
+        wait_until(lambda: server.scratch - before)
         server.production.kill("web")
     server.production.revive()
     training.answer()
@@ -101,7 +101,7 @@ def beat_killed_with_a_message_to_repeat(server: Backstage, training: Running) -
     """Beat is killed while a client can't be reached: its next sweep finds what is owed."""
     training.last_answers(lambda step: None)
     training.answer()
-    wait_until(lambda: server.has_failed_to_deliver(training), seconds=PATIENCE)
+    wait_until(lambda: server.has_failed_to_deliver(training))
     server.production.kill("beat")
     training.last_answers(None)
 
@@ -122,7 +122,7 @@ def delivery_outlives_its_lease(server: Backstage, training: Running) -> None:
     server.production.kill("notify-2")
     with training.last_hangs() as asked:
         training.let_go()
-        wait_until(asked.is_set, seconds=PATIENCE)
+        wait_until(asked.is_set)
         stopped = server.production.processes["notify"]
         stopped.send_signal(signal.SIGSTOP)
     try:

@@ -5,6 +5,7 @@ import requests
 from tests.faults.backstage import Backstage
 from tests.faults.registry import fault
 from tests.faults.training import MIDDLE, Running
+from tests.waiting import PATIENCE
 
 
 @fault()
@@ -41,7 +42,7 @@ def postgres_restarted_in_mid_round(server: Backstage, training: Running) -> Non
         training.let_go()
         url = f"{training.actor.url}/api/trainings/{training.id}/"
         header = {"Authorization": training.actor.session.headers["Authorization"]}
-        answer = requests.get(url, headers=header, timeout=60)
+        answer = requests.get(url, headers=header, timeout=PATIENCE)
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) >= 1
     finally:

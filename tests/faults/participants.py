@@ -14,12 +14,11 @@ from safetensors.numpy import save
 from tests.e2e.crowd import Mailboxes, Message, step_of
 from tests.e2e.people import Person
 from tests.e2e.tiny import scripted
+from tests.waiting import PATIENCE
 
 INPUTS = 20_000
 UPDATE, TEST = "UPDATE_ROUND_START", "MODEL_TEST_ROUND"
 FINISHED, REMOVED = "TRAINING_FINISHED", "CLIENT_REMOVED"
-PATIENCE = 200
-"""Of retries, a second apart."""
 
 
 @cache
@@ -173,5 +172,5 @@ class Participant:
 
     def _post(self, path: str, **options: Any) -> tuple[int, str, bool]:
         url = f"{self.person.url}/api{path}"
-        answer = self.person.session.post(url, timeout=60, **options)
+        answer = self.person.session.post(url, timeout=PATIENCE, **options)
         return answer.status_code, answer.text, answer.was_repeated

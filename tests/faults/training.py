@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.e2e.crowd import Message
-from tests.e2e.people import Person, wait_until
+from tests.e2e.people import Person
 from tests.faults.participants import (
-    PATIENCE,
     REMOVED,
     UPDATE,
     Gate,
@@ -19,6 +18,7 @@ from tests.faults.participants import (
     stored_metric,
     stored_model,
 )
+from tests.waiting import PATIENCE, wait_until
 
 ROUNDS = 3
 MIDDLE = 1
@@ -40,7 +40,7 @@ class Cast:
         endpoints = ["" if n < size / 2 else f"{address}/{name}{n}" for n in range(size)]
         people = [Person(url, endpoint=endpoint) for endpoint in ["", *endpoints]]
         for person in people:
-            person.be_patient(retries=PATIENCE)
+            person.be_patient()
         return cls(people[0], people[1:], inboxes)
 
 
@@ -216,7 +216,9 @@ class Running:
 
     def hashes(self) -> list[str]:
         """Return the hash of the model's file at each round; the last is what is served."""
-        answer = self.actor.session.get(f"{self.actor.url}/api/models/{self.model}/", timeout=60)
+        answer = self.actor.session.get(
+            f"{self.actor.url}/api/models/{self.model}/", timeout=PATIENCE
+        )
         found = [row["sha256"] for row in self.checkpoints()]
         assert answer.headers["ETag"] == f'"{found[-1]}"'
         return found
@@ -264,5 +266,5 @@ def running(
 
 def _start(actor: Person, training: str) -> None:
     """Start the training; where that had to be repeated, it may have been started before."""
-    answer = actor.session.post(f"{actor.url}/api/trainings/{training}/start/", timeout=60)
+    answer = actor.session.post(f"{actor.url}/api/trainings/{training}/start/", timeout=PATIENCE)
     assert answer.status_code == 202 or answer.was_repeated, answer.text

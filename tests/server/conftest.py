@@ -4,23 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
+from tests.waiting import PATIENCE, wait_until
+
 MANAGE = Path(__file__).parents[2] / "manage.py"
-
-
-def until(happens: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Wait for it, or fail."""
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline, f"it never came about that {what}"
-        time.sleep(0.05)
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -38,13 +31,13 @@ def processes() -> dict[int, tuple[int, str]]:
 class Server:
     """A `manage.py serve` on a free port, in a folder of its own."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.folder = folder
         environment = os.environ | environment
         environment.pop("FL_DATA_DIR", None)
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, MANAGE, "serve", "--port", "0", "--data-dir", "data"],
+                [sys.executable, MANAGE, "serve", "--port", "0", "--data-dir", "data", *arguments],
                 cwd=folder,
                 env=environment,
                 stdout=out,
@@ -56,12 +49,12 @@ class Server:
         return (self.folder / name).read_text()
 
     def wait_until_ready(self) -> None:
-        until(lambda: "\n" in self.read("stdout") or self.process.poll() is not None, "it is ready")
+        wait_until(lambda: "\n" in self.read("stdout") or self.process.poll() is not None)
         assert self.process.poll() is None, self.read("stderr")
 
     def get(self, path: str) -> requests.Response:
         url = self.read("stdout").split()[1]
-        return requests.get(url + path, timeout=10)
+        return requests.get(url + path, timeout=PATIENCE)
 
     def descendants(self) -> dict[int, str]:
         """Return the commands of all processes below, by their ids."""
@@ -81,14 +74,14 @@ class Server:
         """Signal its whole group, as a terminal does; it must end in peace with all it started."""
         pids = self.descendants()
         os.killpg(self.process.pid, number)
-        assert self.process.wait(timeout=30) == 0
+        assert self.process.wait(timeout=PATIENCE) == 0
         assert not pids.keys() & processes().keys()
         assert "Traceback" not in self.read("stderr")
 
 
 @contextmanager
-def started(folder: Path, **environment: str) -> Iterator[Server]:
-    server = Server(folder, **environment)
+def started(folder: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+    server = Server(folder, *arguments, **environment)
     try:
         server.wait_until_ready()
         yield server

@@ -8,7 +8,7 @@ import pytest
 
 from fl_server import health
 from fl_server.health import Readiness, UnhealthyError
-from tests.server.conftest import until
+from tests.waiting import wait_until
 
 
 def test_liveness_answers_anyone_without_the_database(client):
@@ -59,18 +59,17 @@ def test_a_check_that_hangs_is_told_and_neither_repeated_nor_in_the_others_way(m
 
     def hangs() -> None:
         calls.append(1)
-        release.wait(timeout=30)
+        release.wait()
 
     readiness = Readiness({"database": hangs, "storage": lambda: None})
     try:
         for _ in range(3):
-            outcome = readiness.outcome()
-            assert outcome["database"].startswith("no answer within")
-            assert outcome["storage"] == "ok"
+            wait_until(lambda: readiness.outcome()["storage"] == "ok")
+            assert readiness.outcome()["database"].startswith("no answer within")
         assert calls == [1]
     finally:
         release.set()
-    until(lambda: readiness.outcome()["database"] == "ok", "the check ends")
+    wait_until(lambda: readiness.outcome()["database"] == "ok")
 
 
 def test_the_storage_check_leaves_nothing_behind(settings):
@@ -87,17 +86,16 @@ def test_the_database_check_passes():
 
 @pytest.mark.e2e
 def test_readiness_follows_the_workers(server):
-    def told() -> str:
-        return server.get("/health/ready/").json()["checks"]["workers"]
+    def told() -> tuple[int, str]:
+        answer = server.get("/health/ready/")
+        return answer.status_code, answer.json()["checks"]["workers"]
 
-    until(lambda: told() == "ok", "all workers answer")
-    assert server.get("/health/ready/").json()["status"] == "ok"
+    wait_until(lambda: told() == (200, "ok"))
     worker = server.child("-Q serving")
     os.kill(worker, signal.SIGSTOP)
     try:
-        until(lambda: told() == "no worker on serving", "the stopped worker is missed")
-        assert server.get("/health/ready/").status_code == 503
+        wait_until(lambda: told() == (503, "no worker on serving"))
         assert server.get("/health/").status_code == 200
     finally:
         os.kill(worker, signal.SIGCONT)
-    until(lambda: told() == "ok", "the worker is seen again")
+    wait_until(lambda: told() == (200, "ok"))

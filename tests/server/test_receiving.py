@@ -13,8 +13,8 @@ import requests
 from fl_server import receiving
 from fl_server.receiving import BEGUN, HALF, TOO_LONG, WHOLE, judge
 from tests.compose import ROOT
-from tests.e2e.people import wait_until
 from tests.servers import free_port
+from tests.waiting import wait_until
 
 GET = b"GET /health/ HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /api/users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

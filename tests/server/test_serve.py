@@ -1,14 +1,18 @@
 """`manage.py serve`: real processes, real signals."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import requests
 
-from tests.server.conftest import MANAGE, Server, processes, started, until
+from tests.server.conftest import MANAGE, Server, processes, started
+from tests.servers import Redis
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -20,7 +24,6 @@ def serve(folder, **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 
@@ -32,7 +35,6 @@ def test_the_data_lie_in_the_folder_asked_for_alone(server):
 
 
 def test_only_the_rounds_worker_loads_torch(server):
-    until(lambda: server.get("/health/ready/").ok, "all workers are there")
     listed = server.descendants()
     maps = {pid: Path(f"/proc/{pid}/maps") for pid in listed}
     if not all(path.exists() for path in maps.values()):
@@ -42,13 +44,52 @@ def test_only_the_rounds_worker_loads_torch(server):
     assert all("-Q rounds" in command for command in loaded)
 
 
+def test_the_log_tells_at_the_start_what_holds_models(server):
+    wait_until(lambda: "the cage" in (log := server.read("stderr")) or "in a cage" in log)
+    [line] = [line for line in server.read("stderr").splitlines() if "holding: " in line]
+    assert "serving" in line
+
+
 @pytest.mark.parametrize("part", ["gunicorn", "-Q rounds", "--quiet beat"])
 def test_a_killed_child_comes_back(server, part):
     killed = server.child(part)
     os.kill(killed, signal.SIGKILL)
-    until(lambda: killed not in processes(), f"{part} dies")
-    until(lambda: any(part in command for command in server.descendants().values()), "it is back")
-    until(lambda: server.get("/health/ready/").ok, "the server is ready again")
+    wait_until(lambda: killed not in processes())
+    wait_until(lambda: any(part in command for command in server.descendants().values()))
+    wait_until(lambda: server.get("/health/ready/").ok)
+
+
+def test_it_is_ready_no_sooner_than_its_workers_are(tmp_path):
+    redis = Redis()
+    server = Server(tmp_path, FL_REDIS_HOST="127.0.0.1", FL_REDIS_PORT=str(redis.port))
+    try:
+        wait_until(lambda: "Booting worker" in server.read("stderr"))
+        wait_until(lambda: server.read("stderr").count("Cannot connect") >= 3)
+        assert server.read("stdout") == ""
+        with redis:
+            server.wait_until_ready()
+            server.end(signal.SIGTERM)
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def test_from_other_machines_it_is_reached_as_it_says_once_that_is_allowed(tmp_path):
+    with started(tmp_path, "--host", "0.0.0.0") as server:
+        lines = server.read("stdout").splitlines()
+        elsewhere = [line.split()[-1] for line in lines if line.startswith("From other machines")]
+        assert elsewhere
+        assert lines[0].startswith("ready http://127.0.0.1:")
+        assert server.get("/health/").ok
+        host = elsewhere[0].removeprefix("http://")
+        answer = requests.get(
+            server.read("stdout").split()[1] + "/health/", headers={"Host": host}, timeout=PATIENCE
+        )
+        assert answer.status_code == 400
+    setting, *command = shlex.split(lines[-1])
+    assert host.rsplit(":", 1)[0] in setting.removeprefix("FL_DJANGO_ALLOWED_HOSTS=").split(",")
+    assert command[0] == sys.executable
+    assert command[2:4] == ["serve", "--port"]
 
 
 def test_a_second_serve_on_the_same_folder_is_refused(server):
@@ -61,7 +102,7 @@ def test_a_second_serve_on_the_same_folder_is_refused(server):
 def test_a_taken_port_is_told(server, tmp_path):
     port = server.read("stdout").rsplit(":", 1)[1].strip()
     command = [sys.executable, MANAGE, "serve", "--port", port, "--data-dir", tmp_path]
-    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode != 0
     assert f"Can't listen on http://127.0.0.1:{port}" in second.stderr
 
@@ -78,13 +119,13 @@ def test_no_process_survives_a_serve_that_is_killed(tmp_path):
         pids = server.descendants()
         server.process.kill()
         server.process.wait()
-    until(lambda: not pids.keys() & processes().keys(), "all children are gone")
+    wait_until(lambda: not pids.keys() & processes().keys())
 
 
 def test_serve_gives_up_on_a_process_that_keeps_dying(tmp_path):
     server = Server(tmp_path, GUNICORN_CMD_ARGS="--no-such-option")
     try:
-        assert server.process.wait(timeout=60) == 1
+        assert server.process.wait(timeout=PATIENCE) == 1
     finally:
         server.process.kill()
     last = server.read("stderr").splitlines()[-1]

@@ -27,7 +27,6 @@ def run(folder, *command, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
 
 
@@ -104,3 +103,15 @@ def test_redis_is_broker_and_cache_wherever_its_location_says(tmp_path):
     url = run(tmp_path, "-c", code, FL_REDIS_LOCATION_FILE=str(tmp_path / "url"), **settings)
     assert host.stdout == "redis://redis:7 redis://redis:7\n"
     assert url.stdout == "redis://:word@cache:1/ redis://:word@cache:1/\n"
+
+
+def test_models_must_be_caged_in_production_unless_told_otherwise(tmp_path):
+    code = "from django.conf import settings; print(settings.FL_CAGE)"
+    settings = {"DJANGO_SETTINGS_MODULE": "fl_server.settings"}
+    for environment, chosen in (
+        ({}, "warn"),
+        (PRODUCTION, "require"),
+        (PRODUCTION | {"FL_CAGE": "warn"}, "warn"),
+        ({"FL_CAGE": "require"}, "require"),
+    ):
+        assert run(tmp_path, "-c", code, **settings, **environment).stdout == f"{chosen}\n"

@@ -15,6 +15,7 @@ from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.simple import SimpleQueue
 
 from fl_server.transport import Transport
+from tests.waiting import PATIENCE
 
 PRODUCERS, MESSAGES, CONSUMERS = 3, 3000, 2
 
@@ -30,7 +31,7 @@ if role == "produce":
     for index in range(count):
         queue.put([number, index])
     sys.exit()
-while (payload := (message := queue.get(timeout=50)).payload) != "stop":
+while (payload := (message := queue.get()).payload) != "stop":
     message.ack()
     print(*payload)
 message.ack()
@@ -69,10 +70,10 @@ def test_each_message_of_a_burst_is_received_once(tmp_path):
         producers = [
             start(client("produce", tmp_path, number, MESSAGES)) for number in range(PRODUCERS)
         ]
-        assert [producer.wait(timeout=60) for producer in producers] == [0] * PRODUCERS
+        assert [producer.wait(timeout=PATIENCE) for producer in producers] == [0] * PRODUCERS
         for _ in consumers:
             connect(tmp_path / "broker").SimpleQueue("q").put("stop")
-        assert [consumer.wait(timeout=60) for consumer in consumers] == [0] * CONSUMERS
+        assert [consumer.wait(timeout=PATIENCE) for consumer in consumers] == [0] * CONSUMERS
     received = [
         line for path in tmp_path.glob("consume-*") for line in path.read_text().split("\n")
     ]
@@ -175,7 +176,7 @@ def test_an_unacknowledged_message_returns_when_its_channel_closes(tmp_path):
     queue = connection.SimpleQueue("q")
     queue.put("again")
     with Consumer(connection.channel(), [Queue("q")], callbacks=[lambda *_: None]) as consumer:
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=PATIENCE)
         consumer.channel.close()
     assert take(connect(tmp_path).SimpleQueue("q")) == "again"
 

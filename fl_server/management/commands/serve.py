@@ -1,6 +1,7 @@
 """`manage.py serve`: the whole server on one machine."""
 
 import fcntl
+import shlex
 import shutil
 import socket
 import sys
@@ -16,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 from django.utils.termcolors import colorize
 
+from fl_server import reach
 from fl_server.processes import COMMANDS
 from fl_server.supervisor import KeepsDyingError, supervise
 
@@ -29,7 +31,7 @@ COLOURS = dict(
 
 
 class Command(BaseCommand):
-    """Prints `ready <url>` on stdout when the server answers, and logs on stderr."""
+    """Prints `ready <url>` on stdout when all its processes work, and logs on stderr."""
 
     help = "Migrate the database, then run web, workers and beat until Ctrl-C."
 
@@ -46,15 +48,28 @@ class Command(BaseCommand):
             _migrate()
             # What waited is due again by the database; bindings of dead workers are not.
             shutil.rmtree(settings.BROKER_DIR, ignore_errors=True)
-            url = _url(options["host"], listener.getsockname()[1])
             try:
-                supervise(listener, show=_shown(), ready=lambda: self._ready(url))
+                supervise(
+                    listener, show=_shown(), ready=lambda: self._ready(options["host"], listener)
+                )
             except KeepsDyingError as error:
                 raise CommandError(str(error)) from error
 
-    def _ready(self, url: str) -> None:
-        self.stdout.write(f"ready {url}")
+    def _ready(self, host: str, listener: socket.socket) -> None:
+        self.stdout.write(f"ready {reach.local_url(host, listener)}")
+        hosts, port = reach.remote_hosts(host, listener), listener.getsockname()[1]
+        for name in hosts:
+            self.stdout.write(f"From other machines: {reach.url(name, port)}")
+        if refused := reach.refused_hosts(hosts):
+            self.stdout.write(_how_to_allow(refused))
         self.stdout.flush()
+
+
+def _how_to_allow(hosts: list[str]) -> str:
+    """Say it rather than do it: by which names a server may be called is its owner's choice."""
+    names = shlex.quote(",".join((*settings.ALLOWED_HOSTS, *hosts)))
+    again = f"FL_DJANGO_ALLOWED_HOSTS={names} {shlex.join((sys.executable, *sys.argv))}"
+    return f"It refuses requests to {', '.join(hosts)} until you start it again with:\n  {again}"
 
 
 @contextmanager
@@ -73,7 +88,7 @@ def _listener(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        raise CommandError(f"Can't listen on {_url(host, port)}: {error}.") from error
+        raise CommandError(f"Can't listen on {reach.url(host, port)}: {error}.") from error
 
 
 def _migrate() -> None:
@@ -83,10 +98,6 @@ def _migrate() -> None:
         raise CommandError(f"The database can't be used: {error}") from error
     finally:
         connections.close_all()
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _shown() -> Any:

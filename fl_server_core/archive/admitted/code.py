@@ -12,7 +12,8 @@ from fl_server_core.archive.errors import Refused
 MAX_BYTES = 2 << 20
 """All code members together: a scripted Transformer has 72 kB however many layers, a traced one
 7 kB a layer. Python's parser needs up to 500 bytes of memory and 5 µs for a byte of it."""
-SECONDS = 20
+SECONDS = 120
+"""Of waiting for the child, which has 10 s of computing: a busy machine gives it little of that."""
 # Isolated and without site-packages: nothing of the environment reaches the child.
 COMMAND = [
     *(sys.executable, "-I", "-S", "-c"),

@@ -1,5 +1,5 @@
 """A nursery for the tests that need real runners."""
 
-from tests.ai.runner.conftest import launcher
+from tests.ai.runner.conftest import _closed_afterwards, launcher
 
-__all__ = ["launcher"]
+__all__ = ["_closed_afterwards", "launcher"]

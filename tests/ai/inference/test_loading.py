@@ -8,7 +8,7 @@ from fl_server_ai.inference.loading import Member, load_module, open_device
 from fl_server_ai.runner.errors import CannotLoad, Missing
 from fl_server_ai.runner.jobs import Predict
 from fl_server_core.archive.tensors import TensorFile, write_tensor_file
-from tests.ai.runner.conftest import Written, loading, soon
+from tests.ai.runner.conftest import Written, ask, loading, opened, soon
 from tests.vision import import_torchvision
 
 CPU = torch.device("cpu")
@@ -18,10 +18,8 @@ def test_torchvisions_transforms_are_preprocessing(tmp_path, launcher):
     """In a runner of its own, where nobody has imported torchvision before."""
     import_torchvision()
     from PIL import Image
-    from safetensors.torch import load_file
     from torchvision.transforms import v2
 
-    from fl_server_ai.runner.jobs import Load
     from fl_server_ai.runner.pool import Pool
 
     torch.save(
@@ -34,25 +32,22 @@ def test_torchvisions_transforms_are_preprocessing(tmp_path, launcher):
         method="MC_DROPOUT",
         samples=1,
         softmax=False,
-        input=str(tmp_path / "input"),
+        input=opened(tmp_path / "input"),
         is_json=False,
         input_shape=[None, 1, 1, 2],
         max_batch=1,
-        output=str(tmp_path / "output"),
     )
     pool = Pool(launcher, idle=0)
     with pool.runner("vision") as runner:
-        members = [(str(tmp_path / "model"), "")]
-        runner.do(Load(members, [], str(tmp_path / "preprocessing"), "cpu"), soon())
-        runner.do(job, soon())
-    [row] = load_file(tmp_path / "output")["inference"].tolist()
+        runner.do(loading(tmp_path / "model", None, tmp_path / "preprocessing"), soon())
+        [row] = ask(runner, job)["inference"].tolist()
     assert row == pytest.approx([1.0, 1.0])
 
 
 def test_a_missing_library_is_named(tmp_path):
     torch.save(Written("import nowhere.to_be_found"), tmp_path / "model")
     with pytest.raises(Missing, match=r"^It needs nowhere, which isn't installed on the server\.$"):
-        load_module(tmp_path / "model", CPU)
+        load_module(opened(tmp_path / "model"), CPU)
 
 
 def test_torchvision_that_is_not_installed_is_named(tmp_path, monkeypatch):
@@ -62,16 +57,16 @@ def test_torchvision_that_is_not_installed_is_named(tmp_path, monkeypatch):
     torch.save([nn.Linear(1, 1), "torchvision"], tmp_path / "model")
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(Missing, match="torchvision"):
-        load_module(tmp_path / "model", CPU)
+        load_module(opened(tmp_path / "model"), CPU)
 
 
 def test_what_is_no_module_cannot_be_loaded(tmp_path):
     torch.save([1], tmp_path / "model")
     with pytest.raises(CannotLoad, match="no module"):
-        load_module(tmp_path / "model", CPU)
+        load_module(opened(tmp_path / "model"), CPU)
     (tmp_path / "text").write_text("text")
     with pytest.raises(CannotLoad):
-        load_module(tmp_path / "text", CPU)
+        load_module(opened(tmp_path / "text"), CPU)
 
 
 def test_a_missing_device_is_named(monkeypatch):
@@ -113,7 +108,3 @@ def test_a_tied_weight_is_filled_by_either_name(tmp_path):
         filled = Member(module, numbers).fresh()
     assert filled[1].weight.item() == 5.0
     assert module[0].weight.item() != 5.0
-
-
-def test_a_loading_job_holds_a_pair_for_each_member():
-    assert loading("a", "b").members == [("a", "b")]

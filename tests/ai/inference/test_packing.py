@@ -1,10 +1,11 @@
+import io
 import json
 import math
 import pickle
 
 import pytest
 import torch
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 
 from fl_server_ai.inference.packing import pack
 from fl_server_ai.runner.errors import JobRefused
@@ -17,11 +18,9 @@ RESULT = {
 
 
 @pytest.fixture
-def packed(tmp_path):
+def packed():
     def call(form, result=None):
-        save_file(result or RESULT, tmp_path / "source")
-        pack(Pack(str(tmp_path / "source"), form, str(tmp_path / "answer")))
-        return (tmp_path / "answer").read_bytes()
+        return pack(Pack(io.BytesIO(save(result or RESULT)), form))
 
     return call
 
@@ -51,7 +50,6 @@ def test_classes_stay_integers(packed):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"12345678{}"])
-def test_what_is_no_safetensors_file_is_refused(tmp_path, content):
-    (tmp_path / "source").write_bytes(content)
+def test_what_is_no_safetensors_file_is_refused(content):
     with pytest.raises(JobRefused, match="can't be read"):
-        pack(Pack(str(tmp_path / "source"), "binary", str(tmp_path / "answer")))
+        pack(Pack(io.BytesIO(content), "binary"))

@@ -1,18 +1,22 @@
 """Real runners, and files handed to them directly: what admission would refuse included."""
 
+import io
 import json
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
 from fl_server_ai.runner.jobs import Load, Predict
 from fl_server_ai.runner.launcher import Launcher
 from fl_server_ai.runner.pool import Pool
+from fl_server_ai.runner.terms import Terms
+from tests.waiting import PATIENCE, wait_until
 
 
 class Written:
@@ -46,9 +50,14 @@ MEMORY = 256 << 20 if os.environ["FL_DEVICE"] == "cpu" else 4 << 30
 """Bytes that a runner may take; what CUDA loads while it computes counts as well."""
 
 
+def terms(**others):
+    usual = {"memory_bytes": MEMORY, "seconds": 20, "cage_must_hold": False}
+    return Terms(device=os.environ["FL_DEVICE"], **usual | others)
+
+
 @pytest.fixture(scope="session")
 def launcher():
-    launcher = Launcher(MEMORY, seconds=20)
+    launcher = Launcher(terms())
     yield launcher
     launcher.close()
 
@@ -60,8 +69,15 @@ def pool(launcher):
     pool.close()
 
 
-def soon(seconds=20.0):
+def soon(seconds=PATIENCE):
     return time.monotonic() + seconds
+
+
+def ask(runner, job, seconds=PATIENCE):
+    """Have a prediction made; return its tensors."""
+    result = io.BytesIO()
+    runner.do(job, soon(seconds), result)
+    return load(result.getvalue())
 
 
 @pytest.fixture
@@ -73,8 +89,23 @@ def save(tmp_path):
     return write
 
 
-def loading(path, numbers=""):
-    return Load([(str(path), str(numbers))], [], "", os.environ["FL_DEVICE"])
+OPENED = ExitStack()
+
+
+@pytest.fixture(autouse=True)
+def _closed_afterwards():
+    with OPENED:
+        yield
+
+
+def opened(path):
+    """Open a file for a job, until the test ends."""
+    return OPENED.enter_context(path.open("rb"))
+
+
+def loading(path, numbers=None, preprocessing=None):
+    members = [(opened(path), numbers and opened(numbers))]
+    return Load(members, [], preprocessing and opened(preprocessing), os.environ["FL_DEVICE"])
 
 
 @pytest.fixture
@@ -87,11 +118,10 @@ def predicting(tmp_path):
             method=method,
             samples=samples,
             softmax=False,
-            input=str(tmp_path / "input"),
+            input=opened(tmp_path / "input"),
             is_json=True,
             input_shape=None,
             max_batch=10,
-            output=str(tmp_path / "output"),
         )
 
     return make
@@ -101,11 +131,10 @@ def predicting(tmp_path):
 def run(pool, predicting, save, tmp_path):
     """Load a saved object in a runner of its own and predict; return the result's tensors."""
 
-    def call(obj, rows=((1.0, 2.0),), key="key", seconds=20.0, **options):
+    def call(obj, rows=((1.0, 2.0),), key="key", seconds=PATIENCE, **options):
         with pool.runner(key) as runner:
             runner.do(loading(save(obj)), soon(seconds))
-            runner.do(predicting([list(row) for row in rows], **options), soon(seconds))
-        return load_file(tmp_path / "output")
+            return ask(runner, predicting([list(row) for row in rows], **options), seconds)
 
     return call
 
@@ -130,7 +159,4 @@ def is_gone(pid):
 
 
 def until_gone(pid):
-    deadline = time.monotonic() + 20
-    while not is_gone(pid):
-        assert time.monotonic() < deadline, f"{pid} lives on"
-        time.sleep(0.02)
+    wait_until(lambda: is_gone(pid))

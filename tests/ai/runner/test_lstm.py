@@ -5,11 +5,10 @@ import warnings
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from fl_server_ai.runner.errors import JobRefused
-from tests.ai.runner.conftest import Written, evil, loading, soon
+from tests.ai.runner.conftest import Written, ask, evil, loading, soon
 
 ROWS = [[1.0, 2.0], [3.0, 4.0]]
 ON_CPU = os.environ["FL_DEVICE"] == "cpu"
@@ -60,8 +59,7 @@ def outputs(pool, predicting, tmp_path):
             torch.jit.save(torch.jit.script(module), tmp_path / "model")
         with pool.runner("key") as runner:
             runner.do(loading(tmp_path / "model"), soon())
-            runner.do(predicting(ROWS, samples=1), soon())
-        return load_file(tmp_path / "output")["inference"]
+            return ask(runner, predicting(ROWS, samples=1))["inference"]
 
     return call
 

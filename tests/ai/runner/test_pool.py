@@ -1,5 +1,6 @@
 """Which runners stay, which go, and what ends them all."""
 
+import io
 import os
 import signal
 import subprocess
@@ -8,14 +9,14 @@ import threading
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from fl_server_ai.runner.errors import JobRefused, RunnerFault
 from fl_server_ai.runner.jobs import Pack
 from fl_server_ai.runner.launcher import ROOT, Launcher
 from fl_server_ai.runner.pool import Pool
-from tests.ai.runner.conftest import MEMORY, is_gone, loading, soon, until_gone
+from tests.ai.runner.conftest import ask, is_gone, loading, opened, soon, terms, until_gone
 
 
 def load_in(pool, key, path):
@@ -91,19 +92,17 @@ def test_an_update_is_the_global_model_with_other_numbers(pool, save, predicting
     save_file({"weight": torch.eye(2) * 3}, tmp_path / "numbers")
     with pool.runner("a") as runner:
         runner.do(loading(save(module), tmp_path / "numbers"), soon())
-        runner.do(predicting([[1.0, 2.0]]), soon())
-    assert load_file(tmp_path / "output")["inference"].tolist() == [[3.0, 6.0]]
+        assert ask(runner, predicting([[1.0, 2.0]]))["inference"].tolist() == [[3.0, 6.0]]
 
 
 def test_a_result_that_is_no_safetensors_file_is_never_packed(pool, tmp_path):
     (tmp_path / "source").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(JobRefused, match="can't be read"), pool.runner("pack") as packer:
-        packer.do(Pack(str(tmp_path / "source"), "binary", str(tmp_path / "answer")), soon())
-    assert not (tmp_path / "answer").exists()
+        packer.do(Pack(opened(tmp_path / "source"), "binary"), soon(), io.BytesIO())
 
 
 def test_when_the_nursery_dies_its_runners_do_and_another_takes_over(save):
-    launcher = Launcher(MEMORY, 20)
+    launcher = Launcher(terms())
     pool = Pool(launcher, 2)
     path = save(nn.Identity())
     pid = load_in(pool, "a", path)
@@ -118,7 +117,8 @@ def test_when_the_nursery_dies_its_runners_do_and_another_takes_over(save):
 WORKER = """
 import sys, time
 from fl_server_ai.runner.launcher import Launcher
-launcher = Launcher(1 << 28, 20)
+from fl_server_ai.runner.terms import Terms
+launcher = Launcher(Terms(1 << 28, 20, "cpu", False))
 pid, socket = launcher.launch()
 print(launcher._nursery.pid, pid, flush=True)
 time.sleep(1000)

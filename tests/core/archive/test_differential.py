@@ -102,7 +102,7 @@ def test_accepted_mutants_mean_the_same(saver, tmp_path):
     agreed = 0
 
     @given(st.integers(2, len(original) - 2), st.sampled_from(sorted(set(original))), st.booleans())
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=500)
     def check(position, byte, inserted):
         nonlocal agreed
         data = original[:position] + bytes([byte]) + original[position + (not inserted) :]

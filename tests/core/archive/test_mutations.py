@@ -64,7 +64,7 @@ def test_mutated_files_are_read_or_refused(saver, tmp_path):
             admit_update(path, reference, tmp_path / "target")
 
     @given(mutations(saver))
-    @settings(max_examples=150, deadline=2000)
+    @settings(max_examples=150)
     def check(data):
         bad.write_bytes(data)
         for use in (read_all, update_with):
@@ -82,7 +82,7 @@ def test_what_is_admitted_of_mutated_files_can_be_read_again(saver, tmp_path):
     classes = [("tests.core.archive.zoo", "Tied")]
 
     @given(mutations(saver))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def check(data):
         bad.write_bytes(data)
         try:

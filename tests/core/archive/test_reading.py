@@ -61,7 +61,7 @@ TREES = st.recursive(
 
 
 @given(TREES, st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_reads_random_trees(tmp_path_factory, tree, data):
     modules = [module for module in tree.modules() if isinstance(module, nn.Linear)]
     if len(modules) > 1 and data.draw(st.booleans()):

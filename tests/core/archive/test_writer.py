@@ -120,7 +120,7 @@ STRIDED = st.tuples(
 
 
 @given(STRIDED)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_tensors_of_any_strides_and_offset_are_read_and_written(tmp_path, drawn):
     shape, random, offset, gap, dtype = drawn
     order = list(range(len(shape)))

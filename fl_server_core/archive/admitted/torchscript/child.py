@@ -17,8 +17,9 @@ def check(sources: Mapping[str, str]) -> str:
     """The sentence of a refusal, or nothing."""
     archive = Archive()
     try:
-        for name, text in sources.items():
-            Member(archive, name).check(text)
+        members = [Member(archive, name, text) for name, text in sources.items()]
+        for member in members:
+            member.check()
         archive.check_uses()
     except Denied as denied:
         return str(denied)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from . import words
+from .guards import Guards, is_open, is_sized
 from .kinds import Kinds
 from .words import Denied, dotted
 
@@ -16,9 +17,12 @@ class Archive:
         self.operators = words.listed("operators.txt")
         self.withheld = words.listed("withheld.txt")
         self.declared = set(words.OF_ANY_VALUE)
+        self.bases: dict[str, list[str]] = {}
         self.defined: dict[str, set[str]] = {}
         self.attributes: dict[str, str] = {}
         self.paths: dict[str, str] = {}
+        self.blind = ""  # where a cast may hide a tuple or an object, unseen
+        self.guarded = ""  # where a cast is right if no other hides one
 
     def check_uses(self) -> None:
         """Deny what no member declares."""
@@ -29,6 +33,11 @@ class Archive:
             owner, _, member = path.rpartition(".")
             if path not in self.defined and member not in self.defined.get(owner, ()):
                 raise Denied(f"{where}: {path!r} is not defined in the model.")
+        if self.blind and self.guarded:
+            raise Denied(
+                f"{self.guarded}: casts a value that could be one hidden at {self.blind}; "
+                "use torch.jit.trace."
+            )
 
 
 class Expressions:
@@ -39,7 +48,7 @@ class Expressions:
         self.name = name
         self.bound: frozenset[str] = frozenset()
         self.receiver = ""  # what a method calls its own object
-        self.kinds: Kinds | None = None
+        self.guards = Guards(Kinds(), archive.bases)
 
     def denied(self, node: ast.AST, why: str) -> Denied:
         """The exception to raise, with the place and a piece of the code."""
@@ -165,17 +174,26 @@ class Expressions:
             case ast.Name("isinstance"), [value, kinds]:
                 self.check_value(value)
                 for kind in kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]:
-                    self.check_type(kind)
+                    if dotted(kind) not in ("list", "tuple"):
+                        self.check_type(kind)
             case _:
                 raise self.denied(node, "is not written by torch.jit.save")
 
     def _check_cast(self, node: ast.Call, kind: ast.expr, value: ast.expr) -> None:
-        """A cast that torch believes: of tuples and objects it doesn't even check the size."""
-        parts = [part for part in ast.walk(kind) if isinstance(part, ast.expr)]
+        """A cast that torch believes: of tuples and objects it doesn't even check the size.
+
+        A cast to something else could hide one from the `isinstance` that another cast relies on.
+        """
         self.check_type(kind)
         self.check_value(value)
-        sized = any(isinstance(part, ast.Attribute) or dotted(part) == "Tuple" for part in parts)
-        if sized and not (self.kinds and self.kinds.may_become(kind, value)):
+        others = self.guards.others(kind, value)
+        where = f"{self.name}, line {node.lineno}"
+        if not is_sized(ast.unparse(kind)):
+            if any(map(is_open, others)):
+                self.archive.blind = where
+        elif others:
             raise self.denied(
-                node, "casts a value whose type can't be seen; pass it as an argument"
+                node, "casts a value whose type can't be seen; ask by isinstance in an if"
             )
+        elif Guards(self.guards.kinds, self.archive.bases).others(kind, value):
+            self.archive.guarded = where

@@ -3,10 +3,12 @@
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from .words import dotted
 
 UNKNOWN = "?"
+MAX_DEPTH = 3  # lists in lists; it also ends `x = x[0]`
 Binding = str | ast.expr  # a type as it is written, or the value that is assigned
 
 
@@ -14,44 +16,66 @@ class Kinds:
     """Every type that a variable may have had by one of its bindings, whichever came last."""
 
     def __init__(
-        self, function: ast.FunctionDef, fields: Mapping[str, str], outer: "Kinds | None"
+        self,
+        function: ast.FunctionDef | None = None,
+        fields: Mapping[str, str] = MappingProxyType({}),
+        outer: "Kinds | None" = None,
     ) -> None:
-        self.fields = fields  # `self.weight` → its type
+        self.fields = fields  # `self.weight` → its type, `self.norm()` → what the method returns
         self.bindings: dict[str, set[Binding]] = defaultdict(set)
         for name, known in outer.bindings.items() if outer else ():
             self.bindings[name] |= known
-        for node in ast.walk(function):
+        for node in ast.walk(function) if function else ():
             for name, binding in bindings(node):
                 self.bindings[name].add(binding)
 
-    def of(self, value: ast.expr) -> set[str]:
+    def of(self, value: ast.expr, depth: int = 0) -> set[str]:
         """The types as they are written; UNKNOWN among them where one can't be seen."""
         kinds: set[str] = set()
         seen: set[str] = set()
         todo: list[Binding] = [value]
         while todo:
-            binding = todo.pop()
-            if not isinstance(binding, ast.Name):
-                kinds.add(binding if isinstance(binding, str) else self._kind(binding))
-            elif binding.id not in seen:
-                seen.add(binding.id)
-                todo += self.bindings.get(binding.id, [UNKNOWN])
-        return kinds
-
-    def may_become(self, kind: ast.expr, value: ast.expr) -> bool:
-        """Whether nothing but this type, or None, was ever assigned to the value."""
-        target = ast.unparse(kind)
-        return self.of(value) <= {target, f"Optional[{target}]", "NoneType"}
+            match todo.pop():
+                case str(kind):
+                    kinds.add(kind)
+                case ast.Name(name):
+                    if name not in seen:
+                        seen.add(name)
+                        todo += self.bindings.get(name, [UNKNOWN])
+                case ast.Subscript(whole, index) if depth < MAX_DEPTH:
+                    kinds |= {item(kind, index) for kind in self.of(whole, depth + 1)}
+                case ast.Tuple(items) if depth < MAX_DEPTH:
+                    parts = [self.of(one, depth + 1) for one in items]
+                    plain = all(len(part) == 1 for part in parts) and {UNKNOWN} not in parts
+                    kinds.add(f"Tuple[{', '.join(min(p) for p in parts)}]" if plain else UNKNOWN)
+                case binding:
+                    kinds.add(self._kind(binding))
+        return kinds or {UNKNOWN}
 
     def _kind(self, value: ast.expr) -> str:
         match value:
             case ast.Attribute():
                 return self.fields.get(dotted(value), UNKNOWN)
+            case ast.Call(ast.Attribute() as method):
+                return self.fields.get(f"{dotted(method)}()", UNKNOWN)
             case ast.Constant(None):
                 return "NoneType"
             case ast.Call(ast.Name("annotate" | "unchecked_cast" | "uninitialized"), [kind, *_]):
                 return ast.unparse(kind)
         return UNKNOWN
+
+
+def item(kind: str, index: ast.expr) -> str:
+    """The type of what lies at this index of a list, dict or tuple."""
+    whole = None if kind == UNKNOWN else ast.parse(kind, mode="eval").body
+    match whole, index:
+        case ast.Subscript(ast.Name("List"), inner), ast.expr() if not isinstance(index, ast.Slice):
+            return ast.unparse(inner)
+        case ast.Subscript(ast.Name("Dict"), ast.Tuple([_, inner])), ast.expr():
+            return ast.unparse(inner)
+        case ast.Subscript(ast.Name("Tuple"), ast.Tuple(items)), ast.Constant(int(place)):
+            return ast.unparse(items[place]) if 0 <= place < len(items) else UNKNOWN
+    return UNKNOWN
 
 
 def bindings(node: ast.AST) -> Iterator[tuple[str, Binding]]:
@@ -67,6 +91,11 @@ def bindings(node: ast.AST) -> Iterator[tuple[str, Binding]]:
             isinstance(target, ast.Name) for target in targets
         ) and len(targets) == len(values):
             yield from zip(map(dotted, targets), values, strict=True)
+        case ast.Assign([ast.Tuple(targets)], value) if all(
+            isinstance(target, ast.Name) for target in targets
+        ) and not isinstance(value, ast.Tuple):
+            for place, target in enumerate(targets):
+                yield dotted(target), ast.Subscript(value, ast.Constant(place), ast.Load())
         case ast.Assign([target], _) | ast.For(target) | ast.withitem(_, ast.expr() as target):
             for part in ast.walk(target):
                 yield dotted(part) if isinstance(part, ast.expr) else "", UNKNOWN

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 from . import words
 from .expressions import Archive, Expressions
-from .kinds import Kinds
+from .guards import Guards
+from .kinds import Kinds, bindings
 from .words import Denied
 
 
 class Member(Expressions):
     """One source file, `code/__torch__/a/b.py`, which defines `__torch__.a.b.…`."""
 
-    def __init__(self, archive: Archive, name: str) -> None:
+    def __init__(self, archive: Archive, name: str, text: str) -> None:
         super().__init__(archive, name)
         match = words.MEMBER.fullmatch(name)
         self.space = match[1].replace("/", ".") if match else ""
@@ -20,11 +21,16 @@ class Member(Expressions):
         if not match or words.starts(self.space, words.BOUND_IN_C):
             raise Denied(f"{name!r} is no place for a model's code.")
 
-    def check(self, text: str) -> None:
-        """Read the whole file."""
         if stray := words.stray(text):
             raise Denied(f"{self.name} holds {stray!r}, which torch.jit.save doesn't write there.")
-        for node in ast.parse(text).body:
+        self.nodes = ast.parse(text).body
+        for node in self.nodes:
+            if isinstance(node, ast.ClassDef):
+                self._add_class(node)
+
+    def check(self) -> None:
+        """Go through the whole file, once the classes of all members are known."""
+        for node in self.nodes:
             match node:
                 case ast.ClassDef():
                     self._check_class(node)
@@ -35,6 +41,12 @@ class Member(Expressions):
                     raise self.denied(node, "stands outside of classes and functions")
 
     # --- classes -------------------------------------------------------------------------
+    def _add_class(self, node: ast.ClassDef) -> None:
+        path = f"{self.space}.{node.name}"
+        if path in self.archive.bases:
+            raise self.denied(node, "is there twice")
+        self.archive.bases[path] = [ast.unparse(base) for base in node.bases]
+
     def _check_class(self, node: ast.ClassDef) -> None:
         bases = [base.id if isinstance(base, ast.Name) else "" for base in node.bases]
         if len(bases) > 1 or not words.BASES.issuperset(bases) or node.keywords:
@@ -42,12 +54,17 @@ class Member(Expressions):
         if node.decorator_list:
             raise self.denied(node, "has a decorator")
         members = self.archive.defined[f"{self.space}.{node.name}"] = {"__new__"}
-        self.fields = {}
+        methods = (part for part in node.body if isinstance(part, ast.FunctionDef))
+        self.fields = {
+            f"{part.name}()": ast.unparse(part.returns) for part in methods if part.returns
+        }
         for statement in node.body:
             if isinstance(statement, ast.Assign) and bases == ["Enum"]:
                 members.add(self._check_enum_member(statement))
             else:
                 self._check_class_statement(statement)
+        if any(f"{name}()" in self.fields for name in self.fields):
+            raise self.denied(node, "has an attribute and a method of one name")
 
     def _check_class_statement(self, node: ast.stmt) -> None:
         match node:
@@ -104,14 +121,15 @@ class Member(Expressions):
         stored = {*arguments, *words.stored_names(node)}
         if taken := stored & words.RESERVED:
             raise self.denied(node, f"gives another meaning to {min(taken)!r}")
-        outer = self.bound, self.receiver, self.kinds
+        outer = self.bound, self.receiver, self.guards
         self.bound |= stored
         if method and arguments and arguments[0] not in set(words.stored_names(node)):
             self.receiver = arguments[0]
         fields = {f"{self.receiver}.{name}": kind for name, kind in self.fields.items()}
-        self.kinds = Kinds(node, fields if self.receiver else {}, self.kinds)
+        kinds = Kinds(node, fields if self.receiver else {}, self.guards.kinds)
+        self.guards = Guards(kinds, self.archive.bases)
         self._check_block(node.body)
-        self.bound, self.receiver, self.kinds = outer
+        self.bound, self.receiver, self.guards = outer
 
     def _check_block(self, statements: Sequence[ast.stmt]) -> None:
         for statement in statements:
@@ -122,24 +140,44 @@ class Member(Expressions):
             case ast.Assign([target], value):
                 self._check_target(target)
                 self.check_value(value)
+                self.guards.assign(node)
             case ast.AnnAssign(ast.Name(), annotation, ast.expr() as value):
                 self.check_type(annotation)
                 self.check_value(value)
+                self.guards.assign(node)
             case ast.Expr(value) | ast.Return(ast.expr() as value):
                 self.check_value(value)
             case ast.FunctionDef():
                 self._check_function(node)
+                self.guards.assign(node)
             case ast.Pass():
                 pass
+            case ast.If(test, body, orelse):
+                self.check_value(test)
+                self._check_branches(test, body, orelse)
             case _:
                 self._check_compound(node)
 
+    def _check_branches(
+        self, test: ast.expr, body: Sequence[ast.stmt], orelse: Sequence[ast.stmt]
+    ) -> None:
+        before = self.guards
+        self.guards = before.when(test, holds=True)
+        self._check_block(body)
+        after = self.guards
+        self.guards = before.when(test, holds=False)
+        self._check_block(orelse)
+        self.guards = after.joined(self.guards)
+
     def _check_compound(self, node: ast.stmt) -> None:
+        """What is known of a variable that is assigned within ends before, for a loop returns."""
+        self.guards.forget(name for part in ast.walk(node) for name, _ in bindings(part))
+        before = self.guards
+        self.guards = before.copy()
         match node:
-            case ast.If(test, body, orelse) | ast.While(test, body, [] as orelse):
+            case ast.While(test, body, []):
                 self.check_value(test)
                 self._check_block(body)
-                self._check_block(orelse)
             case ast.For(target, iterable, body, []):
                 self._check_target(target)
                 self.check_value(iterable)
@@ -149,6 +187,7 @@ class Member(Expressions):
                 self._check_block(body)
             case _:
                 raise self.denied(node, "is not written by torch.jit.save")
+        self.guards = before
 
     def _check_target(self, node: ast.expr) -> None:
         match node:

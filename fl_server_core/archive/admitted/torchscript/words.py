@@ -25,7 +25,7 @@ NUMBERS = frozenset({"inf", "infj", "nan", "nanj"})
 SPACES = frozenset({"CONSTANTS", "__torch__", "ops", "torch"})
 FORMS = frozenset({"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"})
 PLAIN = frozenset({"bool", "complex", "float", "fork", "int", "print", "range", "sorted", "str"})
-RESERVED = SPACES | FORMS | PLAIN | NUMBERS | {"awaitable"}
+RESERVED = SPACES | FORMS | NUMBERS | {"awaitable", "fork"}
 TYPES = frozenset(
     {"Any", "AnyEnumType", "Device", "Generator", "NoneType", "Stream", "Tensor", "bool"}
     | {"complex", "float", "int", "number", "str"}

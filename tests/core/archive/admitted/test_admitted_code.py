@@ -367,7 +367,7 @@ def mutated(source, rng):
     return "\n".join(lines)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(seed=st.integers(0, 2**32))
 def test_mutated_code_passes_or_is_refused(archives, seed):
     """In this process: what the child would answer is a sentence or nothing, never a traceback."""
