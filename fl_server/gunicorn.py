@@ -9,7 +9,7 @@ from django.conf import settings
 from fl_server.processes import die_with_parent
 from fl_server.readiness import report_ready
 
-worker_class = "gthread"
+worker_class = "fl_server.receiving.Worker"
 workers = settings.FL_WEB_WORKERS
 threads = settings.FL_WEB_THREADS
 preload_app = True  # one import for all workers, and one that fails ends the start

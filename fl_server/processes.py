@@ -31,15 +31,17 @@ COMMANDS = {
         "-P", "prefork", "-c", "2", "--include", "fl_server_ai.aggregation",
     ),
     "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", f"{THREADS}"),
+    # Most of these threads wait for their user's turn.
     "serving": (
         *WORKER, "-n", "serving@%h", "-Q", "serving",
-        "-P", "threads", "-c", "4", "--include", "fl_server_ai.serving.start",
+        "-P", "threads", "-c", "16", "--include", "fl_server_ai.serving.start",
     ),
+    "summaries": (*WORKER, "-n", "summaries@%h", "-Q", "summaries", "-P", "threads", "-c", "2"),
     "beat": (*CELERY, "beat"),
 }  # fmt: skip
 """Module and arguments of `python -m`, by name."""
 
-QUEUES = ("rounds", "notify", "serving")
+QUEUES = ("rounds", "notify", "serving", "summaries")
 """Each is worked off by the process of the same name."""
 
 

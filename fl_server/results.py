@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from celery.backends.filesystem import FilesystemBackend
@@ -10,8 +11,14 @@ from celery.backends.filesystem import FilesystemBackend
 class FileBackend(FilesystemBackend):
     """Celery's backend of files, for callers who look while a result is written.
 
-    Celery writes a result in place, and its readers fail over half of one.
+    Celery writes a result in place, and its readers fail over half of one; and it fails to
+    delete one that isn't there, as that of an expired task.
     """
+
+    def delete(self, key: bytes) -> None:  # type: ignore[override]  # as below
+        """Delete the value, if there is one."""
+        with suppress(FileNotFoundError):
+            super().delete(key)  # type: ignore[arg-type]
 
     def set(self, key: bytes, value: Any) -> None:  # type: ignore[override]  # stubs say str
         """Store the value under a name of its own and rename it."""

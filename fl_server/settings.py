@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corsheaders.defaults import default_headers
+from django.conf import global_settings
 from kombu import Exchange, Queue
 
 from fl_server import env
@@ -72,6 +73,15 @@ AUTH_PASSWORD_VALIDATORS = [
     if FL_PASSWORD_RULES
 ]
 
+AUTHENTICATION_BACKENDS = ["fl_server_core.passwords.Backend"]
+PASSWORD_HASHERS = [
+    "fl_server_core.passwords.PBKDF2PasswordHasher",
+    *global_settings.PASSWORD_HASHERS[1:],  # for what another server has hashed
+]
+FL_WRONG_PASSWORDS = env.integer("FL_WRONG_PASSWORDS", 30, minimum=1)
+FL_REGISTRATIONS = env.integer("FL_REGISTRATIONS", 1000, minimum=1)
+FL_PROXIES = env.networks("FL_PROXIES")  # who is believed that sets X-Real-IP
+
 # --- What is installed ---------------------------------------------------------------
 INSTALLED_APPS = [
     "fl_server",
@@ -102,6 +112,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "fl_server_api.middleware.AnswerThrottled",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
@@ -140,7 +151,7 @@ SQLITE: dict[str, Any] = {
     },
 }
 FL_WEB_WORKERS = env.integer("FL_WEB_WORKERS", 2, minimum=1)
-FL_WEB_THREADS = env.integer("FL_WEB_THREADS", 16, minimum=1)
+FL_WEB_THREADS = env.integer("FL_WEB_THREADS", 24, minimum=1)
 POSTGRES: dict[str, Any] = {
     "ENGINE": "fl_server.postgresql",
     "HOST": POSTGRES_HOST,
@@ -252,7 +263,8 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_QUEUES = [
-    Queue(name, Exchange(name), routing_key=name) for name in ("rounds", "notify", "serving")
+    Queue(name, Exchange(name), routing_key=name)
+    for name in ("rounds", "notify", "serving", "summaries")
 ]
 CELERY_TASK_CREATE_MISSING_QUEUES = False  # a misspelt queue is an error, not a dead end
 CELERY_TASK_DEFAULT_QUEUE = "notify"
@@ -263,7 +275,7 @@ CELERY_TASK_ROUTES = {
     "fl_server_ai.tasks.sweep": {"queue": "notify"},
     "fl_server_ai.tasks.remove_orphaned_files": {"queue": "notify"},
     "fl_server_ai.tasks.predict": {"queue": "serving"},
-    "fl_server_ai.tasks.summarise": {"queue": "serving"},
+    "fl_server_ai.tasks.summarise": {"queue": "summaries"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_REDIRECT_STDOUTS = False
@@ -288,8 +300,18 @@ FL_MODEL_CODE = env.choice(
 )
 FILE_UPLOAD_HANDLERS = ["fl_server_api.upload.UploadHandler"]
 FILE_UPLOAD_TEMP_DIR = SCRATCH_DIR
-DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2  # all of a body but its files
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2  # all of a form but its files
+FL_SMALL_BODY_BYTES = 64 * 1024  # wherever no other limit holds
+FL_MAX_BODY_BYTES = env.integer("FL_MAX_BODY_BYTES", 1024**2, minimum=1)
+FL_MAX_OPTIONS_BYTES = env.integer("FL_MAX_OPTIONS_BYTES", 16 * 1024, minimum=1)
+FL_MAX_METRIC_BYTES = env.integer("FL_MAX_METRIC_BYTES", 16 * 1024, minimum=1)
+FL_MAX_INFERENCE_JSON_BYTES = env.integer("FL_MAX_INFERENCE_JSON_BYTES", 10 * 1024**2, minimum=1)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
+# Of one user; 0 is no limit.
+FL_QUOTA_BYTES = env.integer("FL_QUOTA_BYTES", 100 * 1024**3)
+FL_QUOTA_MODELS = env.integer("FL_QUOTA_MODELS", 10_000)
+FL_QUOTA_TRAININGS = env.integer("FL_QUOTA_TRAININGS", 1000)
+FL_QUOTA_RUNNING = env.integer("FL_QUOTA_RUNNING", 100)
 # A proxy's internal location for MODEL_DIR: the proxy then sends the files.
 FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
 # Such a proxy is a user of its own.

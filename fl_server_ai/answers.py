@@ -1,11 +1,13 @@
 """What participants hand in: whether it can be taken, and its row."""
 
+from typing import Any
+
 from django.utils import timezone
 
 from fl_server_ai.policy import RoundPolicy
 from fl_server_ai.turnout import round_requests, turnout
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
-from fl_server_core.files import StoredFile
+from fl_server_core.files import StoredFile, let_go, names_in
 from fl_server_core.models import LocalModel, Model, Moments, Training, User
 from fl_server_core.models.model import ModelKind
 from fl_server_core.models.notification import NotificationType
@@ -62,6 +64,7 @@ def keep_update(
         return None
     if late and not discards:
         raise not_in_round(training, round)
+    let_go([update.file.name])
     update.file = "" if late else file.name
     update.closed_at = timezone.now() if late else None
     update.sha256, update.size, update.sample_size = file.sha256, file.size, sample_size
@@ -82,11 +85,15 @@ def keep_moments(
     """Store a participant's moments for the present round, in place of earlier ones."""
     if training.claim:
         raise not_in_round(training, training.round)
+    key: dict[str, Any] = {
+        "model": training.model,
+        "round": training.round,
+        "attempt": training.attempt,
+    }
+    let_go(names_in(Moments.objects.filter(owner=owner, **key)))
     Moments.objects.update_or_create(
-        model=training.model,
         owner=owner,
-        round=training.round,
-        attempt=training.attempt,
+        **key,
         defaults={
             "sample_size": sample_size,
             "first": first.name,

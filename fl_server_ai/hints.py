@@ -8,6 +8,9 @@ imports none of what they do.
 from celery import current_app
 from django.db import transaction
 
+EXPIRE = {"summarise": 60}
+"""After so many seconds nobody begins with it: who still wants it asks again."""
+
 
 def on_commit(task: str, *args: str | int) -> None:
     """Send the task with these ids once the transaction is committed.
@@ -19,4 +22,6 @@ def on_commit(task: str, *args: str | int) -> None:
 
 def send(task: str, *args: str | int) -> None:
     """Send the task now."""
-    current_app.send_task(f"fl_server_ai.tasks.{task}", args=args, ignore_result=True)
+    current_app.send_task(
+        f"fl_server_ai.tasks.{task}", args=args, ignore_result=True, expires=EXPIRE.get(task)
+    )

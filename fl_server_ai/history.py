@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db.models import Avg, F
 
 from fl_server_ai.turnout import REQUESTS
+from fl_server_core.files import let_go, names_in
 from fl_server_core.models import Checkpoint, Metric, Model, Training
 from fl_server_core.models.training import Phase
 
@@ -56,6 +57,7 @@ def last_versions(training: Training) -> list[Checkpoint]:
 def restore(checkpoint: Checkpoint, model: Model) -> None:
     """Make a version that is still stored the present one."""
     model.round, model.sha256, model.size = checkpoint.round, checkpoint.sha256, checkpoint.size
+    let_go(getattr(model, name).name for name in FILES)
     for name in FILES:
         setattr(model, name, getattr(checkpoint, name).name)
     model.save(update_fields=["round", "sha256", "size", *FILES])
@@ -71,6 +73,7 @@ def drop_checkpoints(training: Training) -> None:
     kept = {checkpoint.pk for checkpoint in stored[: max(last, 1)]}
     kept |= {c.pk for c in stored if c.round == best or (every and c.round % every == 0)}
     dropped = training.model.checkpoints.stored().exclude(pk__in=kept)
+    let_go(names_in(dropped))
     dropped.update(**dict.fromkeys(FILES, ""))
 
 

@@ -24,7 +24,7 @@ from fl_server_ai.device import DeviceMissing
 from fl_server_ai.plans import plan_of
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.weighting import weights_of
-from fl_server_core.files import StoredFile, local_path, scratch_path, store
+from fl_server_core.files import StoredFile, local_path, named_or_gone, scratch_path, store
 from fl_server_core.models import Training
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _merge_updates(claim: MergeClaim) -> None:
             progress=_now_and_then(claim.renew),
         )
         merged = store(target)
-    with ModelTrainer.locked(training.pk) as trainer:
+    with named_or_gone(merged), ModelTrainer.locked(training.pk) as trainer:
         trainer.complete_merge(claim, merged)
 
 
@@ -92,7 +92,7 @@ def _merge_moments(claim: MergeClaim) -> None:
             firsts.append(_answer(stack, row.first, row.first_sha256, weight))
             seconds.append(_answer(stack, row.second, row.second_sha256, weight))
         first, second = _merged_moment(firsts, claim), _merged_moment(seconds, claim)
-    with ModelTrainer.locked(claim.training.pk) as trainer:
+    with named_or_gone(first, second), ModelTrainer.locked(claim.training.pk) as trainer:
         trainer.complete_swag(claim, first, second)
 
 
@@ -109,7 +109,7 @@ def _make_moments(claim: MergeClaim) -> None:
         claim.training.pk,
         len(versions),
     )
-    with ModelTrainer.locked(claim.training.pk) as trainer:
+    with named_or_gone(*stored), ModelTrainer.locked(claim.training.pk) as trainer:
         trainer.complete_swag(claim, *stored)
 
 

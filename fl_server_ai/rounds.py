@@ -27,8 +27,9 @@ from fl_server_ai.turnout import (
     round_requests,
     turnout,
 )
+from fl_server_core import quotas
 from fl_server_core.exceptions import CannotStart, InvalidRequest
-from fl_server_core.files import StoredFile
+from fl_server_core.files import StoredFile, let_go, names_in
 from fl_server_core.models import LocalModel, Training
 from fl_server_core.models.model import close_updates
 from fl_server_core.models.notification import NotificationQuerySet, NotificationType
@@ -85,6 +86,7 @@ class Rounds:
             raise CannotStart("At least one participant must be registered!")
         if training.state != TrainingState.INITIAL:
             raise CannotStart(f"Training {training.pk} is not in state INITIAL!")
+        quotas.check_running(training.actor)
         training.state = TrainingState.ONGOING
         history.keep_checkpoint(training)
         notifier.owe(training, NotificationType.TRAINING_START, participants)
@@ -228,6 +230,7 @@ class Rounds:
         """
         self._end_claim(claim)
         training, model, plan = self.training, self.training.model, plan_of(self.training)
+        let_go([model.file.name])
         model.file, model.sha256, model.size = merged.name, merged.sha256, merged.size
         model.round += 1
         model.save(update_fields=["file", "sha256", "size", "round"])
@@ -240,6 +243,8 @@ class Rounds:
         """Give the model its moments. Raises ClaimLost as `complete_merge` does."""
         self._end_claim(claim)
         model = self.training.model
+        let_go([model.swag_first_moment.name, model.swag_second_moment.name])
+        let_go(names_in(round_moments(self.training)))
         model.swag_first_moment, model.swag_second_moment = first.name, second.name
         model.save(update_fields=["swag_first_moment", "swag_second_moment"])
         history.keep_moments(self.training)
@@ -286,6 +291,7 @@ class Rounds:
         training = self.training
         if training.state != TrainingState.ERROR:
             raise InvalidRequest(f"Training {training.pk} is not in state ERROR!")
+        quotas.check_running(training.actor)
         training.state_reason = ""
         training.retries = training.claims = 0
         training.phase = training.phase or Phase.UPDATE
@@ -305,6 +311,8 @@ class Rounds:
             raise InvalidRequest(f"Training {training.pk} is in state {training.state}")
         if checkpoint is None:
             raise InvalidRequest(f"Checkpoint {checkpoint_id} is none of this training's.")
+        if not training.is_running:
+            quotas.check_running(training.actor)
         history.restore(checkpoint, training.model)
         close_updates(LocalModel.objects.filter(base_model=training.model_id))
         training.state_reason = ""

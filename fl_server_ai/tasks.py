@@ -11,6 +11,7 @@ from celery.signals import worker_shutting_down
 
 from fl_server_ai import delivery, notifier, sweeper
 from fl_server_ai.serving import stats, worker
+from fl_server_ai.serving.client import QUEUE_SECONDS
 from fl_server_core import files
 
 
@@ -54,9 +55,14 @@ def remove_orphaned_files() -> None:
 
 
 @shared_task(ignore_result=False)
-def predict(model_id: str, input_name: str, is_json: bool, form: str) -> worker.Outcome:
-    """Predict for a stored input; somebody waits for the result."""
-    return worker.predict(UUID(model_id), input_name, is_json=is_json, form=form)
+def predict(
+    model_id: str, input_name: str, is_json: bool, form: str, user_id: str
+) -> worker.Outcome:
+    """Predict for a stored input; the user waits for the result."""
+    with worker.TURNS.place(UUID(user_id), seconds=QUEUE_SECONDS) as may_begin:
+        if not may_begin:
+            return {"busy": "The user's other predictions, or too many others', are under way."}
+        return worker.predict(UUID(model_id), input_name, is_json=is_json, form=form)
 
 
 @shared_task

@@ -33,7 +33,7 @@ def weigh(
 def _cut(sizes: Sequence[int], share: Fraction) -> list[int]:
     """Cut the k largest to the same c, the share of all: c = share * (k * c + the others)."""
     others = sum(sizes)
-    for k, largest in enumerate(sorted(sizes, reverse=True)):
+    for k, largest in enumerate(sorted(filter(None, sizes), reverse=True)):
         if k * share >= 1:
             break
         limit = share * others / (1 - k * share)

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.core.cache import caches
 from rest_framework import authentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
+from fl_server_core.exceptions import TooMany
 from fl_server_core.models import Token, User
 from fl_server_core.models.token import find_token
 
@@ -49,7 +50,10 @@ class BasicAuthentication(authentication.BasicAuthentication):
         user = User.objects.filter(username=userid, is_active=True).first()
         if user and caches["passwords"].get(_mark(user, password)):
             return user, None
-        user, _ = super().authenticate_credentials(userid, password, request)
+        try:
+            user, _ = super().authenticate_credentials(userid, password, request)
+        except TooMany as error:  # as DRF knows it: it may ask again who it is, to show a page
+            raise Throttled(error.seconds, str(error)) from error
         caches["passwords"].set(_mark(user, password), True)
         return user, None
 

@@ -41,6 +41,12 @@ class Busy(drf.APIException):
     wait = 1
 
 
+class QuotaReached(drf.APIException):
+    """The caller has as many of something as one user may have."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+
+
 class DiskFull(drf.APIException):
     """There is no room for what was sent."""
 
@@ -107,6 +113,9 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.InvalidRequest: lambda error: drf.ValidationError(list(error.args)),
     fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),
     fl.NotFound: lambda error: drf.NotFound(str(error)),
+    fl.QuotaReached: lambda error: QuotaReached(str(error)),
+    fl.NoRoom: lambda error: DiskFull(str(error)),
+    fl.TooMany: lambda error: drf.Throttled(error.seconds, str(error)),
     marshmallow.ValidationError: lambda error: drf.ValidationError(error.messages),
     client.NoWorker: lambda _: Busy(),
     client.NoCage: lambda error: Unserved(str(error)),
@@ -147,6 +156,18 @@ def _log_fault(request: HttpRequest, error: Exception | None) -> dict[str, str]:
     return {"detail": "The server failed; its log knows why.", "error_id": error_id}
 
 
+def answer_throttled(error: Exception) -> HttpResponseBase | None:
+    """Answer what was refused outside of the API's views, such as a login, for being too much."""
+    return _later(_translated(error)) if isinstance(error, fl.TooMany) else None
+
+
+def _later(error: Exception | None) -> HttpResponseBase | None:
+    if isinstance(error, (Busy, drf.Throttled)):
+        headers = {"Retry-After": str(vars(error).get("wait", Busy.wait))}
+        return JsonResponse({"detail": error.detail}, status=error.status_code, headers=headers)
+    return None
+
+
 def answer_bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001
     """Answer what Django itself refuses, such as a form that it can't read."""
     return JsonResponse({"detail": "Bad request."}, status=status.HTTP_400_BAD_REQUEST)
@@ -156,7 +177,6 @@ def answer_fault(request: HttpRequest) -> HttpResponseBase:
     """Answer an error outside of the API's views, such as a login on a busy database."""
     error = sys.exc_info()[1]
     known = _translated(error) if isinstance(error, Exception) else None
-    if isinstance(known, Busy):
-        headers = {"Retry-After": str(known.wait)}
-        return JsonResponse({"detail": known.detail}, status=known.status_code, headers=headers)
-    return JsonResponse(_log_fault(request, None), status=status.HTTP_500_INTERNAL_SERVER_ERROR)
+    return _later(known) or JsonResponse(
+        _log_fault(request, None), status=status.HTTP_500_INTERNAL_SERVER_ERROR
+    )

@@ -28,8 +28,15 @@ from fl_server_api.encodings import Inflated
 
 logger = logging.getLogger(__name__)
 
-UPLOADS = {"/api/models/": "FL_MAX_UPLOAD_BYTES", "/api/inference/": "FL_MAX_INFERENCE_BYTES"}
-"""Where files come in, and up to what: nobody without credentials gets to send any there."""
+LIMITS = [
+    ("/api/models/", "FL_MAX_UPLOAD_BYTES", "FL_MAX_BODY_BYTES"),
+    ("/api/inference/", "FL_MAX_INFERENCE_BYTES", "FL_MAX_INFERENCE_JSON_BYTES"),
+    ("/api/trainings/$", "FL_MAX_BODY_BYTES", "FL_MAX_BODY_BYTES"),
+]
+"""Where bodies may be larger than FL_SMALL_BODY_BYTES: as a form with files, and otherwise.
+
+Of those without credentials none is read there: the views ask who it is first.
+"""
 
 API = re.compile(r"/+api(/|$)")
 UNREADABLE = re.compile(r"[^\w.,:\[\] -]", re.ASCII)
@@ -125,6 +132,27 @@ class KeepMethod:
         return response
 
 
+class AnswerThrottled:
+    """Has pages such as the login tell like the API's views when something is tried too often."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on."""
+        return self.get_response(request)
+
+    def process_exception(
+        self,
+        request: HttpRequest,  # noqa: ARG002 (Django's signature)
+        exception: Exception,
+    ) -> HttpResponseBase | None:
+        """Answer 429 where that is the reason."""
+        from fl_server_api.errors import answer_throttled  # its imports need the apps
+
+        return answer_throttled(exception)
+
+
 class CommonMiddleware(common.CommonMiddleware):
     """Redirects to the path with a closing slash; below /api/ an unknown path is a 404 in JSON.
 
@@ -176,11 +204,11 @@ class BodyLimit:
 
     def _limit(self, request: HttpRequest) -> int:
         """Files go to disk as they come, where there are any; else a body is read into memory."""
-        if request.content_type == "multipart/form-data":
-            for path, setting in UPLOADS.items():
-                if request.path_info.startswith(path):
-                    return int(getattr(settings, setting))
-        return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        has_files = request.content_type == "multipart/form-data"
+        for path, of_forms, of_others in LIMITS:
+            if re.match(path, request.path_info):
+                return int(getattr(settings, of_forms if has_files else of_others))
+        return int(settings.FL_SMALL_BODY_BYTES)
 
     def _decode(self, request: HttpRequest, limit: int) -> HttpResponseBase | None:
         """Have a body that came as gzip read decoded; refuse any other encoding."""

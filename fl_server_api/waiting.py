@@ -1,44 +1,65 @@
-"""Requests that wait, capped so that there is always a thread for those that don't."""
+"""Requests that wait, capped so that there is always a thread for those that don't.
 
+Each kind of waiting has places of its own, in each process, and no user gets more than half of
+them. They go by the number of threads (`FL_WEB_THREADS`): of 24, polls get 6, predictions 6 and
+summaries 3. With the 6 that may read large bodies (`fl_server.receiving`) 3 are left that never
+wait for anybody. With fewer than 4 no poll waits.
+"""
+
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
+from uuid import UUID
 
 from django.conf import settings
 
 from fl_server_core.connections import lend_connection
+from fl_server_core.places import Places
 
 T = TypeVar("T")
 
 FIRST_PAUSE, LAST_PAUSE, GROWTH = 0.02, 0.5, 1.25
 """Seconds between two looks: few at first, as most of what comes comes soon."""
 
-_slots = threading.BoundedSemaphore(max(settings.FL_WEB_THREADS // 2, 1))
+
+class TurnedAway:
+    """Who found no place lately, and so how long they should pause to be no crowd."""
+
+    EACH_SECOND, OF_ONE_USER = 50, 5
+    """So many of them may ask again; answering one takes some milliseconds."""
+    LONGEST_PAUSE = 30
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turns: dict[UUID, float] = {}
+
+    def pause(self, user: UUID) -> int:
+        """Return after how many seconds this one may ask again."""
+        now = time.monotonic()
+        with self._lock:
+            turn = max(self._turns.pop(user, now), now) + 1 / self.OF_ONE_USER
+            self._turns[user] = min(turn, now + self.LONGEST_PAUSE)  # the newest stands last
+            while next(iter(self._turns.values())) < now - 2 * self.LONGEST_PAUSE:
+                del self._turns[next(iter(self._turns))]
+            of_all, of_user = 1 + len(self._turns) // self.EACH_SECOND, math.ceil(turn - now)
+        return min(max(of_all, of_user), self.LONGEST_PAUSE)
 
 
-@contextmanager
-def waiting_slot() -> Iterator[bool]:
-    """Hold one of the places to wait in, of which there are half as many as threads.
-
-    Yields False at once when all are taken.
-    """
-    taken = _slots.acquire(blocking=False)
-    try:
-        yield taken
-    finally:
-        if taken:
-            _slots.release()
+POLLS = Places(settings.FL_WEB_THREADS // 4)
+PREDICTIONS = Places(max(settings.FL_WEB_THREADS // 4, 1))
+SUMMARIES = Places(settings.FL_WEB_THREADS // 8)
+TURNED_AWAY = TurnedAway()
 
 
-def wait_for(look: Callable[[], list[T]], seconds: float) -> list[T]:
+def wait_for(look: Callable[[], list[T]], seconds: float, *, places: Places, user: UUID) -> list[T]:
     """Look until there is something to see, for so many seconds at most."""
     found = look()
     if found or not seconds:
         return found
     deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
-    with waiting_slot() as may_wait:
+    with places.place(user) as may_wait:
         while may_wait and not found and (left := deadline - time.monotonic()) > 0:
             lend_connection()
             time.sleep(min(pause, left))

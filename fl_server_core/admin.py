@@ -13,6 +13,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 
 from fl_server_core.models import (
     Checkpoint,
@@ -27,6 +28,7 @@ from fl_server_core.models import (
 )
 from fl_server_core.models.token import issue_token
 from fl_server_core.models.user import validate_secret
+from fl_server_core.quotas import models_of, stored_bytes
 
 admin.site.site_header = admin.site.site_title = "Federated learning"
 
@@ -122,7 +124,14 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
     search_fields = ["username", "first_name", "last_name", "email", "message_endpoint", "=id"]
     ordering = ["-date_joined"]
     actions = ["end_tokens"]
-    readonly_fields = ["id", "token_since", "answers_promptly", "last_login", "date_joined"]
+    readonly_fields = [
+        "id",
+        "token_since",
+        "usage",
+        "answers_promptly",
+        "last_login",
+        "date_joined",
+    ]
     fieldsets = (
         (None, {"fields": ("id", "username", "password", "token_since")}),
         (
@@ -134,6 +143,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
                     "message_endpoint",
                     "notification_secret",
                     "answers_promptly",
+                    "usage",
                 )
             },
         ),
@@ -156,6 +166,15 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
         for user in users:
             issue_token(user)
         self.message_user(request, f"Tokens ended: {len(users)}. Their users find new ones.")
+
+    @admin.display(description="stores and runs")
+    def usage(self, user: User) -> str:
+        """Return what counts against the quotas."""
+        trainings = Training.objects.filter(actor=user)
+        return (
+            f"{filesizeformat(stored_bytes(user))}, {models_of(user).count()} models, "
+            f"{trainings.count()} trainings, {trainings.running().count()} of them running"
+        )
 
 
 @admin.register(Model)

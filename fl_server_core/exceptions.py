@@ -4,7 +4,10 @@
     ├── InvalidRequest    400, a list: it doesn't fit the state that things are in
     │   └── CannotStart   400, a detail
     ├── PermissionDenied  403, a detail
-    └── NotFound          404, a detail
+    ├── NotFound          404, a detail
+    ├── TooMany           429, a detail
+    ├── QuotaReached      429, a detail
+    └── NoRoom            507, a detail
 
 Model files have a tree of their own, `archive.errors.ArchiveError`.
 """
@@ -31,3 +34,19 @@ class PermissionDenied(FLError):
 
 class NotFound(FLError):
     """There is nothing of this kind here."""
+
+
+class TooMany(FLError):
+    """The caller, or all together, do this too often; it may be tried again after `seconds`."""
+
+    def __init__(self, sentence: str, *, seconds: int) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds
+
+
+class QuotaReached(FLError):
+    """The caller has as many of something as one user may have."""
+
+
+class NoRoom(FLError):
+    """The caller has stored as much as one user may."""

@@ -1,30 +1,38 @@
 """Model files on their way into the storage and back.
 
 A file is written under SCRATCH_DIR, then moved into the storage under a fresh name; it
-never changes there. Nothing is deleted in a request: `remove_orphans` does it later.
+never changes there. Several rows may name one file. What a transaction replaces or deletes is let
+go: it is deleted when that has committed, if no row names it then. `remove_orphans` finds what a
+crash has left. Whoever has a deleted file open reads it to its end.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from django.apps import apps
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import models
+from django.db import DatabaseError, models, transaction
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 
+logger = logging.getLogger(__name__)
+
 ORPHAN_AGE = timedelta(hours=1)
+KEEP = "keep"
+"""While the storage has a file of this name, somebody makes a backup: what a dump of the database
+names must be there to be copied."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,65 @@ def stored_path(name: str) -> Iterator[Path]:
         yield path
 
 
+def names_in(*querysets: models.QuerySet[Any]) -> set[str]:
+    """Return the names of all files of these rows."""
+    names: set[str] = set()
+    for rows in querysets:
+        for field in _file_fields_of(rows.model):
+            names.update(rows.exclude(**{field.name: ""}).values_list(field.name, flat=True))
+    return names
+
+
+def let_go(names: Iterable[str | None]) -> None:
+    """Delete these files once the transaction has committed, but for those that a row names."""
+    gone = {name for name in names if name}
+    if gone:
+        transaction.on_commit(lambda: _delete_unnamed(gone), robust=True)
+
+
+@contextmanager
+def named_or_gone(*files: StoredFile) -> Iterator[None]:
+    """Delete these files when the block has ended, but for those that a row names by then."""
+    try:
+        yield
+    finally:
+        try:
+            _delete_unnamed({file.name for file in files})
+        except DatabaseError:  # what the block has raised says more
+            logger.warning("files that nobody may need are left", exc_info=True)
+
+
+def _delete_unnamed(names: set[str]) -> None:
+    if default_storage.exists(KEEP):
+        return
+    for some in _batched(sorted(names)):
+        named: set[str] = set()
+        for model, field in _file_fields():
+            rows = model._default_manager.filter(**{f"{field.name}__in": some})
+            named.update(rows.values_list(field.name, flat=True))
+        for name in set(some) - named:
+            discard(name)
+
+
+def _batched(names: list[str]) -> Iterator[list[str]]:
+    """Yield so many at a time as a statement binds on SQLite."""
+    for start in range(0, len(names), 500):
+        yield names[start : start + 500]
+
+
+def discard(name: str) -> None:
+    """Delete a stored file; if that fails, it is left to `remove_orphans`."""
+    try:
+        default_storage.delete(name)
+    except Exception:  # each storage has errors of its own, and cleaning up is no reason to fail
+        logger.warning("the file %s can't be deleted now", name, exc_info=True)
+
+
 def take(name: str) -> BinaryIO:
     """Open a stored file that is needed no more; its name is gone, its bytes aren't."""
     with stored_path(name) as path:
         file = path.open("rb")
-    default_storage.delete(name)
+    discard(name)
     return file
 
 
@@ -133,9 +195,14 @@ def remove_orphans() -> int:
 
 def _file_fields() -> Iterator[tuple[type[models.Model], models.FileField]]:
     for model in apps.get_app_config("fl_server_core").get_models():
-        for field in model._meta.local_concrete_fields:  # a proxy has none of its own
-            if isinstance(field, models.FileField):
+        if not model._meta.proxy:
+            for field in _file_fields_of(model):
                 yield model, field
+
+
+def _file_fields_of(model: type[models.Model]) -> list[models.FileField]:
+    fields = model._meta.concrete_fields
+    return [field for field in fields if isinstance(field, models.FileField)]
 
 
 def _remove_old_scratch(limit: float) -> int:

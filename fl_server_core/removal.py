@@ -7,8 +7,10 @@ the removal would fail.
 """
 
 from django.db import transaction
+from django.db.models import Q
 
-from fl_server_core.models import Model, Training
+from fl_server_core.files import let_go, names_in
+from fl_server_core.models import Checkpoint, Model, Moments, Training
 
 
 def remove_training(training: Training) -> None:
@@ -25,4 +27,8 @@ def remove_model(model: Model) -> None:
     with transaction.atomic():
         # In the order in which a merge locks them.
         Training.objects.select_for_update().filter(model=model.global_model.pk).first()
-        Model.objects.select_for_update().get(pk=model.pk).delete()
+        row = Model.objects.select_for_update().get(pk=model.pk)
+        rows = Model.objects.filter(Q(pk=model.pk) | Q(base_model=model.pk))
+        kept = (kind.objects.filter(model__in=rows) for kind in (Checkpoint, Moments))
+        let_go(names_in(rows, *kept))
+        row.delete()

@@ -16,6 +16,7 @@ from fl_server_core.handouts import model_path
 from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind, clone_model
 from fl_server_core.models.training import Manager, UncertaintyMethod, chain_period
+from fl_server_core.quotas import check_trainings
 
 
 def find_users(ids: Collection[UUID]) -> list[User] | None:
@@ -43,6 +44,7 @@ def create_training(
     """
     if settings.FL_MANAGED_BY == Manager.ACTOR:  # the other is what no word means
         options = {"managed_by": Manager.ACTOR.value} | options
+    check_trainings(actor)
     _check_trainable(model, swag=fields.get("uncertainty_method") == UncertaintyMethod.SWAG)
     with transaction.atomic():
         model = Model.objects.select_for_update().get(pk=model.pk)

@@ -15,13 +15,14 @@ from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import transaction
 
+from fl_server_core import quotas
 from fl_server_core.archive.admission import admit_model, admit_module
 from fl_server_core.archive.admitted import parse_extra
 from fl_server_core.archive.errors import ArchiveError, HoldsCode
 from fl_server_core.archive.model import Archive, read_model
 from fl_server_core.archive.update import admit_moments, admit_update
 from fl_server_core.exceptions import InvalidRequest
-from fl_server_core.files import StoredFile, scratch_path, store
+from fl_server_core.files import StoredFile, let_go, named_or_gone, scratch_path, store
 from fl_server_core.handouts import model_path
 from fl_server_core.model_code import check_may_hand_out_code, code_refused, may_hand_out_code
 from fl_server_core.models import MeanModel, Model, User
@@ -42,6 +43,8 @@ def create_model(
 
     Raises PermissionDenied for code of an owner who may not hand out any.
     """
+    quotas.check_models(owner)
+    quotas.check_room(owner, sum(part.size or 0 for part in (file, preprocessing) if part))
     with ExitStack() as admitted:
         admit = partial(admit_model, code=may_hand_out_code(owner))
         path, archive = admitted.enter_context(_admitted(file, MODEL, admit))
@@ -61,6 +64,7 @@ def create_model(
 
 def create_mean_model(*, members: Iterable[Model], **fields: Any) -> Model:
     """Store a model that is the mean of others."""
+    quotas.check_models(fields["owner"])
     with transaction.atomic():
         model: Model = MeanModel.objects.create(**fields)
         model.members.set(members)
@@ -76,11 +80,11 @@ def replace_preprocessing(model: Model, file: TemporaryUploadedFile) -> None:
     check_may_hand_out_code(model.owner)
     with _admitted(file, PREPROCESSING, admit_module) as (path, _):
         stored = store(path)
-    found = Model.objects.filter(pk=model.pk).update(
-        preprocessing_file=stored.name, preprocessing_sha256=stored.sha256
-    )
-    if not found:
-        raise Model.DoesNotExist
+    with named_or_gone(stored), transaction.atomic():
+        row = Model.objects.select_for_update().get(pk=model.pk)
+        let_go([row.preprocessing_file.name])
+        _set_preprocessing(row, stored)
+        row.save(update_fields=["preprocessing_file", "preprocessing_sha256"])
 
 
 def store_update(model: Model, file: TemporaryUploadedFile) -> StoredFile:

@@ -12,6 +12,7 @@ os.environ["FL_DATA_DIR"] = tempfile.mkdtemp(prefix="fl-server-tests-")
 os.environ.setdefault("FL_DEVICE", "cpu")
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from hypothesis import HealthCheck, settings
 
@@ -27,6 +28,7 @@ def pytest_addoption(parser):
 @pytest.fixture(autouse=True)
 def _quick_and_apart(settings, tmp_path_factory):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    cache.clear()  # counts nothing of other tests
     settings.FL_DEVICE = os.environ["FL_DEVICE"]
     settings.FL_MODEL_CODE = "any"  # on PostgreSQL it is another
     settings.MODEL_DIR = tmp_path_factory.mktemp("models")

@@ -186,12 +186,14 @@ class Nginx(Server):
 
     program = "nginx"
 
-    def __init__(self, variables: dict[str, str], *, tls: str = "") -> None:
+    def __init__(
+        self, variables: dict[str, str], *, tls: str = "", template: str = TEMPLATE.read_text()
+    ) -> None:
         """`tls` is the content of deploy/nginx/tls.conf, its paths those of this machine."""
         super().__init__()
         variables = {"NGINX_LOCAL_RESOLVERS": "127.0.0.1"} | variables
         variables["FL_PROXY_LISTEN"] = f"127.0.0.1:{self.port}"
-        (self.folder / "server.conf").write_text(fill_in(TEMPLATE.read_text(), variables))
+        (self.folder / "server.conf").write_text(fill_in(template, variables))
         if tls:
             (self.folder / "tls").mkdir()
             (self.folder / "tls" / "tls.conf").write_text(tls)

@@ -103,9 +103,9 @@ def saved(value: Any) -> bytes:
 def pull(server: Server) -> Notifications:
     """Ask for notifications, oldest first."""
     while True:
-        items = server.ask("GET", "/notifications/", params={"wait": 25}).json()
-        yield from items
-        time.sleep(0 if items else 1)  # a busy server may not wait
+        answer = server.ask("GET", "/notifications/", params={"wait": 25})
+        yield from answer.json()
+        time.sleep(int(answer.headers.get("Retry-After", 0)))  # a busy server doesn't wait
 
 
 def join(server: Server, options: argparse.Namespace) -> Notifications:

@@ -1,5 +1,6 @@
 """Asking a serving worker and waiting for what it says."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -8,15 +9,17 @@ from uuid import UUID
 from celery import current_app
 from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as NoResult
+from celery.result import AsyncResult
 from django.conf import settings
-from django.core.files.storage import default_storage
 from kombu.exceptions import OperationalError
 
 from fl_server_core.exceptions import InvalidRequest
-from fl_server_core.files import store, take
+from fl_server_core.files import discard, store, take
+
+logger = logging.getLogger(__name__)
 
 QUEUE_SECONDS = 10
-"""How long a request may wait for a worker."""
+"""How long a request may wait for a worker, and there for its user's turn."""
 
 
 class ServingError(Exception):
@@ -52,6 +55,7 @@ class Missing(CannotLoad):
 
 
 FAILURES: dict[str, Callable[[str], Exception]] = {
+    "busy": NoWorker,
     "refused": lambda sentences: InvalidRequest(*sentences.split("\n")),
     "away": NoWorker,
     "uncaged": NoCage,
@@ -61,13 +65,13 @@ FAILURES: dict[str, Callable[[str], Exception]] = {
 }
 
 
-def predict(model_id: UUID, source: Path, *, is_json: bool, form: str) -> BinaryIO:
+def predict(model_id: UUID, source: Path, *, user: UUID, is_json: bool, form: str) -> BinaryIO:
     """Return the answer for the input in a file, which is moved away; it blocks until then."""
     name = store(source).name
     try:
-        outcome = ask("predict", str(model_id), name, is_json, form)
+        outcome = ask("predict", str(model_id), name, is_json, form, str(user))
     finally:
-        default_storage.delete(name)
+        discard(name)
     for failure, kind in FAILURES.items():
         if failure in outcome:
             raise kind(outcome[failure])
@@ -83,12 +87,21 @@ def ask(task: str, *args: str | bool) -> dict[str, Any]:
     except OperationalError as error:
         raise NoWorker("The server can't reach its workers.") from error
     try:
-        # A worker that has begun ends within its time, or a little later if a file is large.
+        # A worker that has begun waits for the user's turn, and then ends within its time, or a
+        # little later if a file is large.
         outcome: dict[str, Any] = result.get(
-            timeout=QUEUE_SECONDS + settings.FL_RUNNER_SECONDS + 10, interval=0.02
+            timeout=2 * QUEUE_SECONDS + settings.FL_RUNNER_SECONDS + 10, interval=0.02
         )
     except (NoResult, TaskRevokedError) as error:
         raise NoWorker("No worker is free.") from error
     finally:
-        result.forget()
+        _forget(result)
     return outcome
+
+
+def _forget(result: AsyncResult[Any]) -> None:
+    """Delete a result; whatever is in the way of it must not replace the answer."""
+    try:
+        result.forget()
+    except Exception:  # each store has errors of its own
+        logger.warning("the result %s can't be deleted, it expires", result.id, exc_info=True)

@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
@@ -14,35 +15,55 @@ from fl_server_core.models import Model, ModelStats
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = timedelta(minutes=1)
+PATIENCE = timedelta(seconds=hints.EXPIRE["summarise"])
 """After this a summary that was asked for is asked for again."""
+
+AT_ONCE = 3
+"""Of one owner's models so many are in line, so that others' come soon."""
 
 
 def want_stats(model: Model) -> ModelStats | None:
     """Return the summary's row, and have a worker fill it if nobody is at it.
 
-    None for a model that can't have one. An update's is that of its base model.
+    None for a model that can't have one, or not yet. An update's is that of its base model.
     """
     described = model.global_model
     if not described.file or not described.input_shape or described.weights_only:
         return None
-    row, is_new = ModelStats.objects.get_or_create(
-        sha256=described.sha256,
-        input_shape=json.dumps(described.input_shape),
-        defaults={"asked_at": timezone.now()},
+    row = ModelStats.objects.filter(**_key(described)).first()
+    if row and (row.computed_at or _in_line(row)):
+        return row
+    if _owner_has_enough_in_line(described):
+        return None
+    row, _ = ModelStats.objects.update_or_create(
+        **_key(described), defaults={"asked_at": timezone.now()}
     )
-    if is_new or (row.computed_at is None and row.asked_at < timezone.now() - PATIENCE):
-        row.asked_at = timezone.now()
-        row.save(update_fields=["asked_at"])
-        hints.on_commit("summarise", str(described.pk))
+    hints.on_commit("summarise", str(described.pk))
     return row
+
+
+def _key(model: Model) -> dict[str, Any]:
+    """Return what names a summary: the file and the shape."""
+    return {"sha256": model.sha256, "input_shape": json.dumps(model.input_shape)}
+
+
+def _in_line(row: ModelStats) -> bool:
+    return row.asked_at >= timezone.now() - PATIENCE
+
+
+def _owner_has_enough_in_line(model: Model) -> bool:
+    rows = ModelStats.objects.filter(
+        computed_at=None,
+        asked_at__gte=timezone.now() - PATIENCE,
+        sha256__in=Model.objects.filter(owner=model.owner_id).values("sha256"),
+    )
+    return rows.count() >= AT_ONCE
 
 
 def fill_stats(model_id: UUID) -> None:
     """Summarise a model if that is still wanted."""
     for model in Model.objects.filter(pk=model_id):
-        rows = ModelStats.objects.filter(sha256=model.sha256, computed_at=None)
-        for row in rows:
+        for row in ModelStats.objects.filter(**_key(model), computed_at=None):
             try:
                 row.stats = worker.summarise(model, json.loads(row.input_shape))
             except NoCage as error:  # it may hold another day

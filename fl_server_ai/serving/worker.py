@@ -27,6 +27,7 @@ from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import local_path, scratch_folder, store, stored_path
 from fl_server_core.models import Model
 from fl_server_core.models.model import ModelKind
+from fl_server_core.places import Places
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +37,15 @@ TERMS = Terms(
     device=settings.FL_DEVICE,
     cage_must_hold=settings.FL_CAGE == "require",
 )
-RUNNERS = Pool(Launcher(TERMS, settings.FL_RUNNERS_SOCKET), settings.FL_RUNNERS)
+LAUNCHER = Launcher(TERMS, settings.FL_RUNNERS_SOCKET)
+RUNNERS = Pool(LAUNCHER, settings.FL_RUNNERS)
 """This process's; none is started before it is needed."""
+
+SUMMARISERS = Pool(LAUNCHER, idle=0)
+"""No model is summarised twice, so none of these stays."""
+
+TURNS = Places(4)
+"""Predictions under way at once in this process."""
 
 MAX_STATS = 16 << 20
 """Bytes; a layer takes some 500."""
@@ -138,7 +146,7 @@ def summarise(model: Model, input_shape: list[int | None]) -> dict[str, Any] | N
     try:
         with (
             scratch_folder() as folder,
-            RUNNERS.runner(f"summary of {model.sha256}") as runner,
+            SUMMARISERS.runner(f"summary of {model.sha256}") as runner,
             local_path(model.file) as path,
             path.open("rb") as file,
             (folder / "stats").open("w+b") as stats,

@@ -12,6 +12,8 @@ logger = logging.getLogger(__name__)
 MAX_ITEMS = 10_000
 """Entries of a list; SQLite binds no more than some thousand values in a statement."""
 
+MAX_TEXT = 10_000
+
 SMALL = 2**31 - 1
 """What a PositiveIntegerField holds."""
 
@@ -68,6 +70,11 @@ class FormSchema(Schema):
 def short_text(**kwargs: Any) -> fields.String:
     """Return a field for text of up to 255 characters."""
     return fields.String(validate=validate.Length(max=255), **kwargs)
+
+
+def long_text(**kwargs: Any) -> fields.String:
+    """Return a field for text that people read, of up to MAX_TEXT characters."""
+    return fields.String(validate=validate.Length(max=MAX_TEXT), **kwargs)
 
 
 def ids(**kwargs: Any) -> fields.List[Any]:

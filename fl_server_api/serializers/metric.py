@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+from django.conf import settings
 from marshmallow import fields, validate
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
@@ -41,7 +42,10 @@ class MetricSerializer(serializers.ModelSerializer[Metric]):
 class ReportedValue(fields.Field[Any]):
     """A text, or in JSON a number."""
 
-    default_error_messages = {"invalid": "Not a valid string or number."}
+    default_error_messages = {
+        "invalid": "Not a valid string or number.",
+        "long": "Longer than {limit} bytes.",
+    }
 
     def __init__(self, **kwargs: Any) -> None:
         either = {"oneOf": [{"type": "string"}, {"type": "number"}]}
@@ -49,6 +53,8 @@ class ReportedValue(fields.Field[Any]):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **_: Any) -> str | float:  # noqa: ARG002
         if isinstance(value, str):
+            if len(value.encode()) > settings.FL_MAX_METRIC_BYTES:
+                raise self.make_error("long", limit=settings.FL_MAX_METRIC_BYTES)
             return value
         try:
             if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -17,9 +17,10 @@ from fl_server_api.serializers.fields import (
     Upload,
     WholeNumber,
     ids,
+    long_text,
     short_text,
 )
-from fl_server_api.waiting import wait_for
+from fl_server_api.waiting import SUMMARIES, wait_for
 from fl_server_core.models import LocalModel, MeanModel, Model, ModelStats, User
 from fl_server_core.models.model import ModelKind
 
@@ -103,7 +104,8 @@ class ModelStatsSerializer(serializers.Serializer[Model]):
             return None
         wait = settings.FL_STATS_WAIT_SECONDS - (timezone.now() - row.asked_at).total_seconds()
         rows = ModelStats.objects.filter(pk=row.pk).exclude(computed_at=None)
-        found = wait_for(lambda: list(rows.all()), max(wait, 0))
+        user = self.context["user"]
+        found = wait_for(lambda: list(rows.all()), max(wait, 0), places=SUMMARIES, user=user)
         return found[0].stats if found else None
 
 
@@ -114,7 +116,11 @@ class ModelSerializer(serializers.BaseSerializer[Any]):
 
     def to_representation(self, instance: Model) -> dict[str, Any]:  # noqa: D102
         shown = KINDS[instance.kind](instance).data
-        return {**shown, **self.also(instance).data} if self.also else dict(shown)
+        return (
+            {**shown, **self.also(instance, context=self.context).data}
+            if self.also
+            else dict(shown)
+        )
 
 
 class ModelMetadataSerializer(ModelSerializer):
@@ -150,7 +156,7 @@ class ModelDescriptionSchema(FormSchema):
     """What is said about a model when it is uploaded."""
 
     name = short_text(required=True)
-    description = fields.String(required=True)
+    description = long_text(required=True)
     type = fields.String(
         load_default="GLOBAL",
         metadata={"description": "GLOBAL, SWAG or MEAN, in any case."},

@@ -1,8 +1,10 @@
 """A training's options. Those that the server reads are checked, all others kept."""
 
+import json
 import math
 from typing import Any
 
+from django.conf import settings
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 from marshmallow.types import UnknownOption
 
@@ -182,6 +184,12 @@ class OptionsSchema(Schema):
         """Refuse a sample of a daisy chain: whoever sits out would break it."""
         if data.get("daisy_chain_period", 0) > 1 and "sample" in data.get("round", {}):
             raise ValidationError({"sample": ["Not with a daisy chain."]}, "round")
+
+
+def check_size(options: dict[str, Any]) -> None:
+    """Refuse options that are too long to be shown in every list of trainings."""
+    if len(json.dumps(options)) > settings.FL_MAX_OPTIONS_BYTES:
+        raise ValidationError(f"Longer than {settings.FL_MAX_OPTIONS_BYTES} bytes as JSON.")
 
 
 def unknown_options(options: dict[str, Any], schema: Schema | None = None) -> list[str]:

@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 from rest_framework import serializers
 
 from fl_server_api.serializers.fields import MAX_ITEMS, SMALL, WholeNumber, ids, short_text
-from fl_server_api.serializers.options import OptionsSchema
+from fl_server_api.serializers.options import OptionsSchema, check_size
 from fl_server_core.models.training import AggregationMethod, UncertaintyMethod, chain_period
 
 
@@ -47,7 +47,7 @@ class CreateTrainingRequestSchema(Schema):
         metadata={"description": "How updates become the next model, and how often."},
     )
     uncertainty_method = fields.Enum(UncertaintyMethod, by_value=fields.String)
-    options = fields.Nested(OptionsSchema)
+    options = fields.Nested(OptionsSchema, validate=check_size)
     clients = ids()
 
     @validates_schema

@@ -8,7 +8,7 @@ from rest_framework.permissions import IsAuthenticated
 from fl_server_ai.serving import client
 from fl_server_api.errors import Busy
 from fl_server_api.openapi import STRANGER, answers
-from fl_server_api.parsers import JSONParser, MultiPartParser
+from fl_server_api.parsers import InputParser, MultiPartParser
 from fl_server_api.permissions import UsesModel
 from fl_server_api.serializers.inference import (
     CONTENT_TYPES,
@@ -22,7 +22,7 @@ from fl_server_api.serializers.inference import (
 )
 from fl_server_api.utils import AuthenticatedRequest, read_body
 from fl_server_api.views.base import ViewSet
-from fl_server_api.waiting import waiting_slot
+from fl_server_api.waiting import PREDICTIONS
 from fl_server_core import models
 from fl_server_core.connections import lend_connection
 
@@ -51,7 +51,7 @@ class Inference(ViewSet):
     """Predictions; whoever may download a model may ask for them."""
 
     permission_classes = [IsAuthenticated, UsesModel]
-    parser_classes = [JSONParser, MultiPartParser]
+    parser_classes = [InputParser, MultiPartParser]
 
     @extend_schema(
         request={"application/json": InferenceSchema, "multipart/form-data": InferenceFormSchema},
@@ -77,13 +77,19 @@ class Inference(ViewSet):
         The input goes through the model's preprocessing, if it has any, and its uncertainty
         is found by the method of its training. A model of type MEAN is an ensemble.
         """
+        with PREDICTIONS.place(request.user.pk) as may_wait:
+            if not may_wait:  # nor is the input read
+                raise Busy
+            return self._predict(request)
+
+    def _predict(self, request: AuthenticatedRequest) -> FileResponse:
         body = read_body(request)
         rows = models.Model.objects.visible().select_related("base_model")
         model = self.get_entity(rows, read_model_id(body))
         form = read_return_format(request, body)
-        with input_path(request, body) as source, waiting_slot() as may_wait:
-            if not may_wait:
-                raise Busy
+        with input_path(request, body) as source:
             lend_connection()
-            answer = client.predict(model.pk, source, is_json=is_json(request), form=form)
+            answer = client.predict(
+                model.pk, source, user=request.user.pk, is_json=is_json(request), form=form
+            )
         return FileResponse(answer, content_type=CONTENT_TYPES[form])

@@ -33,7 +33,8 @@ from fl_server_api.serializers.model import (
 from fl_server_api.serializers.update import MomentsSchema, UpdateSchema
 from fl_server_api.utils import AuthenticatedRequest, find_file, get_entity, get_file, read_body
 from fl_server_api.views.base import ViewSet
-from fl_server_core import handouts, models, removal, uploads
+from fl_server_core import handouts, models, quotas, removal, uploads
+from fl_server_core.files import named_or_gone
 from fl_server_core.model_code import REFUSALS, TRUSTED
 from fl_server_core.models.metric import record_metrics
 from fl_server_core.models.model import ModelKind, ModelQuerySet
@@ -136,8 +137,9 @@ class Model(ViewSet):
         training = _running_training(model)
         check_update(training, request.user, form["round"])
         metrics = pair_metrics(form)
+        quotas.check_room(request.user, file.size or 0)
         stored = uploads.store_update(model, file)
-        with ModelTrainer.locked(training.pk) as trainer:
+        with named_or_gone(stored), ModelTrainer.locked(training.pk) as trainer:
             trainer.receive_update(
                 owner=request.user,
                 round=form["round"],
@@ -176,8 +178,9 @@ class Model(ViewSet):
         model = get_entity(_visible(), id, "GlobalModel").global_model
         training = _running_training(model)
         check_moments(training, request.user, form["round"])
+        quotas.check_room(request.user, sum(file.size or 0 for file in files))
         first, second = uploads.store_moments(model, *files)
-        with ModelTrainer.locked(training.pk) as trainer:
+        with named_or_gone(first, second), ModelTrainer.locked(training.pk) as trainer:
             trainer.receive_moments(owner=request.user, first=first, second=second, **form)
         return Response({"detail": "SWAG Statistic Accepted"}, status.HTTP_201_CREATED)
 
@@ -195,9 +198,10 @@ class Model(ViewSet):
     @extend_schema(
         responses=answers({200: ModelMetadataSerializer}, {400: [UNKNOWN], 403: [STRANGER]})
     )
-    def metadata(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+    def metadata(self, request: AuthenticatedRequest, id: str) -> Response:
         """Describe a model."""
-        return Response(ModelMetadataSerializer(self.get_entity(_visible(), id)).data)
+        model, context = self.get_entity(_visible(), id), {"user": request.user.pk}
+        return Response(ModelMetadataSerializer(model, context=context).data)
 
     @extend_schema(
         responses=answers({200: MetricSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})

@@ -17,11 +17,9 @@ from fl_server_api.serializers.notification import (
 )
 from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
-from fl_server_api.waiting import wait_for
+from fl_server_api.waiting import POLLS, TURNED_AWAY, wait_for
 from fl_server_core import models
 
-RETRY_AFTER = 1
-"""Seconds that a client is asked to pause for whom there is no place to wait in."""
 PAUSE = OpenApiParameter(
     "Retry-After",
     int,
@@ -54,9 +52,10 @@ class Notification(ViewSet):
         begun = time.monotonic()
         wait = WaitSchema().read(request.query_params.dict())["wait"]
         pending = models.Notification.objects.pending().filter(receiver=request.user)
-        found = wait_for(lambda: list(pending.all()), wait)
+        user = request.user.pk
+        found = wait_for(lambda: list(pending.all()), wait, places=POLLS, user=user)
         turned_away = not found and time.monotonic() - begun < wait
-        headers = {"Retry-After": f"{RETRY_AFTER}"} if turned_away else None
+        headers = {"Retry-After": f"{TURNED_AWAY.pause(user)}"} if turned_away else None
         return Response(NotificationSerializer(found, many=True).data, headers=headers)
 
     @extend_schema(request=None, responses=answers({204: None}, {400: [UNKNOWN], 403: [STRANGER]}))

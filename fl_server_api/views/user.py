@@ -20,6 +20,7 @@ from fl_server_api.utils import AuthenticatedRequest, get_entity, read_body
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models
 from fl_server_core.models.token import issue_token
+from fl_server_core.throttles import REGISTRATIONS, address_of
 
 UNKNOWN = {"detail": "User 0d6f9c2e-5f0c-4d59-9a55-8d0a7c6c1b1f not found."}
 CLOSED = {"detail": MayRegister.message}
@@ -54,6 +55,7 @@ class User(ViewSet):
         Needs no credentials, and ignores any. A user name and a password suffice; the
         answer holds the token to come with from then on.
         """
+        REGISTRATIONS.take(address_of(request))
         serializer = CreateUserSerializer(data=read_body(request))
         serializer.is_valid(raise_exception=True)
         user = serializer.save()

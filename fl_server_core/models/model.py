@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from fl_server_core.files import let_go, names_in
 from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
 
@@ -223,4 +224,5 @@ def close_updates(updates: ModelQuerySet, *, keep_from: int | None = None) -> No
     lost = updates.exclude(file="")
     if keep_from is not None:
         lost = lost.filter(round__lt=keep_from)
+    let_go(names_in(lost))
     lost.update(file="")

@@ -34,6 +34,7 @@ def test_a_larger_sample_size_counts_as_the_limit():
         ([90, 10], Fraction(1, 2), [1, 1]),
         ([90, 10], Fraction(1, 10), [1, 1]),
         ([HUGE, 10, 0], Fraction(9, 10), [9, 1, 0]),
+        ([0, 1], Fraction(1, 20), [0, 1]),
     ],
 )
 def test_nobody_makes_up_more_than_its_share(reported, share, expected):

@@ -32,6 +32,7 @@ def runners():
 def _served_here(monkeypatch, settings, runners):
     settings.FL_RUNNER_SECONDS = PATIENCE
     monkeypatch.setattr(worker, "RUNNERS", runners)
+    monkeypatch.setattr(worker, "SUMMARISERS", runners)
     monkeypatch.setattr(serving, "ask", lambda task, *args: getattr(tasks, task)(*args))
 
 

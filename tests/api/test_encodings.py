@@ -98,7 +98,7 @@ def test_other_encodings_are_named(client, name):
     ],
 )
 def test_what_inflates_beyond_the_limit_is_refused(client, settings, kind, content):
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    settings.FL_SMALL_BODY_BYTES = 1000
     response = post(client, packed(content), kind)
     assert (response.status_code, list(response.json())) == (413, ["detail"])
 

@@ -2,15 +2,19 @@ import base64
 import io
 import json
 import pickle
+from contextlib import ExitStack
 
 import pytest
 import torch
+from django.core.files.storage import FileSystemStorage
 from PIL import Image
 from safetensors.torch import save as save_tensors
 
+from fl_server_ai import tasks
 from fl_server_ai.runner.errors import NoCage, NoRunner
 from fl_server_ai.runner.pool import Runner
 from fl_server_ai.serving import client as serving
+from fl_server_ai.serving import worker
 from fl_server_api import waiting
 from tests.api.conftest import as_user, files, make_module, saved, scripted, upload
 from tests.api.serving import (
@@ -26,6 +30,7 @@ from tests.api.serving import (
 from tests.factories import TrainingFactory, UserFactory
 from tests.waiting import PATIENCE
 
+ASK = serving.ask  # the tests' own stands in for it
 NO_TENSOR = (
     "Model input could not be casted or interpreted as a PyTorch tensor object "
     "and no preprecessing is defined."
@@ -326,11 +331,15 @@ def test_a_file_that_is_gone_is_told(client):
     assert refusal(ask(client, model, ROWS.tolist())) == ["A file is gone; try again."]
 
 
-def test_beyond_the_places_to_wait_the_server_is_busy(client, model, monkeypatch):
-    monkeypatch.setattr(waiting._slots, "acquire", lambda blocking: False)
-    response = ask(client, model, ROWS.tolist())
-    assert refusal(response, 503) == {"detail": "The server is busy; try again."}
-    assert response["Retry-After"] == "1"
+def test_beyond_the_users_places_the_server_is_busy_and_serves_others(client, user, model):
+    with ExitStack() as stack:
+        for _ in range(waiting.PREDICTIONS.each):
+            assert stack.enter_context(waiting.PREDICTIONS.place(user.pk))
+        response = ask(client, model, ROWS.tolist())
+        assert refusal(response, 503) == {"detail": "The server is busy; try again."}
+        assert response["Retry-After"] == "1"
+        TrainingFactory(model=model, actor=user, participants=[other := UserFactory()])
+        assert read(ask(as_user(other), model, ROWS.tolist()))["inference"] == [3, 3]
 
 
 def test_without_a_worker_the_server_is_busy(client, model, monkeypatch):
@@ -341,6 +350,35 @@ def test_without_a_worker_the_server_is_busy(client, model, monkeypatch):
     before = files()
     assert ask(client, model, ROWS.tolist()).status_code == 503
     assert files() == before
+
+
+def test_whose_turn_does_not_come_is_told_that_the_server_is_busy(client, user, model, monkeypatch):
+    monkeypatch.setattr(tasks, "QUEUE_SECONDS", 0)
+    with ExitStack() as stack:
+        for _ in range(worker.TURNS.each):
+            assert stack.enter_context(worker.TURNS.place(user.pk))
+        assert ask(client, model, ROWS.tolist()).status_code == 503
+        TrainingFactory(model=model, actor=user, participants=[other := UserFactory()])
+        assert read(ask(as_user(other), model, ROWS.tolist()))["inference"] == [3, 3]
+
+
+def test_what_cannot_be_cleaned_up_does_not_replace_the_answer(client, model, monkeypatch):
+    class Result:
+        id = "1"
+
+        def get(self, **_):
+            return {"refused": "No."}
+
+        def forget(self):
+            raise OSError("It is gone.")
+
+    def cannot_delete(*_):
+        raise OSError("It is in use.")
+
+    monkeypatch.setattr(serving, "ask", ASK)
+    monkeypatch.setattr(serving.current_app, "send_task", lambda *_, **__: Result())
+    monkeypatch.setattr(FileSystemStorage, "delete", cannot_delete)
+    assert refusal(ask(client, model, ROWS.tolist())) == ["No."]
 
 
 @pytest.fixture

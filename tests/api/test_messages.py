@@ -11,6 +11,7 @@ import pytest
 from django.core.files.storage import default_storage
 from rest_framework.test import APIClient
 
+from fl_server_core.archive.foreign import SAVE
 from fl_server_core.models import Model, Training
 from tests.api.conftest import as_user, make_module, saved, upload
 from tests.api.serving import _served_here, runners  # noqa: F401 (fixtures)
@@ -23,6 +24,7 @@ NO_TENSOR = (
     "Model input could not be casted or interpreted as a PyTorch tensor object "
     "and no preprecessing is defined."
 )
+NO_MODEL = f"The file is text: {SAVE}."
 NOT_THE_OWNER = (
     "You are neither the owner of the model nor the actor of the corresponding training."
 )
@@ -44,7 +46,7 @@ def detail(text):
     return {"detail": text}
 
 
-FILES = {"<module>": lambda: saved(make_module()), "<garbage>": lambda: upload(b"\0x")}
+FILES = {"<module>": lambda: saved(make_module()), "<garbage>": lambda: upload(b"x")}
 MODEL = {"name": "n", "description": "d"}
 MEAN = MODEL | {"type": "MEAN"}
 PLAN = {
@@ -139,7 +141,7 @@ ROWS = [
         "models/",
         Form(MODEL | {"model_file": "<garbage>"}),
         400,
-        ["Invalid model file: The file is neither a torch nor a safetensors file."],
+        [f"Invalid model file: {NO_MODEL}"],
     ),
     ("actor", "POST", "models/", MEAN, 400, ["Missing required field: models"]),
     ("actor", "POST", "models/", MEAN | {"models": 1}, 400, ["Invalid type for field: models"]),
@@ -193,7 +195,7 @@ ROWS = [
         "models/{model}/preprocessing/",
         Form({"model_preprocessing_file": "<garbage>"}),
         400,
-        ["Invalid preprocessing file: The file is neither a torch nor a safetensors file."],
+        [f"Invalid preprocessing file: {NO_MODEL}"],
     ),
     (
         "participant",
@@ -347,7 +349,7 @@ ROWS = [
         "models/{begun}/",
         Form(UPDATE | {"model_file": "<garbage>"}),
         400,
-        ["Invalid model file: The file is neither a torch nor a safetensors file."],
+        [f"Invalid model file: {NO_MODEL}"],
     ),
     (
         "participant",

@@ -1,5 +1,5 @@
-import threading
 import uuid
+from contextlib import ExitStack
 
 import pytest
 
@@ -103,22 +103,47 @@ def test_a_wait_in_vain_ends(client):
     assert "Retry-After" not in answer.headers
 
 
-def test_who_finds_no_place_to_wait_is_answered_at_once(client, monkeypatch):
-    monkeypatch.setattr(waiting, "_slots", threading.BoundedSemaphore(1))
+def test_who_finds_no_place_to_wait_is_answered_at_once(client, user, monkeypatch):
     monkeypatch.setattr(waiting.time, "sleep", lambda _: pytest.fail("it waited"))
-    with waiting.waiting_slot() as taken:
-        assert taken
+    with ExitStack() as stack:
+        for _ in range(waiting.POLLS.each):
+            assert stack.enter_context(waiting.POLLS.place(user.pk))
         answer = client.get(URL, {"wait": 30})
         assert (answer.json(), answer.headers["Retry-After"]) == ([], "1")
         assert "Retry-After" not in client.get(URL).headers
-    with waiting.waiting_slot() as free:
+    with waiting.POLLS.place(user.pk) as free:
         assert free
 
 
-def test_there_are_fewer_places_to_wait_than_threads(settings):
-    taken = 0
-    while waiting._slots.acquire(blocking=False):
-        taken += 1
-    for _ in range(taken):
-        waiting._slots.release()
-    assert 0 < taken < settings.FL_WEB_THREADS
+def test_no_user_takes_all_places():
+    ann, bob, cho = (uuid.uuid4() for _ in range(3))
+    places = waiting.Places(4)
+    with ExitStack() as stack:
+        taken = [stack.enter_context(places.place(user)) for user in 3 * [ann] + 3 * [bob] + [cho]]
+    assert taken == [True, True, False, True, True, False, False]
+    with places.place(cho) as free:
+        assert free
+
+
+def test_all_that_wait_leave_threads_to_others(settings):
+    kinds = (waiting.POLLS, waiting.PREDICTIONS, waiting.SUMMARIES)
+    assert 0 < sum(places.total for places in kinds) < settings.FL_WEB_THREADS
+
+
+def test_the_more_are_turned_away_the_longer_they_pause(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    turned_away, crowd = waiting.TurnedAway(), [uuid.uuid4() for _ in range(1000)]
+    pauses = [turned_away.pause(user) for user in 2 * crowd]
+    assert (pauses[0], pauses[-1], turned_away.pause(crowd[0])) == (1, 21, 21)
+    assert pauses == sorted(pauses)
+    now[0] += 100
+    assert turned_away.pause(crowd[0]) == 1
+
+
+def test_who_polls_much_pauses_longer_and_others_do_not(monkeypatch):
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: 0.0)
+    turned_away, busy = waiting.TurnedAway(), uuid.uuid4()
+    pauses = [turned_away.pause(busy) for _ in range(1000)]
+    assert (pauses[0], pauses[50], pauses[-1]) == (1, 11, 30)
+    assert turned_away.pause(uuid.uuid4()) == 1

@@ -20,7 +20,7 @@ def test_what_is_redirected_has_the_same_effect(client, db):
 
 
 def test_a_redirect_comes_before_the_body_is_judged(client, settings):
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    settings.FL_SMALL_BODY_BYTES = 10
     headers = {"Content-Encoding": "br"}
     assert client.post("/api/groups", {"name": "a" * 20}, headers=headers).status_code == 308
     assert client.post("/api/groups/", {"name": "a" * 20}, headers=headers).status_code == 413

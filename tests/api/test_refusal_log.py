@@ -59,7 +59,7 @@ def test_who_is_nobody_has_no_id(nobody, db, log):
 def test_who_a_session_belongs_to_is_not_asked_for_the_log(
     user, log, settings, django_assert_num_queries
 ):
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    settings.FL_SMALL_BODY_BYTES = 10
     caller = APIClient()
     caller.force_login(user)
     with django_assert_num_queries(0):

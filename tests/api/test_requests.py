@@ -1,6 +1,7 @@
 """What is no matter of one endpoint: bodies, errors, redirects, pages for browsers."""
 
 import errno
+import io
 import json
 import logging
 
@@ -8,6 +9,7 @@ import pytest
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from rest_framework.test import APIClient
 
+from fl_server_api.parsers import InputParser
 from fl_server_core.models import User
 from tests.api.conftest import as_user, files, make_module, saved, upload
 from tests.factories import UserFactory
@@ -25,8 +27,8 @@ HUGE = b'{"name": ' + b"9" * 5000 + b"}"
         b"{",
         b"",
         b"\xff\xfe",
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
         b"[" * 65 + b"]" * 65,
         b'{"name": NaN}',
         b'{"name": -Infinity}',
@@ -100,10 +102,91 @@ def test_numbers_and_text_that_json_allows_are_kept(client, training):
 
 
 def test_a_json_body_over_the_cap_is_not_read(client, settings):
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    settings.FL_SMALL_BODY_BYTES = 100
     response = client.post(GROUPS, {"name": "a" * 100})
     assert response.status_code == 413
     assert response.json() == {"detail": "The request's body is larger than 100 bytes."}
+
+
+SMALL = ["/api/users/", GROUPS, f"{GROUPS}1/", f"{TRAININGS}x/clients/", "/api-auth/login/"]
+LARGER = {TRAININGS: "FL_MAX_BODY_BYTES", "/api/inference/": "FL_MAX_INFERENCE_JSON_BYTES"}
+
+
+@pytest.mark.parametrize("url", SMALL)
+def test_most_bodies_are_small(client, url):
+    assert client.put(url, {"name": "a" * 65_536}).status_code == 413
+
+
+def test_stored_texts_have_a_limit(client, user, model, settings):
+    settings.FL_MAX_OPTIONS_BYTES = settings.FL_MAX_METRIC_BYTES = 1000
+    training = {"model_id": str(model.pk), "target_num_updates": 1, "metric_names": []}
+    training |= {"aggregation_method": "FedAvg", "options": {"mine": "o" * 1000}}
+    metrics = {"metric_names": ["a", "b"], "metric_values": ["1", "\u00fc" * 501]}
+    described = {"name": "n", "description": "d" * 10_001, "model_file": saved(make_module())}
+    told = [
+        client.post(TRAININGS, training),
+        client.post(f"/api/models/{model.pk}/metrics/", metrics),
+        client.post("/api/models/", described, format="multipart"),
+    ]
+    assert [answer.status_code for answer in told] == [400, 400, 400]
+    assert [answer.json() for answer in told] == [
+        {"options": ["Longer than 1000 bytes as JSON."]},
+        {"metric_values": {"1": ["Longer than 1000 bytes."]}},
+        {"description": ["Longer than maximum length 10000."]},
+    ]
+
+
+@pytest.mark.parametrize("name", ["username", "first_name", "email", "message_endpoint"])
+def test_what_a_user_says_of_itself_has_a_limit(nobody, db, name):
+    body = {"username": "u", "password": "p", name: "http://a.example/" + 3000 * "b"}
+    answer = nobody.post("/api/users/", body)
+    assert (answer.status_code, list(answer.json())) == (400, [name])
+
+
+@pytest.mark.parametrize("url", LARGER)
+def test_those_that_may_be_larger_have_a_limit_too(client, settings, url):
+    assert client.post(url, {"name": "a" * 65_536}).status_code == 400
+    setattr(settings, LARGER[url], 1000)
+    assert client.post(url, {"name": "a" * 1000}).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["[" + "[]," * 99_999 + "[]]", "[" + "0," * 100_001 + "0]", '{"":{"":[{}' + ",{}" * 99_999],
+)
+def test_too_many_values_are_refused_before_one_is_made(client, monkeypatch, settings, body):
+    monkeypatch.setattr("json.loads", lambda *_, **__: pytest.fail("it was read"))
+    response = client.generic("POST", TRAININGS, body, "application/json")
+    assert response.status_code == 400
+    assert b"more than 100000 values" in response.content
+
+
+def test_predictions_may_hold_many_numbers():
+    rows = [[0.5] * 1000] * 1500
+    assert InputParser().parse(io.BytesIO(json.dumps(rows).encode())) == rows
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":', "[[],", '["[[]]",'])
+def test_deep_nesting_is_refused_before_anything_is_made(client, monkeypatch, opening):
+    closing = {"[": "]", "{": "}"}
+    body = 65 * opening + "[]" + 65 * "".join(closing[c] for c in opening[::-1] if c in closing)
+    monkeypatch.setattr("json.loads", lambda *_, **__: pytest.fail("it was read"))
+    response = client.generic("POST", GROUPS, body, "application/json")
+    assert b"levels deep" in response.content
+
+
+@pytest.mark.parametrize(
+    "text", ['"' + 30_000 * '\\"', '"' + 30_000 * '\\"' + "\\", 60_000 * '"', "[" * 60_000]
+)
+def test_what_has_no_end_is_no_json(client, text):
+    response = client.generic("POST", GROUPS, text, "application/json")
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith("JSON parse error - ")
+
+
+def test_brackets_and_commas_within_text_are_text(client):
+    name = '\\\\["\\"' + "[{,:" * 10
+    assert client.post(GROUPS, {"name": name}).json()["name"] == name
 
 
 def test_an_upload_over_the_limit_is_not_read(client, settings):
@@ -124,7 +207,7 @@ def test_the_fields_of_an_upload_are_capped_like_json(client, settings):
 
 @pytest.mark.parametrize("url", ["/api/users/", "/admin/login/"])
 def test_only_where_files_belong_an_upload_may_be_large(nobody, db, settings, url):
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    settings.FL_SMALL_BODY_BYTES = 1000
     response = nobody.post(url, {"file": upload(b"x" * 2000)}, format="multipart")
     assert response.status_code == 413
     assert files() == set()

@@ -7,14 +7,15 @@ import torch
 from django.utils import timezone
 
 from fl_server_ai import tasks
+from fl_server_ai.serving.stats import AT_ONCE
 from fl_server_core.models import ModelStats
-from tests.api.conftest import make_module, saved, scripted
+from tests.api.conftest import as_user, make_module, saved, scripted
 from tests.api.serving import (
     _served_here,  # noqa: F401 (a fixture)
     post_model,
     runners,  # noqa: F401 (a fixture)
 )
-from tests.factories import LocalModelFactory
+from tests.factories import LocalModelFactory, UserFactory
 
 SHAPE = ["None", "3"]
 
@@ -94,6 +95,31 @@ def test_what_nobody_made_is_asked_for_again_after_a_while(client, stats):
     assert stats(model, work=False) == ([], None)
     ModelStats.objects.update(asked_at=timezone.now() - timedelta(minutes=2))
     assert len(stats(model)[0]) == 1
+
+
+def test_one_owners_models_wait_for_a_while_where_many_are_in_line(client, stats):
+    shapes = [["None", str(size)] for size in range(1, AT_ONCE + 2)]
+    models = [
+        post_model(client, saved(make_module(n)), input_shape=s) for n, s in enumerate(shapes)
+    ]
+    asked = [stats(model, work=False)[0] for model in models]
+    assert [len(args) for args in asked] == AT_ONCE * [1] + [0]
+    other = UserFactory()
+    model = post_model(as_user(other), saved(make_module(0.5)), input_shape=SHAPE)
+    as_user(other).get(f"/api/models/{model.pk}/metadata/")
+    assert ModelStats.objects.filter(sha256=model.sha256).exists()
+    ModelStats.objects.update(asked_at=timezone.now() - timedelta(minutes=2))
+    assert len(stats(models[-1])[0]) == 1
+
+
+def test_only_the_summary_that_was_asked_for_is_made(client, stats):
+    first = post_model(client, saved(make_module()), input_shape=SHAPE)
+    second = post_model(client, saved(make_module()), input_shape=["2", "3"])
+    stats(first, work=False)
+    stats(second)
+    assert list(ModelStats.objects.exclude(computed_at=None).values_list("input_shape")) == [
+        ("[2, 3]",)
+    ]
 
 
 def test_stats_of_files_that_are_gone_are_forgotten(client, stats):

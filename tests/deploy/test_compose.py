@@ -88,6 +88,7 @@ def test_what_runs_models_has_nothing_that_they_would_want(compose):
     assert runners["network_mode"] == "none"
     assert runners["volumes"] == ["runners:/run/runners"]
     assert runners["volumes"][0] in serving["volumes"]
+    assert runners["volumes"][0] in compose["services"]["summaries"]["volumes"]
     assert runners["cap_drop"] == ["ALL"]
     assert runners["security_opt"] == ["no-new-privileges:true"]
     assert runners["pids_limit"]
@@ -106,7 +107,7 @@ def test_a_gpu_goes_to_what_computes():
 def test_the_proxy_reads_the_models_and_never_writes_them(compose):
     volumes = {name: service.get("volumes", []) for name, service in services(compose)}
     assert "models:/srv/models:ro" in volumes["proxy"]
-    for name in ("web", "rounds", "notify", "serving"):
+    for name in ("web", "rounds", "notify", "serving", "summaries"):
         assert "models:/data/models" in volumes[name]
 
 

@@ -2,14 +2,18 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
 
 from tests.compose import ROOT, read_compose
-from tests.servers import Nginx, free_port
+from tests.servers import TEMPLATE, Nginx, free_port
 from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -50,6 +54,54 @@ def test_errors_of_the_proxy_itself_are_json(variables, body):
     else:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert answer.json()["detail"].startswith("The server is starting")
+
+
+def test_nobody_says_who_it_is_but_the_proxy(variables):
+    class Web(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.headers["X-Real-IP"].encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as web:
+        threading.Thread(target=web.serve_forever).start()
+        address = f"127.0.0.1:{web.server_address[1]}"
+        with Nginx(variables | {"FL_PROXY_WEB": address}) as nginx:
+            url = f"http://127.0.0.1:{nginx.port}/"
+            answer = requests.get(url, headers={"X-Real-IP": "192.0.2.1"}, timeout=10)
+        web.shutdown()
+    assert answer.text == "127.0.0.1"
+
+
+def test_a_request_that_stays_half_sent_is_cut_off(variables):
+    slow = TEMPLATE.read_text().replace("client_header_timeout 20s", "client_header_timeout 1s")
+    with ExitStack() as stack:
+        port = stack.enter_context(Nginx(variables, template=slow)).port
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        with suppress(ConnectionResetError):
+            assert connection.recv(1000) == b""
+
+
+@pytest.mark.parametrize("limit", [1, 200])
+def test_one_address_has_so_many_requests_under_way(variables, limit):
+    few = TEMPLATE.read_text().replace("limit_conn addresses 200", f"limit_conn addresses {limit}")
+    body = b"POST /api/models/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{"
+    with ExitStack() as stack:
+        # Takes connections and never answers.
+        web = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = f"127.0.0.1:{web.getsockname()[1]}"
+        nginx = stack.enter_context(Nginx(variables | {"FL_PROXY_WEB": address}, template=few))
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", nginx.port)))
+        connection.sendall(body)
+        stack.enter_context(web.accept()[0])
+        answer = requests.get(f"http://127.0.0.1:{nginx.port}/static/x", timeout=10)
+    assert answer.status_code == (429 if limit == 1 else 404)
+    if limit == 1:
+        assert (answer.headers["Retry-After"], list(answer.json())) == ("5", ["detail"])
 
 
 def test_with_tls_plain_http_leads_there(variables, certificate):

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.e2e
 
 def back_up(source, target):
     """Follow docs/backup.md: files, database, new files."""
+    (source / "models" / "keep").touch()
     copy_files(source, target)
     with (
         closing(sqlite3.connect(source / "db.sqlite3")) as database,
@@ -27,6 +28,7 @@ def back_up(source, target):
     ):
         database.backup(copy)
     copy_files(source, target)
+    (source / "models" / "keep").unlink()
     shutil.copy(source / "secret_key", target)
 
 

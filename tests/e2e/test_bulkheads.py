@@ -11,12 +11,12 @@ from fl_server_ai.lanes import EACH_SLOW
 from tests.e2e.conftest import running_server
 from tests.e2e.crowd import at_once, hanging, listening
 from tests.e2e.people import Person
-from tests.e2e.tiny import scripted
+from tests.e2e.tiny import endless, scripted
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
-THREADS = 4
+THREADS = 8
 SILENT = 32
 
 
@@ -27,6 +27,8 @@ def server(tmp_path_factory):
         "FL_WEB_WORKERS": "1",
         "FL_WEB_THREADS": str(THREADS),
         "FL_NOTIFY_TIMEOUT_SECONDS": "3600",
+        "FL_RUNNER_SECONDS": "15",
+        "FL_STATS_WAIT_SECONDS": "1",
     }
     with running_server(tmp_path_factory.mktemp("bulkheads"), **settings) as url:
         yield url
@@ -58,12 +60,29 @@ def count_held(receivers):
 
 def test_polls_that_wait_leave_threads_to_others_and_too_many_are_answered_at_once(server):
     people = [Person(server) for _ in range(THREADS)]
+    model = people[0].upload_model(scripted(0.0))
+    question = {"model_id": model, "model_input": [[1.0, 1.0]]}
     with ExitStack() as stack:
-        polls = [stack.enter_context(polling(person)) for person in people]
-        wait_until(lambda: len(told_to_come_back(polls)) == THREADS // 2)
+        polls = [stack.enter_context(polling(person)) for person in people for _ in range(3)]
+        turned_away = len(polls) - THREADS // 4
+        wait_until(lambda: len(told_to_come_back(polls)) == turned_away)
         others = [partial(person.ask, "GET", "/users/myself/") for person in people]
         assert len(at_once(*others)) == THREADS
-        assert len(told_to_come_back(polls)) == THREADS // 2  # those that wait do so, or did
+        people[0].ask("POST", "/inference/", json=question, expect=200)
+        assert len(told_to_come_back(polls)) == turned_away  # those that wait do so, or did
+
+
+def test_summaries_of_endless_models_hold_up_no_prediction(server):
+    nasty, honest = Person(server), Person(server)
+    model = honest.upload_model(scripted(0.0), input_shape=["None", "2"])
+    files = [endless(weight) for weight in range(4)]
+    models = [nasty.upload_model(file, input_shape=["None", "2"]) for file in files]
+    looks = [partial(nasty.ask, "GET", f"/models/{one}/metadata/", expect=200) for one in models]
+    assert [told["stats"] for told in at_once(*looks)] == 4 * [None]
+    question = {"model_id": model, "model_input": [[1.0, 1.0]]}
+    honest.ask("POST", "/inference/", json=question, expect=200)
+    path = f"/models/{model}/metadata/"
+    wait_until(lambda: honest.ask("GET", path)["stats"])
 
 
 @contextmanager

@@ -36,7 +36,7 @@ POLLS = """
 import time
 from types import SimpleNamespace
 from fl_server_api import waiting
-places, user = waiting._slots._value, User.objects.create(username="ann")
+places, user = waiting.POLLS.each, User.objects.create(username="ann")
 asleep = threading.Semaphore(0)
 
 def fall_asleep(seconds):

@@ -96,7 +96,7 @@ def test_a_start_pressed_by_many_starts_once(crowd, mailboxes):
     answers = at_once(*(partial(person.session.post, path, timeout=PATIENCE) for person in people))
     assert sorted(answer.status_code for answer in answers) == [202] + [400] * 7
     refusals = [answer.json() for answer in answers if answer.status_code == 400]
-    assert refusals == [[f"Training {training} is not in state INITIAL!"]] * 7
+    assert refusals == [{"detail": f"Training {training} is not in state INITIAL!"}] * 7
     mailboxes.await_all(people, training, ("UPDATE_ROUND_START", 0))
     for person in people:
         assert mailboxes.seen(person, training) == Counter(steps(1)[:2])

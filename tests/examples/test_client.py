@@ -166,7 +166,7 @@ def test_a_repeat_that_the_server_refuses_does_no_harm(participant, serving, cap
 
 def test_a_pulled_notification_is_ticked_off_when_its_work_is_done(participant, serving, pauses):
     inbox = f"{URL}/api/notifications/"
-    serving.get(inbox, json=[])
+    serving.get(inbox, json=[], headers={"Retry-After": "7"})
     serving.get(inbox, json=[UPDATE | {"id": "n1"}, FINISHED | {"id": "n2"}])
     serving.post(f"{inbox}n1/ack/", status=204)
     serving.post(f"{inbox}n2/ack/", status=204)
@@ -179,7 +179,7 @@ def test_a_pulled_notification_is_ticked_off_when_its_work_is_done(participant, 
         "POST /api/notifications/n1/ack/",
         "POST /api/notifications/n2/ack/",
     ]
-    assert pauses == [1]  # after the empty answer
+    assert pauses == [7]  # after the empty answer
 
 
 def test_a_server_that_stumbles_is_asked_again(participant, serving):

@@ -40,6 +40,10 @@ def test_a_result_is_read_back_by_its_id_and_leaves_no_other_file(results, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["celery-task-meta-1"]
 
 
+def test_a_result_that_is_gone_can_be_forgotten(results):
+    results.forget("1")
+
+
 def test_a_result_is_never_seen_half_written(results, monkeypatch):
     results.set(b"key", "old")
     monkeypatch.setattr("os.replace", lambda *_: None)  # as if it ended before the renaming

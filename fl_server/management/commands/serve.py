@@ -23,7 +23,11 @@ from fl_server.processes import COMMANDS
 from fl_server.supervisor import KeepsDyingError, supervise
 
 COLOURS = dict(
-    zip(("serve", *COMMANDS), ("red", "green", "magenta", "cyan", "blue", "yellow"), strict=True)
+    zip(
+        ("serve", *COMMANDS),
+        ("red", "green", "magenta", "cyan", "blue", "white", "yellow"),
+        strict=True,
+    )
 )
 
 
@@ -114,7 +118,7 @@ def _shown() -> Any:
     coloured = sys.stderr.isatty()
 
     def show(name: str, line: str) -> None:
-        label = f"{name:8}"
+        label = f"{name:10}"
         label = colorize(label, fg=COLOURS[name]) if coloured else label
         with lock, suppress(OSError):  # nobody reads any more; the server goes on
             print(label + line, file=sys.stderr, flush=True)  # noqa: T201

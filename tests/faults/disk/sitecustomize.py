@@ -15,7 +15,7 @@ from pathlib import Path
 
 FAULTS = Path(os.environ.get("FL_FAULTS", "/nowhere"))
 MODELS = Path(os.environ.get("FL_DATA_DIR", "/nowhere")) / "models"
-KINDS = {"web", "rounds", "notify", "serving", "beat"}
+KINDS = {"web", "rounds", "notify", "serving", "summaries", "beat"}
 
 _open = io.open
 

@@ -1,0 +1,206 @@
+"""Takes what clients send without a thread, until there is enough of it to begin with.
+
+gunicorn's threads read from their sockets, so that as many requests as there are threads, sent
+a byte at a time, would stop every answer. Here the one loop that waits for all connections
+takes the head of a request, and its body if that is small; who isn't done with these in time is
+cut off. Only larger bodies are read by a thread, at a pace that has a lower limit.
+
+Which requests begin is decided like the deliveries in `fl_server_ai.lanes`: one address gets
+three quarters of the threads, and of a quarter of them that read larger bodies half. What may
+not begin waits in line, without a thread.
+"""
+
+import re
+import selectors
+import socket
+import time
+from collections import Counter, deque
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from gunicorn import util
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from fl_server_core.throttles import is_proxy, real_address
+
+RECEIVE_SECONDS = 20
+"""For the head of a request and a small body, or a new connection's first byte."""
+SMALL_BYTES = 64 * 1024
+UNFINISHED_EACH = 250
+"""Connections of one address, of the 1000 of a process, that have begun a request."""
+GRACE_SECONDS, BYTES_PER_SECOND = 30, 8 * 1024
+"""How long a larger body may keep a thread waiting in all, and what buys more time."""
+UNREAD_SECONDS = 60
+"""After this the system gives up a connection whose client reads nothing of its answer."""
+
+LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+BODIED = re.compile(rb"\r\n(?:content-length|transfer-encoding|expect)\b", re.IGNORECASE)
+REAL_IP = re.compile(rb"\r\nx-real-ip:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+WHOLE, BEGUN, HALF, TOO_LONG = "whole", "begun", "half", "too long"
+REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n"
+
+
+def judge(received: bytes) -> str:
+    """Tell how much of a request is there: BEGUN is one whose body a thread has to read."""
+    end = received.find(b"\r\n\r\n") + 4
+    if end < 4:
+        return HALF if len(received) <= SMALL_BYTES else TOO_LONG
+    named, lengths = BODIED.findall(received, 0, end), LENGTH.findall(received, 0, end)
+    if not named:
+        return WHOLE
+    if len(named) > 1 or len(lengths) != 1 or int(lengths[0]) > SMALL_BYTES:
+        return BEGUN
+    return WHOLE if len(received) >= end + int(lengths[0]) else HALF
+
+
+class SteadySocket:
+    """What a thread reads a larger body from; TimeoutError for who sends too slowly."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._silence = float(GRACE_SECONDS)
+        self._left = float(GRACE_SECONDS)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Let a single read take so long at most."""
+        self._silence = GRACE_SECONDS if seconds is None else seconds
+
+    def recv(self, size: int) -> bytes:
+        """Wait for some bytes."""
+        begun = time.monotonic()
+        self._socket.settimeout(max(min(self._left, self._silence), 0.001))
+        try:
+            data = self._socket.recv(size)
+        finally:
+            self._socket.settimeout(None)
+        gained = len(data) / BYTES_PER_SECOND
+        self._left = min(self._left - (time.monotonic() - begun) + gained, GRACE_SECONDS)
+        return data
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's worker of threads, which get requests that have come as far as is needed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._taken: Counter[tuple[str, ...]] = Counter()
+        self._line: deque[TConn] = deque()
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Receive the next request; what came along with the last one is its beginning."""
+        if conn.parser is None:
+            _end_when_unread(conn.sock)
+            conn.close = lambda graceful=False: util.close(conn.sock)  # noqa: ARG005 (see handle)
+        conn.received = bytearray(conn.parser.unreader.take_buffered() if conn.parser else b"")
+        conn.address = conn.client[0] if conn.client else ""
+        conn.timeout = time.monotonic() + RECEIVE_SECONDS
+        conn.sock.setblocking(False)
+        self.pending_conns.append(conn)
+        ready = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, ready)
+        if conn.received:
+            self._go_on(conn)
+        else:
+            self._limit(conn)
+
+    def on_pending_socket_readable(self, conn: TConn, _client: Any) -> None:
+        """Take what has come."""
+        try:
+            data = conn.sock.recv(SMALL_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        conn.received += data
+        self._go_on(conn) if data else self._drop(conn)
+
+    def _go_on(self, conn: TConn) -> None:
+        while conn.received.startswith(b"\r\n"):  # some send one too many after a body
+            del conn.received[:2]
+        state = judge(conn.received)
+        conn.address = _sender(conn)
+        if state == TOO_LONG:
+            with suppress(OSError):
+                conn.sock.send(REFUSAL)
+            self._drop(conn)
+        elif state == HALF:
+            self._limit(conn)
+        else:
+            self._forget(conn)
+            conn.places = _places(conn.address, is_slow=state == BEGUN)
+            self._line.append(conn)
+            self._begin_what_may()
+
+    def _limit(self, conn: TConn) -> None:
+        """Drop it if its sender has begun too many; a proxy's clients aren't known yet."""
+        if is_proxy(conn.address):
+            return
+        unfinished = sum(other.address == conn.address for other in self.pending_conns)
+        if unfinished > UNFINISHED_EACH:
+            self._drop(conn)
+
+    def _begin_what_may(self) -> None:
+        for conn in list(self._line):
+            if all(self._taken[place] < many for place, many in conn.places.items()):
+                self._line.remove(conn)
+                self._taken.update(conn.places.keys())
+                conn.data_ready = True
+                super().enqueue_req(conn)
+
+    def handle(self, conn: TConn) -> Any:
+        """Hand what was received to the parser, answer, and close what isn't kept.
+
+        gunicorn would have the loop close it, and that waits for the client for two seconds.
+        """
+        conn.sock.setblocking(True)
+        conn.init()
+        unreader = conn.parser.unreader
+        unreader.sock = SteadySocket(conn.sock)
+        unreader.unread(bytes(conn.received))
+        conn.received = bytearray()
+        keep = super().handle(conn)
+        if not keep:
+            util.close_graceful(conn.sock)
+        return keep
+
+    def finish_request(self, conn: TConn, fs: "Future[Any]") -> None:
+        """Let the next in line begin."""
+        self._taken.subtract(conn.places.keys())
+        self._taken = +self._taken  # forgets those that are all free
+        super().finish_request(conn, fs)
+        self._begin_what_may()
+
+    def _forget(self, conn: TConn) -> None:
+        self.pending_conns.remove(conn)
+        self.poller.unregister(conn.sock)
+
+    def _drop(self, conn: TConn) -> None:
+        self._forget(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+
+def _end_when_unread(connection: socket.socket) -> None:
+    with suppress(AttributeError, OSError):  # Linux can, and over TCP
+        option = socket.TCP_USER_TIMEOUT
+        connection.setsockopt(socket.IPPROTO_TCP, option, UNREAD_SECONDS * 1000)
+
+
+def _sender(conn: TConn) -> str:
+    """Return whom a request comes from, as far as that is known."""
+    said = REAL_IP.search(conn.received, 0, max(conn.received.find(b"\r\n\r\n"), 0))
+    peer = conn.client[0] if conn.client else ""
+    return real_address(peer, said[1].decode("latin-1") if said else "")
+
+
+def _places(address: str, *, is_slow: bool) -> dict[tuple[str, ...], int]:
+    """Return what a request takes a place in, and how many there are of each."""
+    threads = settings.FL_WEB_THREADS
+    places: dict[tuple[str, ...], int] = {("of", address): max(threads * 3 // 4, 1)}
+    if is_slow:
+        places |= {("slow of", address): max(threads // 8, 1), ("slow",): max(threads // 4, 1)}
+    return places

@@ -1,0 +1,63 @@
+"""Passwords: hashed by few at once, and guessed by nobody for long."""
+
+import os
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import hashers
+from django.contrib.auth.backends import ModelBackend
+from django.http import HttpRequest
+
+from fl_server_core.exceptions import TooMany
+from fl_server_core.throttles import WRONG_PASSWORDS, address_of
+
+_at_work = threading.BoundedSemaphore(max((os.cpu_count() or 1) // settings.FL_WEB_WORKERS, 1))
+_in_line = threading.BoundedSemaphore(max(settings.FL_WEB_THREADS // 2, 1))
+
+
+class PBKDF2PasswordHasher(hashers.PBKDF2PasswordHasher):
+    """Django's, with as many at work as there are processors for this process.
+
+    To hash a password takes a core for a quarter of a second, by design. With many at once
+    all other requests would wait for a processor, and with many in line for a thread.
+    """
+
+    def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
+        """Hash the password; raises TooMany where half of the threads are at it."""
+        if not _in_line.acquire(blocking=False):
+            raise TooMany("Too many passwords at once.", seconds=1)
+        try:
+            with _at_work:
+                return super().encode(password, salt, iterations)
+        finally:
+            _in_line.release()
+
+
+class Backend(ModelBackend):
+    """Django's, which judges only so many wrong passwords of one address, and for one name.
+
+    Tries count before they are judged, so that many at once are no more than one by one.
+    """
+
+    def authenticate(  # noqa: D102
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        tried = [f"name {username}"]
+        if request is not None:
+            tried.append(f"address {address_of(request)}")
+        for who in tried:
+            WRONG_PASSWORDS.take(who)
+        wrong = False
+        try:
+            user = super().authenticate(request, username, password, **kwargs)
+            wrong = user is None
+            return user
+        finally:
+            if not wrong:
+                for who in tried:
+                    WRONG_PASSWORDS.give_back(who)

@@ -1,0 +1,56 @@
+"""How much one user may have: room on the disk, models, trainings. Settings say it; 0 is no limit.
+
+What a request would add is judged by what is there, without a lock: some requests at once may
+go beyond a limit by what they bring.
+"""
+
+from django.conf import settings
+from django.db.models import QuerySet, Sum
+
+from fl_server_core.exceptions import NoRoom, QuotaReached
+from fl_server_core.models import Checkpoint, Model, Training, User
+from fl_server_core.models.model import ModelKind
+
+
+def stored_bytes(user: User) -> int:
+    """Return the size of a user's models, with their versions, and of the user's updates."""
+    models = Model.objects.filter(owner=user).exclude(file="")
+    versions = Checkpoint.objects.stored().filter(model__owner=user)
+    # The newest version's file is the model's own.
+    versions = versions.exclude(file__in=models.values("file"))
+    sizes = (rows.aggregate(sum=Sum("size"))["sum"] or 0 for rows in (models, versions))
+    return sum(sizes)
+
+
+def models_of(user: User) -> QuerySet[Model]:
+    """Return the models that a user has, without the updates to others'."""
+    return Model.objects.filter(owner=user).exclude(kind=ModelKind.LOCAL)
+
+
+def check_room(user: User, size: int) -> None:
+    """Raise NoRoom if so many bytes more are too many."""
+    limit = settings.FL_QUOTA_BYTES
+    if limit and stored_bytes(user) + size > limit:
+        raise NoRoom(f"You may store {limit} bytes on this server: delete models first.")
+
+
+def check_models(user: User) -> None:
+    """Raise QuotaReached if one model more is too many."""
+    _check(models_of(user), settings.FL_QUOTA_MODELS, "have {} models: delete some first")
+
+
+def check_trainings(actor: User) -> None:
+    """Raise QuotaReached if one training more is too many."""
+    rows = Training.objects.filter(actor=actor)
+    _check(rows, settings.FL_QUOTA_TRAININGS, "have {} trainings: delete some first")
+
+
+def check_running(actor: User) -> None:
+    """Raise QuotaReached if one running training more is too many."""
+    rows = Training.objects.running().filter(actor=actor)
+    _check(rows, settings.FL_QUOTA_RUNNING, "run {} trainings at once: stop one, or wait")
+
+
+def _check(rows: QuerySet[Model] | QuerySet[Training], limit: int, sentence: str) -> None:
+    if limit and rows.count() >= limit:
+        raise QuotaReached(f"You may {sentence.format(limit)}.")

@@ -1,0 +1,111 @@
+"""What may not be tried too often: passwords, and registering."""
+
+import threading
+from ipaddress import ip_network
+
+import pytest
+from django.core.cache import cache
+
+from fl_server_core import passwords
+from tests.api.test_authentication import basic, get
+from tests.factories import UserFactory
+
+USERS = "/api/users/"
+
+
+@pytest.fixture(autouse=True)
+def _few(settings):
+    settings.FL_WRONG_PASSWORDS = settings.FL_REGISTRATIONS = 3
+
+
+def guess(nobody, name, password="wrong", **kwargs):
+    return nobody.get(
+        "/api/users/myself/", headers={"Authorization": basic(name, password)}, **kwargs
+    )
+
+
+def login(nobody, url, name, password="wrong", **kwargs):
+    return nobody.post(url, {"username": name, "password": password}, format="multipart", **kwargs)
+
+
+def test_after_some_wrong_passwords_not_even_the_right_one_is_judged(nobody, user):
+    assert [guess(nobody, user.username).status_code for _ in range(3)] == 3 * [401]
+    response = guess(nobody, user.username, "secret")
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= 300
+    assert response.json()["detail"].startswith("Too many wrong passwords. Expected available in ")
+    assert get(nobody, f"Token {user.auth_token.key}").status_code == 200
+
+
+def test_one_name_is_guarded_against_many_addresses(nobody, user):
+    answers = [guess(nobody, user.username, REMOTE_ADDR=f"192.0.2.{n}") for n in range(4)]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+
+
+def test_one_address_can_not_try_many_names(nobody, user):
+    answers = [guess(nobody, f"n{number}") for number in range(4)]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+    assert guess(nobody, user.username, "secret", REMOTE_ADDR="192.0.2.1").status_code == 200
+
+
+def test_right_passwords_do_not_count(nobody, user):
+    for _ in range(5):
+        assert login(nobody, "/api-auth/login/", user.username, "secret").status_code in (200, 302)
+    assert guess(nobody, user.username).status_code == 401
+
+
+@pytest.mark.parametrize("url", ["/admin/login/", "/api-auth/login/"])
+def test_the_pages_to_log_in_count_too(nobody, db, url):
+    assert [login(nobody, url, "ann").status_code for _ in range(4)] == [200, 200, 200, 429]
+    response = login(nobody, url, "ann")
+    assert (list(response.json()), int(response["Retry-After"]) > 0) == (["detail"], True)
+
+
+def test_a_browser_is_told_as_well(nobody, db):
+    headers = {"Authorization": basic("ann", "wrong"), "Accept": "text/html"}
+    answers = [nobody.get("/api/users/", headers=headers) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+
+
+def test_registrations_of_one_address_are_limited(nobody, db):
+    def register(number, **kwargs):
+        return nobody.post(USERS, {"username": f"u{number}", "password": "p"}, **kwargs)
+
+    assert [register(number).status_code for number in range(4)] == [201, 201, 201, 429]
+    assert int(register(5)["Retry-After"]) > 0
+    assert register(6, REMOTE_ADDR="2001:db8::1").status_code == 201
+
+
+def test_only_a_proxy_says_whom_a_request_comes_from(nobody, db, settings):
+    def ask(number, proxy):
+        headers = {"Authorization": basic(f"n{number}", "wrong"), "X-Real-IP": f"192.0.2.{number}"}
+        return nobody.get(f"{USERS}myself/", headers=headers, REMOTE_ADDR=proxy).status_code
+
+    settings.FL_PROXIES = [ip_network("10.0.0.0/8")]
+    assert [ask(number, "10.0.0.1") for number in range(4)] == 4 * [401]
+    assert [ask(number, "198.51.100.1") for number in range(4, 8)] == [401, 401, 401, 429]
+
+
+def test_the_addresses_of_an_ipv6_network_are_one(nobody, db):
+    answers = [guess(nobody, f"n{n}", REMOTE_ADDR=f"2001:db8::{n}") for n in range(4)]
+    assert answers[-1].status_code == 429
+
+
+def test_without_its_cache_the_server_lets_people_in(nobody, user, monkeypatch):
+    def unreachable(*_):
+        raise ConnectionError
+
+    monkeypatch.setattr(type(cache._connections["default"]), "add", unreachable)
+    assert guess(nobody, user.username, "secret").status_code == 200
+
+
+def test_passwords_beyond_the_line_are_not_hashed(nobody, user, settings, monkeypatch):
+    settings.PASSWORD_HASHERS = ["fl_server_core.passwords.PBKDF2PasswordHasher"]
+    monkeypatch.setattr(passwords.PBKDF2PasswordHasher, "iterations", 1)
+    slow = UserFactory(password="slow")
+    assert guess(nobody, slow.username, "slow").status_code == 200
+    monkeypatch.setattr(passwords, "_in_line", line := threading.BoundedSemaphore(1))
+    with line:
+        response = guess(nobody, slow.username, "other")
+        assert (response.status_code, response["Retry-After"]) == (429, "1")
+    assert guess(nobody, slow.username, "slow").status_code == 200

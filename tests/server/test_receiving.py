@@ -1,0 +1,178 @@
+"""Requests that come a byte at a time, over real sockets, to a web process with few threads."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+import requests
+
+from fl_server import receiving
+from fl_server.receiving import BEGUN, HALF, TOO_LONG, WHOLE, judge
+from tests.compose import ROOT
+from tests.servers import free_port
+from tests.waiting import wait_until
+
+GET = b"GET /health/ HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /api/users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+BODY = b'{"username": ""}'
+CLOSE = b"Connection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("received", "state"),
+    [
+        (b"", HALF),
+        (GET, HALF),
+        (GET + b"\r\n", WHOLE),
+        (b"x" * 70_000, TOO_LONG),
+        (POST + b"Content-Length: 5\r\n\r\n1234", HALF),
+        (POST + b"content-LENGTH:5 \r\n\r\n12345", WHOLE),
+        (POST + b"Content-Length: 5\r\n\r\n12345GET /", WHOLE),
+        (POST + b"Content-Length: 0\r\n\r\n", WHOLE),
+        (POST + b"Content-Length: 65537\r\n\r\n", BEGUN),
+        (POST + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n", BEGUN),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", BEGUN),
+        (POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\n12345", BEGUN),
+        (POST + b"Content-Length : 5\r\n\r\n", BEGUN),
+        (POST + b"Content-Length: +5\r\n\r\n", BEGUN),
+        (POST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n", BEGUN),
+    ],
+)
+def test_what_is_there_of_a_request(received, state):
+    assert judge(received) == state
+
+
+class Socket:
+    """Receives what a test says, while time passes as it says."""
+
+    def __init__(self, *parts):
+        self.parts, self.now = list(parts), 0.0
+
+    def settimeout(self, seconds):
+        self.timeout = seconds
+
+    def recv(self, _size):
+        seconds, data = self.parts.pop(0)
+        if seconds > self.timeout:
+            raise TimeoutError
+        self.now += seconds
+        return data
+
+
+def read_all(monkeypatch, *parts):
+    sender = Socket(*parts)
+    monkeypatch.setattr(receiving.time, "monotonic", lambda: sender.now)
+    steady = receiving.SteadySocket(sender)
+    return sum(len(steady.recv(1 << 20)) for _ in parts)
+
+
+def test_a_large_body_may_pause_and_take_its_time(monkeypatch):
+    assert read_all(monkeypatch, (25, b"a" * 100_000), (9, b"b" * 100_000)) == 200_000
+    assert read_all(monkeypatch, *100 * [(10, b"a" * 90_000)]) == 9_000_000
+
+
+def test_one_that_makes_no_progress_is_given_up(monkeypatch):
+    with pytest.raises(TimeoutError):
+        read_all(monkeypatch, *100 * [(1, b"a")])
+
+
+# --- Over sockets ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory):
+    folder, port = tmp_path_factory.mktemp("web"), free_port()
+    settings = {"FL_DATA_DIR": str(folder), "FL_WEB_WORKERS": "1", "FL_WEB_THREADS": "8"}
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "-v0"],
+        cwd=ROOT,
+        env=os.environ | settings,
+        check=True,
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fl_server.processes", "web", "--bind", f"127.0.0.1:{port}"],
+        cwd=ROOT,
+        env=os.environ | settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: listens(port))
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def listens(port):
+    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+
+
+@contextmanager
+def sent(port, *parts):
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        for part in parts:
+            connection.sendall(part)
+        yield connection
+
+
+def answer(connection):
+    """Return all until the server closes."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+STARTS = {
+    "nothing": b"",
+    "heads": GET,
+    "empty lines": b"\r\n\r\n",
+    "bodies": POST + b"Content-Length: 1000\r\n\r\n{",
+    "awaited bodies": POST + b"Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n{",
+    "large bodies": POST + b"Content-Length: 65000000\r\n\r\n{",
+    "chunks": POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{",
+    "seconds": GET + b"\r\n" + GET,
+    "answers that are not closed": GET + CLOSE + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_half_sent_requests_hold_up_nobody(web, start):
+    with ExitStack() as stack:
+        for _ in range(64):
+            stack.enter_context(sent(web, STARTS[start]))
+        for _ in range(3):
+            assert requests.get(f"http://127.0.0.1:{web}/health/", timeout=60).ok
+        # All of them are in the middle of it still, or were told off: nobody's time ran out.
+
+
+def test_a_request_may_come_in_pieces_and_a_connection_be_used_again(web):
+    body = b"Content-Length: %d\r\n\r\n" % len(BODY)
+    parts = [*((POST + body + BODY)[n : n + 1] for n in range(len(POST + body + BODY)))]
+    with sent(web, *parts, b"\r\n", GET + b"\r\n" + GET + CLOSE + b"\r\n") as connection:
+        told = answer(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", told) == [b"400", b"200", b"200"]
+
+
+def test_a_body_may_wait_to_be_asked_for(web):
+    head = POST + CLOSE + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(BODY)
+    with sent(web, head) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue")
+        connection.sendall(BODY)
+        assert b"400 Bad Request" in answer(connection)
+
+
+def test_a_head_without_end_is_refused(web):
+    with sent(web, GET + b"X: " + b"a" * 70_000) as connection:
+        assert answer(connection).startswith(b"HTTP/1.1 431 ")
+
+
+def test_who_does_not_go_on_is_cut_off(web):
+    with sent(web, GET) as connection:
+        assert answer(connection) == b""
