@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import requests
 
-from fl_server.processes import QUEUES, SUPERVISOR
+from fl_server.processes import QUEUES, SUPERVISOR, die_with_parent
 from tests.compose import ROOT, read_compose
 from tests.servers import Nginx, Postgres, Redis, free_port
 from tests.waiting import PATIENCE, wait_until
@@ -60,12 +60,13 @@ class Production:
     def start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("a") as file:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "fl_server.processes", *self.commands[name]],
+                [sys.executable, "-m", *self.commands[name]],
                 cwd=ROOT,
                 env=self.settings,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
+                preexec_fn=die_with_parent,
             )
 
     def end(self) -> None:
@@ -89,7 +90,7 @@ class Production:
 def running_production(
     folder: Path, settings: Mapping[str, str] = MappingProxyType({}), **environment: str
 ) -> Iterator[Production]:
-    """Start it all: nginx, two web processes, two workers on each queue, beat.
+    """Start it all: nginx, two web processes, two workers on each queue, beat, the runners' host.
 
     `environment` is docker compose's, `settings` are the processes' beyond what it hands on.
     """
@@ -110,7 +111,7 @@ def running_production(
         }
         nginx = stack.enter_context(Nginx(proxy))
         url = f"http://127.0.0.1:{nginx.port}"
-        commands = _commands(web)
+        commands = _commands(web, settings["FL_RUNNERS_SOCKET"])
         running = Production(url, folder, settings, compose, commands, {}, postgres, redis, nginx)
         stack.callback(running.end)
         for name in commands:
@@ -141,13 +142,20 @@ def _settings(folder: Path, redis: Redis) -> dict[str, str]:
         "FL_MODEL_CODE": "any",  # people of tests need no permission
         "FL_REDIS_HOST": "127.0.0.1",
         "FL_REDIS_PORT": str(redis.port),
+        "FL_RUNNERS_SOCKET": str(folder / "runners"),
         SUPERVISOR: str(os.getpid()),
     }
 
 
-def _commands(web: str) -> dict[str, list[str]]:
-    commands = {"web": ["web", "--bind", web], "beat": ["beat"]}
+def _commands(web: str, runners: str) -> dict[str, list[str]]:
+    """Return what each process is as `python -m`."""
+    ours = "fl_server.processes"
+    commands = {
+        "runners": ["fl_server_ai.runner.host", runners],
+        "web": [ours, "web", "--bind", web],
+        "beat": [ours, "beat"],
+    }
     for queue in QUEUES:
-        commands[queue] = [queue]
-        commands[f"{queue}-2"] = [queue, "-n", f"{queue}-2@%h"]
+        commands[queue] = [ours, queue]
+        commands[f"{queue}-2"] = [ours, queue, "-n", f"{queue}-2@%h"]
     return commands
