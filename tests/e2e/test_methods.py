@@ -92,9 +92,9 @@ def test_stock_clients_that_know_no_swag_finish_a_swag_training(server):
         people = [Person(server, endpoint=f"{url}/{number}") for number in range(2)]
         actor = Person(server)
         model = actor.upload_model(scripted(0.0), type="SWAG")
-        training = actor.open_training(model, people, 2, uncertainty_method="SWAG")
+        training = actor.open_training(model, people, 3, uncertainty_method="SWAG")
         actor.start(training)
-        for number in range(2):
+        for number in range(3):
             mailboxes.await_all(people, training, ("UPDATE_ROUND_START", number))
             for person in people:
                 content = save({"weight": torch.full((1, 2), number + 1.0)})
@@ -104,7 +104,7 @@ def test_stock_clients_that_know_no_swag_finish_a_swag_training(server):
                 person.report(model)
         seen = wait_until(lambda: find_ended(actor, training))
         assert (seen["state"], len(seen["participants"])) == ("C", 2)
-    # The merged models' weights were 1, then 2: a mean of 1.5 with a deviation of 0.5.
+    # The merged models' weights were 1, 2, then 3; of the last two the deviation is 0.5.
     form = {"model_id": model, "model_input": [[1.0, 0.0]] * 3}
     answer = actor.ask("POST", "/inference/", json=form)
     assert all(0 < std[0] < 3 for std in answer["uncertainty"]["std"])
