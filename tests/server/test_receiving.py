@@ -16,6 +16,8 @@ from tests.compose import ROOT
 from tests.servers import free_port
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.e2e
+
 GET = b"GET /health/ HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /api/users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = b'{"username": ""}'
