@@ -9,6 +9,7 @@ glibc to the older call, where it can.
 import errno
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,17 +42,21 @@ ALLOWED = (FILES, WORKER, MEMORY, THREADS, TIME, SELF)
 
 GPU = (
     "epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 get_mempolicy mbind mlock mlock2 mmap "
-    "munlock pipe2 sched_setaffinity set_mempolicy socketpair"
+    "munlock pipe2 sched_setaffinity set_mempolicy"
 )
 """What CUDA's driver may want besides. Memory that it shares isn't counted."""
 
 OLDER = ("clone3", "openat2")
+
+ABSENT = ("connect", "mkdir", "symlink", "unlink")
+"""What CUDA's driver tries and can do without, if told that the path isn't there."""
 
 NEW_FILE = os.O_CREAT | os.O_TRUNC | os.O_TMPFILE & ~os.O_DIRECTORY
 SHARED, ANONYMOUS = 0x01, 0x20  # of mmap
 THREAD, NAMESPACES = 0x00010900, 0x7E020080  # of clone: _THREAD, _SIGHAND, _VM; _NEW…
 FCNTL = (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL)
 IS_TERMINAL, CLOSE_ON_EXEC, STAY_ON_EXEC = 0x5401, 0x5451, 0x5450  # of ioctl
+SEQUENCED = socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
 SET_NAME = 15  # of prctl: a thread's
 WIDE_REGISTERS = (0x1021, 0x1022, 0x1023)  # of arch_prctl: AMX, which is asked for
 
@@ -61,6 +66,8 @@ def hold(gpu: bool) -> str:
     if pyseccomp is None:
         raise OSError("pyseccomp or libseccomp isn't installed")
     allowed = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
+    # By default only the thread goes that makes a call of the 32-bit kind.
+    allowed.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
     add_rules(allowed, gpu)
     allowed.load()
     return "seccomp"
@@ -70,6 +77,8 @@ def add_rules(allowed: Any, gpu: bool) -> None:
     """Add all that is allowed to a filter of pyseccomp's."""
     for name in OLDER:
         _add(allowed, pyseccomp.ERRNO(errno.ENOSYS), name)
+    for name in ABSENT if gpu else ():
+        _add(allowed, pyseccomp.ERRNO(errno.ENOENT), name)
     for name in " ".join((*ALLOWED, GPU) if gpu else ALLOWED).split():
         _add(allowed, pyseccomp.ALLOW, name)
     for name, *arguments in _with_arguments(pyseccomp, gpu):
@@ -84,9 +93,10 @@ def _add(allowed: Any, action: int, name: str, *arguments: Any) -> None:
 def _with_arguments(s: Any, gpu: bool) -> Iterator[tuple[Any, ...]]:
     """Yield calls that are allowed with some arguments, by their position, alone."""
     this = os.getpid()
-    writing = 0 if gpu else os.O_ACCMODE  # a GPU is a file to write to
-    yield "open", s.Arg(1, s.MASKED_EQ, NEW_FILE | writing, 0)
-    yield "openat", s.Arg(2, s.MASKED_EQ, NEW_FILE | writing, 0)
+    # A GPU is a file to write to, and its driver names threads as if it made the file for that.
+    refused = os.O_TMPFILE & ~os.O_DIRECTORY if gpu else NEW_FILE | os.O_ACCMODE
+    yield "open", s.Arg(1, s.MASKED_EQ, refused, 0)
+    yield "openat", s.Arg(2, s.MASKED_EQ, refused, 0)
     yield "clone", s.Arg(0, s.MASKED_EQ, THREAD | NAMESPACES, THREAD)
     yield "kill", s.Arg(0, s.EQ, this)
     yield "tgkill", s.Arg(0, s.EQ, this)
@@ -98,6 +108,10 @@ def _with_arguments(s: Any, gpu: bool) -> Iterator[tuple[Any, ...]]:
     for command in (IS_TERMINAL, CLOSE_ON_EXEC, STAY_ON_EXEC):
         yield "ioctl", s.Arg(1, s.EQ, command)
     if gpu:
+        yield "fcntl", s.Arg(1, s.EQ, fcntl.F_SETFL)
+        # One that can't send without `connect`. The driver only makes it, gives it a name, waits.
+        yield "socket", s.Arg(0, s.EQ, socket.AF_UNIX), s.Arg(1, s.EQ, SEQUENCED)
+        yield from ((name,) for name in ("bind", "listen"))
         # The driver's: of type F, or a bare number; no socket's and no terminal's.
         yield "ioctl", s.Arg(1, s.MASKED_EQ, 0xFF00, ord("F") << 8)
         yield "ioctl", s.Arg(1, s.LT, 0x1000)

@@ -60,6 +60,8 @@ LIBRARIES = _libraries()
 READ = landlock.FSAccess.READ_FILE
 LIST = landlock.FSAccess.READ_DIR
 WRITE = landlock.FSAccess.WRITE_FILE
+TRUNCATE = landlock.FSAccess.TRUNCATE
+IOCTL = landlock.FSAccess.IOCTL_DEV
 
 
 def hold(gpu: bool) -> str:
@@ -69,7 +71,7 @@ def hold(gpu: bool) -> str:
     for path in LIBRARIES + (_existing(GPU_READ) if gpu else []):
         rules.allow(path, rules=READ | LIST if path.is_dir() else READ)
     for path in _existing(GPU_USE) if gpu else []:
-        use = READ | WRITE | (landlock.FSAccess.IOCTL_DEV if abi >= 5 else 0)
+        use = READ | WRITE | (TRUNCATE if abi >= 3 else 0) | (IOCTL if abi >= 5 else 0)
         rules.allow(path, rules=use | LIST if path.is_dir() else use)
     rules.apply()
     os.close(rules._fd)  # it has no method for that

@@ -122,14 +122,16 @@ def test_an_intruder_finds_open_what_its_job_needs_alone(inside):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the code is x86-64's")
-def test_calls_of_the_32_bit_kind_end_the_process(inside):
+@pytest.mark.parametrize("threads", [0, 1])
+def test_calls_of_the_32_bit_kind_end_the_process(inside, threads):
     machine_code = "mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=7)"
     getpid = "b'\\xb8\\x14\\0\\0\\0\\xcd\\x80\\xc3'"  # mov eax, 20; int 0x80; ret
     address = "ctypes.addressof(ctypes.c_char.from_buffer(code))"
+    idle = "__import__('threading').Thread(target=lambda: __import__('time').sleep(3600)).start()"
     with pytest.raises(RunnerDied):
         inside(
-            f"[code := {machine_code}, code.write({getpid}), "
-            f"ctypes.CFUNCTYPE(ctypes.c_int)({address})()][1]"
+            f"[*[{idle} for _ in range({threads})], code := {machine_code}, code.write({getpid}), "
+            f"ctypes.CFUNCTYPE(ctypes.c_int)({address})()][0]"
         )
 
 
