@@ -4,7 +4,6 @@ from typing import Any
 
 from django.utils import timezone
 
-from fl_server_ai.policy import RoundPolicy
 from fl_server_ai.turnout import round_requests, turnout
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile, let_go, names_in
@@ -12,6 +11,7 @@ from fl_server_core.models import LocalModel, Model, Moments, Training, User
 from fl_server_core.models.model import ModelKind
 from fl_server_core.models.notification import NotificationType
 from fl_server_core.models.training import Phase, TrainingState
+from fl_server_core.options import LateUpdates
 
 
 def check_update(training: Training, user: User, round: int) -> None:
@@ -19,7 +19,7 @@ def check_update(training: Training, user: User, round: int) -> None:
 
     For a round that is yet to open that says nothing of whether the user will be asked.
     """
-    if round < training.round and training.is_running and RoundPolicy.of(training).discards_late:
+    if round < training.round and training.is_running and _discards_late(training):
         _check_participant(training, user)
     else:
         _check(training, user, round, TrainingState.ONGOING, Phase.UPDATE)
@@ -59,7 +59,7 @@ def keep_update(
     update = _find_update(training, owner, round)
     is_known = not update._state.adding
     late = _is_late(training, round, counts=is_known and update.closed_at is None)
-    discards = RoundPolicy.of(training).discards_late
+    discards = _discards_late(training)
     if late and is_known and (discards or update.sha256 == file.sha256):
         return None
     if late and not discards:
@@ -77,6 +77,10 @@ def _is_late(training: Training, round: int, *, counts: bool) -> bool:
     if round < training.round or training.claim:
         return True
     return training.phase == Phase.UPDATE and not counts and turnout(training).is_complete
+
+
+def _discards_late(training: Training) -> bool:
+    return training.typed_options.round.late_updates == LateUpdates.DISCARD
 
 
 def keep_moments(

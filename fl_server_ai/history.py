@@ -9,8 +9,8 @@ from fl_server_ai.turnout import REQUESTS
 from fl_server_core.files import let_go, names_in
 from fl_server_core.models import Checkpoint, Metric, Model, Training
 from fl_server_core.models.training import Phase
+from fl_server_core.options import MetricGoal
 
-MAX, MIN = "max", "min"
 FILES = ("file", "swag_first_moment", "swag_second_moment")
 
 
@@ -66,10 +66,9 @@ def restore(checkpoint: Checkpoint, model: Model) -> None:
 def drop_checkpoints(training: Training) -> None:
     """Let go of the files of versions that nobody has asked to keep; their rows stay."""
     stored = list(training.model.checkpoints.stored().order_by("-attempt", "-round"))
-    wanted = training.options.get("checkpoints") or {}
-    last = wanted.get("last", settings.FL_KEEP_CHECKPOINTS)
-    every = wanted.get("every", 0)
-    best = _best_round(training, wanted.get("best"))
+    wanted = training.typed_options.checkpoints
+    last, every = wanted.last or settings.FL_KEEP_CHECKPOINTS, wanted.every
+    best = _best_round(training, wanted.best)
     kept = {checkpoint.pk for checkpoint in stored[: max(last, 1)]}
     kept |= {c.pk for c in stored if c.round == best or (every and c.round % every == 0)}
     dropped = training.model.checkpoints.stored().exclude(pk__in=kept)
@@ -92,9 +91,8 @@ def metric_means(training: Training, name: str) -> dict[int, float]:
     return dict(means.order_by("step").values_list("step", "mean"))
 
 
-def _best_round(training: Training, wanted: dict[str, str] | None) -> int | None:
+def _best_round(training: Training, wanted: MetricGoal | None) -> int | None:
     if not wanted:
         return None
-    means = metric_means(training, wanted["metric"])
-    sign = -1 if wanted.get("goal") == MIN else 1
-    return max(means, key=lambda step: sign * means[step], default=None)
+    means = metric_means(training, wanted.metric)
+    return max(means, key=lambda step: wanted.sign * means[step], default=None)

@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fl_server_core.models import LocalModel, Training, User
-from fl_server_core.models.training import AggregationMethod, Phase, UncertaintyMethod, chain_period
-
-CLIENTS, SERVER, AUTO = "clients", "server", "auto"
-"""Who makes SWAG's moments, `options.uncertainty.swag`.
-
-The participants; the server, of its own last models; or the participants as far as they do, and the
-server where none does, because stock clients know no SWAG round.
-"""
+from fl_server_core.models.training import AggregationMethod, Phase, UncertaintyMethod
+from fl_server_core.options import MomentsBy
 
 # The strategy that merges, a key of `aggregation.STRATEGIES`. FedProx changes the participants'
 # loss only, FedDC only how often there is a merge.
@@ -36,7 +30,7 @@ class RoundPlan:
     strategy: str
     period: int
     has_swag_rounds: bool
-    moments_by: str
+    moments_by: MomentsBy
     serves_updates: bool
 
     def merges_after(self, round: int) -> bool:
@@ -51,11 +45,12 @@ class RoundPlan:
 
 def plan_of(training: Training) -> RoundPlan:
     """Return the plan that the training's methods and options make."""
+    options = training.typed_options
     return RoundPlan(
         strategy=STRATEGY[AggregationMethod(training.aggregation_method)],
-        period=chain_period(training.options),
+        period=options.chain_period,
         has_swag_rounds=training.uncertainty_method == UncertaintyMethod.SWAG,
-        moments_by=(training.options.get("uncertainty") or {}).get("swag", AUTO),
+        moments_by=options.uncertainty.swag,
         serves_updates=training.uncertainty_method == UncertaintyMethod.ENSEMBLE,
     )
 

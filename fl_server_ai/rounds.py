@@ -14,8 +14,7 @@ from django.utils import timezone
 
 from fl_server_ai import claims, hints, history, notifier, sampling
 from fl_server_ai.claims import ClaimLost, MergeClaim
-from fl_server_ai.plans import CLIENTS, deal_models, plan_of
-from fl_server_ai.policy import RoundPolicy
+from fl_server_ai.plans import deal_models, plan_of
 from fl_server_ai.stopping import reason_to_stop
 from fl_server_ai.turnout import (
     CLOSED,
@@ -34,6 +33,7 @@ from fl_server_core.models import LocalModel, Training
 from fl_server_core.models.model import close_updates
 from fl_server_core.models.notification import NotificationQuerySet, NotificationType
 from fl_server_core.models.training import Phase, TrainingState
+from fl_server_core.options import MomentsBy
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Rounds:
     def _server_steps_in(self, count: Turnout) -> bool:
         """Tell whether the server is to make the SWAG moments that participants don't give."""
         training = self.training
-        may = training.phase == Phase.SWAG and plan_of(training).moments_by != CLIENTS
+        may = training.phase == Phase.SWAG and plan_of(training).moments_by != MomentsBy.CLIENTS
         return may and count.is_hopeless and training.participants.exists()
 
     def _reopen(self) -> bool:
@@ -146,7 +146,7 @@ class Rounds:
         training = self.training
         if not training.participants.exists():
             self.fail(f"No participant is left.{describe_failures(training)}")
-        elif not count.asked or training.retries < RoundPolicy.of(training).retries:
+        elif not count.asked or training.retries < training.typed_options.round.retries:
             self.retry()
         elif count.overdue:
             self.fail(
@@ -355,7 +355,7 @@ class Rounds:
 
     def _begin_phase(self) -> None:
         """Let the phase's time begin, by the database's clock."""
-        training, limit = self.training, RoundPolicy.of(self.training).deadline
+        training, limit = self.training, self.training.typed_options.round.deadline
         is_swag = training.phase == Phase.SWAG
         training.state = TrainingState.SWAG_ROUND if is_swag else TrainingState.ONGOING
         self._save()

@@ -5,25 +5,39 @@ metrics too, although these carry the next number, that of the model which the r
 a phase that is begun anew draws anew, under its new attempt, as those drawn before didn't answer.
 """
 
+import math
 import uuid
+from collections.abc import Sequence
+from random import Random
 
-from fl_server_ai.plans import SERVER, plan_of
-from fl_server_ai.policy import RoundPolicy
+from fl_server_ai.plans import plan_of
 from fl_server_ai.turnout import REQUESTS
 from fl_server_core.models import Training, User
 from fl_server_core.models.training import Phase
+from fl_server_core.options import MomentsBy
 
 
 def choose(training: Training) -> list[User]:
     """Return whom the phase that begins asks; a new draw sets the training's `sample_target`."""
-    if training.phase == Phase.SWAG and plan_of(training).moments_by == SERVER:
+    if training.phase == Phase.SWAG and plan_of(training).moments_by == MomentsBy.SERVER:
         return []
-    policy, participants = RoundPolicy.of(training), list(training.participants.all())
-    drawn = _drawn(training) if policy.sample is not None else set()
+    options, participants = training.typed_options.round, list(training.participants.all())
+    drawn = _drawn(training) if options.sample is not None else set()
     if drawn and training.phase != Phase.UPDATE:
         return [user for user in participants if user.pk in drawn]
-    training.sample_target = policy.sample_target(len(participants))
-    return policy.select(training, participants)
+    training.sample_target = options.sample_target(len(participants))
+    return select(training, participants)
+
+
+def select(training: Training, participants: Sequence[User]) -> list[User]:
+    """Return who is asked in the present round and attempt; always the same for these."""
+    options = training.typed_options.round
+    target = options.sample_target(len(participants))
+    if target is None:
+        return list(participants)
+    asked = min(len(participants), math.ceil(round(target * options.over_selection, 6)))
+    draw = Random(f"{training.pk}/{training.round}/{training.attempt}")  # noqa: S311 (repeatable)
+    return draw.sample(sorted(participants, key=lambda user: user.pk), asked)
 
 
 def _drawn(training: Training) -> set[uuid.UUID]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from fl_server_ai.plans import AUTO, plan_of
-from fl_server_ai.policy import RoundPolicy
+from fl_server_ai.plans import plan_of
 from fl_server_core.models import LocalModel, Metric, Moments, Notification, Training
 from fl_server_core.models.model import ModelQuerySet
 from fl_server_core.models.notification import NotificationQuerySet, NotificationType
 from fl_server_core.models.training import Phase
+from fl_server_core.options import MomentsBy
 
 # What asks the participants for what a phase waits for.
 REQUESTS = {
@@ -88,9 +88,9 @@ def turnout(training: Training) -> Turnout:
 
 def _quorum(training: Training, target: int) -> int:
     """Return how few answers are enough; of SWAG's moments one, if nobody says otherwise."""
-    policy = RoundPolicy.of(training)
-    takes_any = training.phase == Phase.SWAG and plan_of(training).moments_by == AUTO
-    return 1 if takes_any and policy.quorum is None else policy.answers_needed(target)
+    options = training.typed_options.round
+    takes_any = training.phase == Phase.SWAG and plan_of(training).moments_by == MomentsBy.AUTO
+    return 1 if takes_any and options.quorum is None else options.answers_needed(target)
 
 
 def _is_overdue(training: Training) -> bool:

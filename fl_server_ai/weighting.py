@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from fl_server_ai.policy import RoundPolicy
 from fl_server_core.models import Model, Moments, Training
 
 
@@ -11,9 +10,9 @@ def weights_of(
     training: Training | None, answers: Iterable[Model] | Iterable[Moments]
 ) -> list[int]:
     """Return the weights of answers: reported sample sizes, within what `options.round` allows."""
-    policy = RoundPolicy.of(training or Training())
+    options = (training or Training()).typed_options.round
     sizes = [answer.sample_size or 0 for answer in answers]
-    return weigh(sizes, max_size=policy.max_sample_size, max_share=policy.max_share)
+    return weigh(sizes, max_size=options.max_sample_size, max_share=options.share_limit)
 
 
 def weigh(

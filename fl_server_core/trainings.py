@@ -15,7 +15,8 @@ from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.handouts import model_path
 from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind, clone_model
-from fl_server_core.models.training import Manager, UncertaintyMethod, chain_period
+from fl_server_core.models.training import UncertaintyMethod
+from fl_server_core.options import Manager, TrainingOptions
 from fl_server_core.quotas import check_trainings
 
 
@@ -53,7 +54,7 @@ def create_training(
         training = Training.objects.create(
             actor=actor,
             model=model,
-            target_num_updates=target_num_updates * chain_period(options),
+            target_num_updates=target_num_updates * TrainingOptions.read(options).chain_period,
             options=options,
             **fields,
         )

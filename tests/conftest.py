@@ -22,7 +22,7 @@ settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--write-matrix", action="store_true", help="write docs/security-matrix.md")
+    parser.addoption("--write-docs", action="store_true", help="write the docs that tests render")
 
 
 @pytest.fixture(autouse=True)

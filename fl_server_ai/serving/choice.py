@@ -12,8 +12,6 @@ from fl_server_core.models import Model, Training
 from fl_server_core.models.model import ModelKind
 from fl_server_core.models.training import UncertaintyMethod
 
-SAMPLES = 10
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -44,7 +42,7 @@ def choose(model: Model) -> Choice:
     """
     _check_callable(model)
     training = model.find_training()
-    options = training.options.get("uncertainty", {}) if training else {}
+    options = (training or Training()).typed_options.uncertainty
     method = _method(model, training)
     members = find_members(model) if method == UncertaintyMethod.ENSEMBLE else [model]
     for member in members:
@@ -53,8 +51,8 @@ def choose(model: Model) -> Choice:
         raise InvalidRequest(f"Model {model.pk} has no file.")
     return Choice(
         method=method,
-        samples=options.get("N", SAMPLES),
-        softmax=options.get("softmax", False),
+        samples=options.N,
+        softmax=options.softmax,
         members=members,
         moments=find_moments(model) if method == UncertaintyMethod.SWAG else [],
         preprocessing=model.global_model.preprocessing_file,

@@ -1,21 +1,24 @@
-"""A training's options. Those that the server reads are checked, all others kept."""
+"""A training's options as a request has them, made of what `fl_server_core.options` declares."""
 
+import dataclasses
 import json
 import math
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 from django.conf import settings
-from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
-from marshmallow.types import UnknownOption
+from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from fl_server_ai.history import MAX, MIN
-from fl_server_ai.plans import AUTO, CLIENTS, SERVER
-from fl_server_ai.policy import DISCARD, REJECT
-from fl_server_api.serializers.fields import BIG, SMALL, WholeNumber, short_text
-from fl_server_core.models.training import Manager
-
-MAX_RETRIES = 100
-MAX_DEADLINE = 365 * 24 * 3600.0
+from fl_server_api.serializers.fields import SMALL, WholeNumber
+from fl_server_core.options import (
+    Options,
+    Range,
+    Share,
+    TrainingOptions,
+    default_of,
+    is_group,
+    types_of,
+)
 
 
 class Number(fields.Float):
@@ -28,7 +31,7 @@ class Number(fields.Float):
         return number
 
 
-class Share(Number):
+class ShareNumber(Number):
     """A whole number from 1 on, or a fraction between 0 and 1."""
 
     default_error_messages = {"share": "Must be a whole number from 1 on, or between 0 and 1."}
@@ -42,162 +45,72 @@ class Share(Number):
         return int(number)
 
 
-class UncertaintyOptionsSchema(Schema):
-    """How often a prediction is sampled, and what of."""
-
-    N = WholeNumber(
-        validate=validate.Range(1, SMALL), metadata={"description": "Samples; 10 if not given."}
-    )
-    softmax = fields.Boolean(metadata={"description": "Whether to apply softmax first."})
-    swag = fields.String(
-        validate=validate.OneOf([CLIENTS, SERVER, AUTO]),
-        metadata={
-            "description": "Who makes SWAG's moments: the participants, the server of its own last "
-            "models, or (auto) the server where no participant does; auto."
-        },
-    )
-
-    class Meta:
-        unknown: UnknownOption | None = INCLUDE
+FIELDS: dict[Any, type[fields.Field[Any]]] = {
+    bool: fields.Boolean,
+    float: Number,
+    int: WholeNumber,
+    Share: ShareNumber,
+    str: fields.String,
+}
 
 
-class MetricGoalSchema(Schema):
-    """A metric, and which way is better."""
+class GroupSchema(Schema):
+    """A group of options; unknown ones are kept where the group says so."""
 
-    metric = short_text(required=True)
-    goal = fields.String(
-        validate=validate.OneOf([MAX, MIN]), metadata={"description": "Which is better; max."}
-    )
+    group: ClassVar[type[Options]]
 
-
-class StopWhenSchema(MetricGoalSchema):
-    """When a training has learned enough; at least one of `value` and `patience`."""
-
-    value = Number(metadata={"description": "The mean over the participants that is enough."})
-    patience = WholeNumber(
-        validate=validate.Range(1, SMALL),
-        metadata={"description": "Tested rounds without an improvement of that mean."},
-    )
-    min_delta = Number(
-        validate=validate.Range(0), metadata={"description": "What counts as one is more; 0."}
-    )
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(unknown=INCLUDE if self.group.keeps_unknown else RAISE, **kwargs)
 
     @validates_schema
-    def check_condition(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a condition that says nothing."""
-        if not data.keys() & {"value", "patience"}:
-            raise ValidationError("Give value or patience.")
+    def check_together(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse what each option alone allows, but not all together."""
+        for path, sentence in self.group.read(data).objections():
+            raise ValidationError(_at(path, sentence))
 
 
-class RoundOptionsSchema(Schema):
-    """Who is asked in a round, how many answers it needs, how long it waits."""
-
-    quorum = Share(
-        metadata={"description": "With how few answers a round may close: a number, or a fraction."}
-    )
-    deadline_seconds = Number(
-        validate=validate.Range(0, MAX_DEADLINE, min_inclusive=False),
-        metadata={
-            "description": "After this a round closes that has its quorum; none if not given."
-        },
-    )
-    round_retries = WholeNumber(
-        validate=validate.Range(0, MAX_RETRIES),
-        metadata={
-            "description": "How often a round without a quorum is begun anew before the training "
-            "ends in an error; 1 with a deadline, else 0."
-        },
-    )
-    sample = Share(
-        metadata={"description": "How many participants a round asks: a number, or a fraction."}
-    )
-    over_selection = Number(
-        validate=validate.Range(1, 100),
-        metadata={
-            "description": "How many times as many are asked: the round closes when the sample's "
-            "number has answered; 1."
-        },
-    )
-    late_updates = fields.String(
-        validate=validate.OneOf([REJECT, DISCARD]),
-        metadata={"description": "Whether an update for a closed round is a 400 or a 201."},
-    )
-    max_sample_size = WholeNumber(
-        validate=validate.Range(1, BIG),
-        metadata={"description": "A larger sample size counts as this; no limit if not given."},
-    )
-    max_share = Number(
-        validate=validate.Range(0, 1, min_inclusive=False),
-        metadata={
-            "description": "How much of a merge one participant may make up; 1. Where there are "
-            "too few for that, all count equally."
-        },
-    )
-    stop_when = fields.Nested(StopWhenSchema)
-
-    @validates_schema
-    def check_sample(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse to select more than all."""
-        if "over_selection" in data and "sample" not in data:
-            raise ValidationError("Needs sample.", "over_selection")
+def _at(path: str, sentence: str) -> dict[str, Any]:
+    first, _, rest = path.partition(".")
+    return {first or "_schema": _at(rest, sentence) if rest else [sentence]}
 
 
-class CheckpointOptionsSchema(Schema):
-    """Which versions of the model are kept; the newest always is."""
-
-    last = WholeNumber(
-        validate=validate.Range(1, SMALL), metadata={"description": "So many of the newest."}
-    )
-    every = WholeNumber(
-        validate=validate.Range(1, SMALL), metadata={"description": "Those of every n-th round."}
-    )
-    best = fields.Nested(
-        MetricGoalSchema, metadata={"description": "The one with the best mean of a metric."}
-    )
+@cache
+def schema_of(group: type[Options]) -> type[GroupSchema]:
+    """Return the schema of a group of options."""
+    kinds = types_of(group)
+    made = {each.name: _field(each, kinds[each.name]) for each in dataclasses.fields(group)}  # type: ignore[arg-type]
+    schema: type[GroupSchema] = GroupSchema.from_dict(made, name=f"{group.__name__}Schema")  # type: ignore[assignment]
+    schema.group = group
+    schema.__doc__ = group.__doc__
+    return schema
 
 
-class OptionsSchema(Schema):
-    """Options; keys that aren't known are kept for the clients."""
+def _field(option: dataclasses.Field[Any], kind: Any) -> fields.Field[Any]:
+    words, default = option.metadata["words"], default_of(option)
+    described: dict[str, Any] = {
+        "required": option.default is dataclasses.MISSING,
+        "metadata": {"description": f"{words} Default: {default}." if default else words},
+    }
+    if is_group(kind):
+        return fields.Nested(schema_of(kind), **described)
+    if kind in FIELDS:
+        return FIELDS[kind](validate=_limit(kind, option.metadata["within"]), **described)
+    return fields.String(validate=validate.OneOf(kind.values), **described)
 
-    daisy_chain_period = WholeNumber(
-        validate=validate.Range(0, SMALL),
-        metadata={
-            "description": "Local rounds to a merge, for FedDC; 0, 1 or none merges every round."
-        },
-    )
-    managed_by = fields.String(
-        validate=validate.OneOf(Manager.values),
-        metadata={
-            "description": "Who changes the participants and starts: the actor and the "
-            "participants, or the actor alone; a participant may always leave."
-        },
-    )
-    uncertainty = fields.Nested(UncertaintyOptionsSchema)
-    round = fields.Nested(RoundOptionsSchema)
-    checkpoints = fields.Nested(CheckpointOptionsSchema)
 
-    class Meta:
-        unknown: UnknownOption | None = INCLUDE
+def _limit(kind: Any, within: Range | None) -> validate.Validator | None:
+    if kind is str:
+        return validate.Length(max=255)
+    if within is None:
+        return None
+    least = within.least if within.above is None else within.above
+    return validate.Range(least, within.most, min_inclusive=within.above is None)
 
-    @validates_schema
-    def check_chain(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a sample of a daisy chain: whoever sits out would break it."""
-        if data.get("daisy_chain_period", 0) > 1 and "sample" in data.get("round", {}):
-            raise ValidationError({"sample": ["Not with a daisy chain."]}, "round")
+
+OptionsSchema = schema_of(TrainingOptions)
 
 
 def check_size(options: dict[str, Any]) -> None:
     """Refuse options that are too long to be shown in every list of trainings."""
     if len(json.dumps(options)) > settings.FL_MAX_OPTIONS_BYTES:
         raise ValidationError(f"Longer than {settings.FL_MAX_OPTIONS_BYTES} bytes as JSON.")
-
-
-def unknown_options(options: dict[str, Any], schema: Schema | None = None) -> list[str]:
-    """Return what the server will not look at, as paths such as `uncertainty.n`."""
-    known = (schema or OptionsSchema()).fields
-    unknown = [name for name in options if name not in known]
-    for name, value in options.items():
-        field = known.get(name)
-        if isinstance(field, fields.Nested) and isinstance(value, dict):
-            unknown += [f"{name}.{inner}" for inner in unknown_options(value, field.schema)]
-    return unknown

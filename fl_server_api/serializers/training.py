@@ -9,7 +9,8 @@ from rest_framework import serializers
 
 from fl_server_api.serializers.fields import MAX_ITEMS, SMALL, WholeNumber, ids, short_text
 from fl_server_api.serializers.options import OptionsSchema, check_size
-from fl_server_core.models.training import AggregationMethod, UncertaintyMethod, chain_period
+from fl_server_core.models.training import AggregationMethod, UncertaintyMethod
+from fl_server_core.options import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class CreateTrainingRequestSchema(Schema):
     @validates_schema
     def check_rounds(self, data: dict[str, Any], **_: Any) -> None:
         """Refuse more local rounds than can be counted."""
-        if data["target_num_updates"] * chain_period(data.get("options", {})) > SMALL:
+        period = TrainingOptions.read(data.get("options")).chain_period
+        if data["target_num_updates"] * period > SMALL:
             raise ValidationError("Too many rounds.", "target_num_updates")
 
     @post_load

@@ -25,7 +25,6 @@ from fl_server_api.serializers.generic import (
     TrainingSerializerWithRounds,
 )
 from fl_server_api.serializers.model import ModelSerializer
-from fl_server_api.serializers.options import unknown_options
 from fl_server_api.serializers.training import (
     ClientAdministrationBodySchema,
     CreateTrainingRequestSchema,
@@ -36,6 +35,7 @@ from fl_server_api.serializers.training import (
 from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models, removal, trainings
+from fl_server_core.options import TrainingOptions
 
 ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
 UNKNOWN = {"detail": f"Training {ID} not found."}
@@ -111,7 +111,7 @@ class Training(ViewSet):
             **wanted,
         )
         answer = {"detail": "Training created successfully!", "training_id": training.pk}
-        if unknown := unknown_options(training.options):
+        if unknown := TrainingOptions.unknown(training.options):
             answer["unknown_options"] = unknown
         return Response(answer, status.HTTP_201_CREATED)
 

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -11,6 +11,7 @@ from django.db.models.functions import Least, Now
 from django.utils import timezone
 
 from fl_server_core.models.user import User
+from fl_server_core.options import Manager, TrainingOptions
 
 
 class TrainingState(models.TextChoices):
@@ -47,13 +48,6 @@ class UncertaintyMethod(models.TextChoices):
     ENSEMBLE = "ENSEMBLE", "ensemble"
     MC_DROPOUT = "MC_DROPOUT", "Monte Carlo dropout"
     SWAG = "SWAG", "SWAG"
-
-
-class Manager(models.TextChoices):
-    """Who changes a training's participants and starts it; a participant may always leave."""
-
-    PARTICIPANTS = "participants", "the actor and the participants"
-    ACTOR = "actor", "the actor alone"
 
 
 LOOK_AGAIN = timedelta(minutes=1)
@@ -158,6 +152,11 @@ class Training(models.Model):
         return self.model.round
 
     @property
+    def typed_options(self) -> TrainingOptions:
+        """What the options say to the server."""
+        return TrainingOptions.read(self.options)
+
+    @property
     def is_running(self) -> bool:
         """Whether the training waits for its participants."""
         return self.state in (TrainingState.ONGOING, TrainingState.SWAG_ROUND)
@@ -169,14 +168,9 @@ class Training(models.Model):
 
     def is_managed_by(self, user: User) -> bool:
         """Tell whether the user may change who takes part, and start it."""
-        by_actor = self.options.get("managed_by") == Manager.ACTOR
+        by_actor = self.typed_options.managed_by == Manager.ACTOR
         return self.actor_id == user.pk or (not by_actor and self.is_participant(user))
 
     def is_participant(self, user: User) -> bool:
         """Tell whether the user takes part."""
         return self.participants.filter(pk=user.pk).exists()
-
-
-def chain_period(options: dict[str, Any]) -> int:
-    """Return how many local rounds there are to a merge: 1 where nothing is said."""
-    return options.get("daisy_chain_period") or 1

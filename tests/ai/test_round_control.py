@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fl_server_ai.policy import RoundPolicy
+from fl_server_ai.sampling import select
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.models import LocalModel
 from tests.ai.conftest import told
@@ -211,13 +211,12 @@ def test_a_sample_is_asked(training, people, control, move, sample, number):
 
 def test_the_same_round_always_asks_the_same(training, people):
     training.options = {"round": {"sample": 3}}
-    policy = RoundPolicy.of(training)
-    chosen = policy.select(training, people)
-    assert policy.select(training, people[::-1]) == chosen
+    chosen = select(training, people)
+    assert select(training, people[::-1]) == chosen
     training.attempt = 1
-    choices = {frozenset(policy.select(training, people))}
+    choices = {frozenset(select(training, people))}
     for training.model.round in range(20):
-        choices.add(frozenset(policy.select(training, people)))
+        choices.add(frozenset(select(training, people)))
     assert len(choices) > 10
 
 
@@ -225,7 +224,7 @@ def test_over_many_rounds_everybody_is_asked_about_as_often(training, people):
     training.options = {"round": {"sample": 3}}
     counts = dict.fromkeys((user.pk for user in people), 0)
     for training.model.round in range(1000):
-        for user in RoundPolicy.of(training).select(training, people):
+        for user in select(training, people):
             counts[user.pk] += 1
     # Binomial, mean 300: six standard deviations are 87.
     assert all(abs(count - 300) < 6 * math.sqrt(1000 * 0.3 * 0.7) for count in counts.values())
@@ -390,5 +389,6 @@ def test_a_chain_round_begun_anew_deals_the_same_models_out(
 
 
 def test_without_options_everybody_is_waited_for(db):
-    policy = RoundPolicy.of(TrainingFactory())
-    assert (policy.quorum, policy.sample, policy.deadline, policy.retries) == (None, None, None, 0)
+    options = TrainingFactory().typed_options.round
+    assert (options.quorum, options.sample, options.deadline) == (None, None, None)
+    assert options.retries == 0

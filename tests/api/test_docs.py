@@ -1,26 +1,48 @@
-"""docs/rounds.md describes the options that there are."""
+"""docs/options.md is what the options' classes say.
+
+`pytest tests/api/test_docs.py --write-docs` writes it anew.
+"""
 
 import json
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import fields
 
-import pytest
+from fl_server_api.serializers.options import OptionsSchema
+from fl_server_core.options import TrainingOptions, default_of, is_group, types_of
+from tests.compose import ROOT
 
-from fl_server_api.serializers.options import (
-    CheckpointOptionsSchema,
-    OptionsSchema,
-    RoundOptionsSchema,
-)
+DOCUMENT = ROOT / "docs" / "options.md"
+HEAD = """# Options of a training
 
-TEXT = (Path(__file__).parents[2] / "docs" / "rounds.md").read_text()
+What `options` of `POST /api/trainings/` may say. Keys that aren't known are kept for the clients
+and named in the answer; in `round` and `checkpoints` they are refused: a misspelt deadline would
+never come. A share is a number from 1 on, or a fraction below 1, rounded up. More about
+[rounds](rounds.md), [daisy chains](aggregation.md) and [uncertainty](uncertainty.md).
+
+| option | default | meaning |
+| --- | --- | --- |
+"""
 
 
-@pytest.mark.parametrize("schema", [RoundOptionsSchema, CheckpointOptionsSchema])
-def test_a_table_has_a_line_for_each_option(schema):
-    described = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE))
-    assert set(schema().fields) <= described
+def lines(group, path="") -> Iterator[str]:
+    kinds = types_of(group)
+    for option in fields(group):
+        name, kind = f"{path}{option.name}", kinds[option.name]
+        yield f"| `{name}` | {default_of(option)} | {option.metadata['words']} |"
+        if is_group(kind):
+            yield from lines(kind, f"{name}.")
+
+
+def test_the_document_has_every_option(pytestconfig):
+    rendered = HEAD + "\n".join(lines(TrainingOptions)) + "\n"
+    if pytestconfig.getoption("--write-docs"):
+        DOCUMENT.write_text(rendered)
+    assert DOCUMENT.read_text() == rendered
 
 
 def test_the_example_is_valid():
-    example = json.loads(re.search(r"```json\n(.*?)```", TEXT, re.DOTALL)[1])["options"]
+    text = (ROOT / "docs" / "rounds.md").read_text()
+    example = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])["options"]
     assert set(OptionsSchema().load(example)) == {"round", "checkpoints"}
+    assert TrainingOptions.unknown(example) == []

@@ -1,6 +1,6 @@
 """Who may call what: docs/security-matrix.md, asked of every endpoint as everybody.
 
-`pytest tests/api/test_matrix.py --write-matrix` writes it anew.
+`pytest tests/api/test_matrix.py --write-docs` writes it anew.
 """
 
 import io
@@ -211,7 +211,7 @@ def rendered(matrix):
 
 
 def test_everybody_may_what_the_document_says(matrix, pytestconfig):
-    if pytestconfig.getoption("--write-matrix"):
+    if pytestconfig.getoption("--write-docs"):
         DOCUMENT.write_text(rendered(matrix))
     assert DOCUMENT.read_text() == rendered(matrix)
     for row, codes in matrix.items():
