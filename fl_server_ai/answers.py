@@ -40,8 +40,7 @@ def check_report(training: Training, user: User) -> None:
         type=NotificationType.MODEL_TEST_ROUND,
         round=training.round,
         attempt=training.attempt,
-        withdrawn_at=None,
-    )
+    ).standing()
     is_sampled = training.sample_target is not None and asked.exists()
     is_owner = training.model.owner_id == user.pk
     if is_sampled and not is_owner and not asked.filter(receiver=user).exists():

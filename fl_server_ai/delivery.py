@@ -54,7 +54,7 @@ def _post(notification: Notification) -> None:
         else:
             _give_up(notification, str(error), refused=False)
     else:
-        notifier.mark_delivered(notification)
+        Notification.objects.filter(pk=notification.pk).deliver()
 
 
 def _give_up(notification: Notification, error: str, *, refused: bool) -> None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Max, Min
+from django.db.models import Max, Min
 from django.db.models.functions import Now
 
 from fl_server_ai import hints, posting, signature
@@ -68,14 +68,6 @@ def owe(
     hints.on_commit("dispatch", str(training.pk))
 
 
-def owe_again(notifications: NotificationQuerySet) -> int:
-    """Make messages pending again, whatever became of them; return how many."""
-    fetched = notifications.filter(receiver__message_endpoint="")
-    again = {"deliveries": 0, "delivered_at": None, "failed_at": None, "error": ""}
-    posted = notifications.exclude(pk__in=fetched.values("pk"))
-    return fetched.update(**again) + posted.update(**again, next_attempt_at=Now())
-
-
 def dispatch(training_id: UUID) -> None:
     """Start a delivery for every receiver that the training owes something now."""
     _start(Notification.objects.due().filter(training=training_id))
@@ -102,13 +94,9 @@ def claim_next(training_id: UUID, receiver_id: UUID) -> Notification | None:
         return None
     # Two workers may have read the same row; the count of deliveries says who was first.
     lease = timedelta(seconds=3 * settings.FL_NOTIFY_TIMEOUT_SECONDS)
-    won = (
-        Notification.objects.due()
-        .filter(pk=oldest.pk, deliveries=oldest.deliveries)
-        .update(deliveries=F("deliveries") + 1, next_attempt_at=Now() + lease)
-    )
+    unclaimed = Notification.objects.filter(pk=oldest.pk, deliveries=oldest.deliveries)
     oldest.deliveries += 1
-    return oldest if won else None
+    return oldest if unclaimed.claim(lease) else None
 
 
 def post(notification: Notification) -> None:
@@ -148,21 +136,8 @@ def _remember(receiver: User, *, prompt: bool) -> None:
         receiver.answers_promptly = prompt
 
 
-def mark_delivered(notification: Notification) -> None:
-    """Note that the receiver has accepted the message."""
-    Notification.objects.filter(pk=notification.pk).update(delivered_at=Now(), next_attempt_at=None)
-
-
-def mark_failed(notification: Notification, error: str) -> bool:
-    """Give the message up; False when it had been settled otherwise meanwhile."""
-    pending = Notification.objects.pending().filter(pk=notification.pk)
-    return bool(pending.update(failed_at=Now(), next_attempt_at=None, error=error))
-
-
 def retry_later(notification: Notification, error: str) -> None:
     """Let the sweeper try again after a pause that doubles each time."""
     pause = settings.FL_NOTIFY_RETRY_SECONDS * 2 ** (notification.deliveries - 1)
-    still_posted = Notification.objects.exclude(receiver__message_endpoint="")
-    still_posted.filter(pk=notification.pk).update(
-        next_attempt_at=Now() + timedelta(seconds=pause), error=error
-    )
+    row = Notification.objects.filter(pk=notification.pk)
+    row.put_off(timedelta(seconds=pause), error)

@@ -17,7 +17,6 @@ from fl_server_ai.claims import ClaimLost, MergeClaim
 from fl_server_ai.plans import deal_models, plan_of
 from fl_server_ai.stopping import reason_to_stop
 from fl_server_ai.turnout import (
-    CLOSED,
     REQUESTS,
     Turnout,
     counted_updates,
@@ -31,8 +30,12 @@ from fl_server_core.exceptions import CannotStart, InvalidRequest
 from fl_server_core.files import StoredFile, let_go, names_in
 from fl_server_core.models import LocalModel, Training
 from fl_server_core.models.model import close_updates
-from fl_server_core.models.notification import NotificationQuerySet, NotificationType
-from fl_server_core.models.training import Phase, TrainingState
+from fl_server_core.models.notification import (
+    NotificationQuerySet,
+    NotificationState,
+    NotificationType,
+)
+from fl_server_core.models.training import Phase, ReasonCode, TrainingState
 from fl_server_core.options import MomentsBy
 
 logger = logging.getLogger(__name__)
@@ -108,8 +111,7 @@ class Rounds:
 
     def _end_phase(self, count: Turnout) -> None:
         training = self.training
-        silent = round_requests(training).filter(receiver__in=count.awaited)
-        silent.update(failed_at=Now(), next_attempt_at=None, error=CLOSED)
+        round_requests(training).filter(receiver__in=count.awaited).miss()
         if training.phase == Phase.TEST:
             self._end_test()
         elif self._merges():
@@ -130,14 +132,14 @@ class Rounds:
 
     def _reopen(self) -> bool:
         """Wait again for those without whom the round had closed, before a removal."""
-        shut_out = round_requests(self.training).filter(error=CLOSED)
-        return bool(notifier.owe_again(shut_out))
+        shut_out = round_requests(self.training).filter(state=NotificationState.MISSED)
+        return self._send_again(shut_out) > 0
 
     def _end_test(self) -> None:
         history.drop_checkpoints(self.training)
         reason = reason_to_stop(self.training)
         if reason:
-            self.training.state_reason = reason
+            self._say(ReasonCode.STOPPED_EARLY, reason)
             self.finish()
         else:
             self.next_round()
@@ -145,20 +147,24 @@ class Rounds:
     def _miss_quorum(self, count: Turnout) -> None:
         training = self.training
         if not training.participants.exists():
-            self.fail(f"No participant is left.{describe_failures(training)}")
+            self.fail(
+                ReasonCode.NO_PARTICIPANTS, f"No participant is left.{describe_failures(training)}"
+            )
         elif not count.asked or training.retries < training.typed_options.round.retries:
             self.retry()
         elif count.overdue:
             self.fail(
+                ReasonCode.QUORUM_MISSED,
                 f"Round {training.round}: only {len(count.counted)} of {len(count.asked)} "
                 f"participants answered in time, {count.quorum} are needed."
-                f"{describe_failures(training)}"
+                f"{describe_failures(training)}",
             )
         else:
             self.fail(
+                ReasonCode.QUORUM_MISSED,
                 f"Round {training.round}: only {len(count.left)} of {len(count.asked)} "
                 f"participants can still answer."
-                f"{describe_failures(training)}"
+                f"{describe_failures(training)}",
             )
 
     def next_round(self) -> None:
@@ -212,7 +218,10 @@ class Rounds:
         if not of_versions and not (self._merges() and count.is_complete):
             return None
         if training.claims >= settings.FL_MERGE_ATTEMPTS:
-            self.fail(f"Round {round}: the merge was begun {training.claims} times in vain.")
+            self.fail(
+                ReasonCode.MERGE_ATTEMPTS,
+                f"Round {round}: the merge was begun {training.claims} times in vain.",
+            )
             return None
         return claims.take_turn(training, of_versions=of_versions)
 
@@ -254,7 +263,10 @@ class Rounds:
     def fail_merge(self, claim: MergeClaim, error: str) -> None:
         """End the training: its answers can't be merged. Raises ClaimLost as the others do."""
         self._end_claim(claim)
-        self.fail(f"What round {self.training.round} brought can't be merged: {error}")
+        self.fail(
+            ReasonCode.UNMERGEABLE,
+            f"What round {self.training.round} brought can't be merged: {error}",
+        )
 
     def _end_claim(self, claim: MergeClaim) -> None:
         if self.training.claim != claim.token:
@@ -269,10 +281,10 @@ class Rounds:
         receivers[self.training.actor.pk] = self.training.actor
         notifier.owe(self.training, NotificationType.TRAINING_FINISHED, receivers.values())
 
-    def fail(self, reason: str) -> None:
+    def fail(self, code: ReasonCode, reason: str) -> None:
         """End the training with a reason that its actor is shown."""
         logger.error("training %s failed: %r", self.training.pk, reason)
-        self.training.state_reason = reason
+        self._say(code, reason)
         self._end(TrainingState.ERROR)
         self._withdraw_requests()
 
@@ -280,7 +292,7 @@ class Rounds:
         """End the training because its actor wants that; a merge under way is dropped."""
         if not self.training.is_running:
             raise InvalidRequest(f"Training {self.training.pk} is not running!")
-        self.fail("Stopped by its actor.")
+        self.fail(ReasonCode.STOPPED, "Stopped by its actor.")
 
     def resume(self) -> None:
         """Go on where an error ended the training.
@@ -292,7 +304,7 @@ class Rounds:
         if training.state != TrainingState.ERROR:
             raise InvalidRequest(f"Training {training.pk} is not in state ERROR!")
         quotas.check_running(training.actor)
-        training.state_reason = ""
+        self._say(ReasonCode.NONE, "")
         training.retries = training.claims = 0
         training.phase = training.phase or Phase.UPDATE
         self._revive_requests()
@@ -315,16 +327,15 @@ class Rounds:
             quotas.check_running(training.actor)
         history.restore(checkpoint, training.model)
         close_updates(LocalModel.objects.filter(base_model=training.model_id))
-        training.state_reason = ""
+        self._say(ReasonCode.NONE, "")
         self._begin_attempt()
         self._welcome()
         self.next_round()
 
     def _welcome(self) -> None:
         """Owe the start to those who have come since the training was completed."""
-        starts = self.training.notifications.filter(
-            type=NotificationType.TRAINING_START, withdrawn_at=None
-        )
+        started = self.training.notifications.filter(type=NotificationType.TRAINING_START)
+        starts = started.standing()
         new = self.training.participants.exclude(pk__in=starts.values("receiver"))
         notifier.owe(self.training, NotificationType.TRAINING_START, new)
 
@@ -335,9 +346,11 @@ class Rounds:
         count = turnout(self.training)
         silent = count.asked - count.answered
         requests = round_requests(self.training).filter(receiver__in=silent)
-        asked = notifier.owe_again(requests)
+        return self._send_again(requests)
+
+    def _send_again(self, requests: NotificationQuerySet) -> int:
         hints.on_commit("dispatch", str(self.training.pk))
-        return asked
+        return requests.send_again()
 
     # --- Steps that several of these share -----------------------------------------
 
@@ -377,7 +390,7 @@ class Rounds:
         return requests
 
     def _withdraw_requests(self) -> None:
-        self._requests().pending().update(withdrawn_at=Now())
+        self._requests().pending().withdraw()
 
     def _revive_requests(self) -> None:
         """Let the present phase's requests to present participants count."""
@@ -385,7 +398,7 @@ class Rounds:
         present = self._requests().filter(
             type=REQUESTS[Phase(training.phase)], round=training.round, attempt=training.attempt
         )
-        present.filter(receiver__in=training.participants.all()).update(withdrawn_at=None)
+        present.filter(receiver__in=training.participants.all()).revive()
 
     def _close_rounds(self, *, before: int, keep: int = 0) -> None:
         over = LocalModel.objects.filter(base_model=self.training.model_id, round__lt=before)
@@ -394,6 +407,9 @@ class Rounds:
     def _drop_claim(self) -> None:
         training = self.training
         training.claim, training.claimed_until, training.claims = None, None, 0
+
+    def _say(self, code: ReasonCode, reason: str) -> None:
+        self.training.reason_code, self.training.state_reason = code, reason
 
     def _end(self, state: TrainingState) -> None:
         self.training.state = state

@@ -46,6 +46,4 @@ def _drawn(training: Training) -> set[uuid.UUID]:
         type__in=REQUESTS.values(), attempt=training.attempt
     ).order_by("-sequence")
     latest = requests.values("sequence")[:1]
-    return set(
-        requests.filter(sequence=latest, withdrawn_at=None).values_list("receiver", flat=True)
-    )
+    return set(requests.standing().filter(sequence=latest).values_list("receiver", flat=True))

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable
 
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from fl_server_ai import answers, notifier
@@ -81,8 +80,7 @@ class ModelTrainer(Rounds):
         """Take users out and judge the round without them."""
         gone = list(self.training.participants.filter(pk__in=[user.pk for user in users]))
         self.training.participants.remove(*gone)
-        owed = self.training.notifications.filter(receiver__in=gone, withdrawn_at=None)
-        owed.update(withdrawn_at=Now())
+        self.training.notifications.filter(receiver__in=gone).withdraw()
         if self.training.state != TrainingState.INITIAL:
             notifier.owe(self.training, NotificationType.CLIENT_REMOVED, gone)
         self.judge()
@@ -94,7 +92,7 @@ class ModelTrainer(Rounds):
         moments, which stock clients don't know; that and an undeliverable one lose it for this
         phase; no other message's fate has an effect.
         """
-        if not notifier.mark_failed(notification, error):
+        if not Notification.objects.filter(pk=notification.pk).fail(error):
             return
         logger.warning(
             "training %s round %s: user %s %s %s: %s",

@@ -10,7 +10,11 @@ from django.db.models.functions import Now
 from fl_server_ai.plans import plan_of
 from fl_server_core.models import LocalModel, Metric, Moments, Notification, Training
 from fl_server_core.models.model import ModelQuerySet
-from fl_server_core.models.notification import NotificationQuerySet, NotificationType
+from fl_server_core.models.notification import (
+    NotificationQuerySet,
+    NotificationState,
+    NotificationType,
+)
 from fl_server_core.models.training import Phase
 from fl_server_core.options import MomentsBy
 
@@ -21,9 +25,8 @@ REQUESTS = {
     Phase.TEST: NotificationType.MODEL_TEST_ROUND,
 }
 
-CLOSED = "The round closed without it."
-"""The error of a request whose answer came too late to count, or never."""
 FAILURES_SHOWN = 3
+LOST = (NotificationState.FAILED, NotificationState.MISSED)
 
 Ids = frozenset[uuid.UUID]
 
@@ -74,11 +77,11 @@ class Turnout:
 
 def turnout(training: Training) -> Turnout:
     """Count the present phase, from the rows alone."""
-    failed = dict(round_requests(training).values_list("receiver", "failed_at"))
-    target = min(training.sample_target or len(failed), len(failed))
+    states = dict(round_requests(training).values_list("receiver", "state"))
+    target = min(training.sample_target or len(states), len(states))
     return Turnout(
-        asked=frozenset(failed),
-        unreachable=frozenset(pk for pk, failed_at in failed.items() if failed_at),
+        asked=frozenset(states),
+        unreachable=frozenset(pk for pk, state in states.items() if state in LOST),
         answered=frozenset(_answerers(training)),
         target=target,
         quorum=_quorum(training, target),
@@ -105,8 +108,7 @@ def round_requests(training: Training) -> NotificationQuerySet:
         round=training.round,
         attempt=training.attempt,
         receiver__in=training.participants.all(),
-        withdrawn_at=None,
-    )
+    ).standing()
     return requests
 
 
@@ -170,9 +172,12 @@ def describe_failures(training: Training) -> str:
     A sentence with a space before it: "It failed with anna (SWAG_ROUND_START: HTTP 500)."
     """
     failed = training.notifications.filter(
-        type__in=REQUESTS.values(), round=training.round, attempt=training.attempt
-    ).exclude(failed_at=None)
-    rows = failed.exclude(error=CLOSED).order_by("failed_at").select_related("receiver")
+        type__in=REQUESTS.values(),
+        round=training.round,
+        attempt=training.attempt,
+        failed_at__isnull=False,
+    )
+    rows = failed.order_by("failed_at").select_related("receiver")
     told = [f"{row.receiver.username} ({row.type}: {row.error})" for row in rows]
     if not told:
         return ""

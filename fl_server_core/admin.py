@@ -59,6 +59,7 @@ TRAINING_FIELDS = (
     "model",
     "participants",
     "state",
+    "reason_code",
     "state_reason",
     "phase",
     "phase_since",
@@ -290,6 +291,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         "receiver",
         "training",
         "round",
+        "state",
         "deliveries",
         "delivered_at",
         "failed_at",
@@ -297,8 +299,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     ]
     list_filter = [
         "type",
-        ("delivered_at", admin.EmptyFieldListFilter),
-        ("failed_at", admin.EmptyFieldListFilter),
+        "state",
         "created_at",
     ]
     list_select_related = ["receiver", "training"]

@@ -2,7 +2,6 @@
 
 import time
 
-from django.db.models.functions import Now
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.permissions import IsAuthenticated
@@ -62,7 +61,5 @@ class Notification(ViewSet):
     def ack(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Mark a notification as delivered; again changes nothing."""
         owed = self.get_entity(models.Notification, id)
-        models.Notification.objects.pending().filter(pk=owed.pk).update(
-            delivered_at=Now(), next_attempt_at=None
-        )
+        models.Notification.objects.filter(pk=owed.pk).deliver()
         return Response(status=status.HTTP_204_NO_CONTENT)

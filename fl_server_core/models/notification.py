@@ -1,10 +1,11 @@
 """The outbox: who is owed which message, and what became of it."""
 
 import uuid
+from datetime import timedelta
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
 from fl_server_core.models.training import Training
@@ -22,29 +23,108 @@ class NotificationType(models.TextChoices):
     CLIENT_REMOVED = "CLIENT_REMOVED", "client removed"
 
 
+class NotificationState(models.TextChoices):
+    """What has become of a message."""
+
+    PENDING = "pending", "It waits to be posted or fetched."
+    DELIVERED = "delivered", "Its receiver has accepted it."
+    FAILED = "failed", "Its receiver has refused it, or couldn't be reached."
+    MISSED = "missed", "The round closed without what it asks for."
+    WITHDRAWN = "withdrawn", "It doesn't count: the receiver was removed, or the attempt is over."
+
+
 class NotificationQuerySet(models.QuerySet["Notification"]):
-    """What is still owed."""
+    """Messages, and how their states change: each a conditional update of what may change so.
+
+    | method     | from                        | to                                    |
+    | ---------- | --------------------------- | ------------------------------------- |
+    | deliver    | PENDING                     | DELIVERED                             |
+    | fail       | PENDING                     | FAILED                                |
+    | miss       | PENDING, DELIVERED          | MISSED                                |
+    | withdraw   | any other                   | WITHDRAWN                             |
+    | revive     | WITHDRAWN                   | what it was: DELIVERED, or PENDING    |
+    | send_again | all but WITHDRAWN           | PENDING, due at once                  |
+    | claim      | PENDING and due             | the same, out of others' reach a while |
+    | put_off    | PENDING                     | the same, due later                   |
+
+    Each returns how many it has changed: of two at once only one changes a message.
+    """
 
     def pending(self) -> Self:
-        """Keep what was neither delivered nor given up."""
-        return self.filter(delivered_at=None, failed_at=None, withdrawn_at=None)
+        """Keep what is still to be delivered."""
+        return self.filter(state=NotificationState.PENDING)
 
     def due(self) -> Self:
         """Keep what should be posted now, by the database's clock."""
         return self.pending().filter(next_attempt_at__lte=Now())
 
-    def readdress(self, user: User) -> None:
+    def standing(self) -> Self:
+        """Keep what counts."""
+        return self.exclude(state=NotificationState.WITHDRAWN)
+
+    def deliver(self) -> int:
+        """Note that the receivers have accepted them."""
+        return self.pending().update(
+            state=NotificationState.DELIVERED, delivered_at=Now(), next_attempt_at=None
+        )
+
+    def fail(self, error: str) -> int:
+        """Give them up."""
+        return self.pending().update(
+            state=NotificationState.FAILED, failed_at=Now(), next_attempt_at=None, error=error
+        )
+
+    def miss(self) -> int:
+        """Note that what they ask for can't count any more."""
+        asked = (NotificationState.PENDING, NotificationState.DELIVERED)
+        return self.filter(state__in=asked).update(
+            state=NotificationState.MISSED, next_attempt_at=None
+        )
+
+    def withdraw(self) -> int:
+        """Let them count no longer."""
+        return self.standing().update(state=NotificationState.WITHDRAWN)
+
+    def revive(self) -> int:
+        """Let them count again."""
+        delivered = When(delivered_at__isnull=False, then=Value(NotificationState.DELIVERED))
+        return self.filter(state=NotificationState.WITHDRAWN).update(
+            state=Case(delivered, default=Value(NotificationState.PENDING))
+        )
+
+    def send_again(self) -> int:
+        """Have them posted, or fetched, once more, whatever became of them."""
+        again = {
+            "state": NotificationState.PENDING,
+            "deliveries": 0,
+            "delivered_at": None,
+            "failed_at": None,
+            "error": "",
+        }
+        fetched = self.standing().filter(receiver__message_endpoint="")
+        posted = self.standing().exclude(receiver__message_endpoint="")
+        return fetched.update(**again) + posted.update(**again, next_attempt_at=Now())
+
+    def claim(self, lease: timedelta) -> int:
+        """Begin to post them; nobody else does until the lease is over."""
+        return self.due().update(deliveries=F("deliveries") + 1, next_attempt_at=Now() + lease)
+
+    def put_off(self, pause: timedelta, error: str) -> int:
+        """Try again after a pause; whoever has come to fetch meanwhile isn't called."""
+        posted = self.pending().exclude(receiver__message_endpoint="")
+        return posted.update(next_attempt_at=Now() + pause, error=error)
+
+    def readdress(self, user: User) -> int:
         """Have what the user is still owed posted, or fetched, as its endpoint now says."""
         due = Now() if user.message_endpoint else None
-        self.pending().filter(receiver=user).update(next_attempt_at=due)
+        return self.pending().filter(receiver=user).update(next_attempt_at=due)
 
 
 class Notification(models.Model):
     """One message to one receiver, about one round and attempt of a training.
 
     A receiver gets a training's messages in the order of `sequence`. `next_attempt_at` is
-    null for somebody who fetches. `withdrawn_at`: the receiver was removed; what was asked
-    no longer counts.
+    null for somebody who fetches. The state changes by the methods of `objects`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -57,11 +137,13 @@ class Notification(models.Model):
     body = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 
+    state = models.CharField(
+        max_length=9, choices=NotificationState, default=NotificationState.PENDING
+    )
     deliveries = models.PositiveSmallIntegerField(default=0, help_text="Attempts so far.")
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
-    withdrawn_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
 
     objects = NotificationQuerySet.as_manager()
@@ -71,14 +153,14 @@ class Notification(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["training", "receiver", "type", "round", "attempt"],
-                condition=Q(withdrawn_at=None),
+                condition=~Q(state="withdrawn"),
                 name="nobody_is_told_twice",
             )
         ]
         indexes = [
             models.Index(
                 fields=["next_attempt_at"],
-                condition=Q(delivered_at=None, failed_at=None, withdrawn_at=None),
+                condition=Q(state="pending"),
                 name="notification_due",
             )
         ]

@@ -33,6 +33,18 @@ class Phase(models.TextChoices):
     TEST = "test", "metrics of the model"
 
 
+class ReasonCode(models.TextChoices):
+    """Why a training ended elsewhere than at its target; `state_reason` has the details."""
+
+    NONE = "", "It hasn't."
+    STOPPED = "stopped", "Its actor wanted that."
+    STOPPED_EARLY = "stopped_early", "A metric was good enough, or got no better."
+    NO_PARTICIPANTS = "no_participants", "No participant is left."
+    QUORUM_MISSED = "quorum_missed", "Too few answered."
+    UNMERGEABLE = "unmergeable", "What a round brought can't be merged."
+    MERGE_ATTEMPTS = "merge_attempts", "Its merge was begun too often in vain."
+
+
 class AggregationMethod(models.TextChoices):
     """How a round's updates become the next global model."""
 
@@ -97,6 +109,7 @@ class Training(models.Model):
 
     state = models.CharField(max_length=1, choices=TrainingState, default=TrainingState.INITIAL)
     state_reason = models.TextField(blank=True, help_text="Why it ended, if not at its target.")
+    reason_code = models.CharField(max_length=15, choices=ReasonCode, blank=True, default="")
     phase = models.CharField(max_length=6, choices=Phase, default=Phase.NONE, blank=True)
     attempt = models.PositiveIntegerField(default=0)
     target_num_updates = models.PositiveIntegerField(validators=[MinValueValidator(1)])

@@ -16,7 +16,7 @@ from tests.factories import TrainingFactory, UserFactory
 
 def told(user, **filters):
     """Return the types and rounds of the messages that a user is owed or was sent, in order."""
-    messages = user.notifications.filter(withdrawn_at=None, **filters).order_by("sequence")
+    messages = user.notifications.standing().filter(**filters).order_by("sequence")
     return [(message.type, message.body.get("round")) for message in messages]
 
 

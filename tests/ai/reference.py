@@ -75,9 +75,9 @@ class Reference:
         self._note_failures(messages)
 
     def _note_failures(self, messages):
-        failed = [row for row in messages if step_of(row) == self.step and row.failed_at]
-        self.lost |= {row.receiver_id for row in failed if "closed" not in row.error}
-        self.shut_out |= {row.receiver_id for row in failed} - self.lost
+        present = [row for row in messages if step_of(row) == self.step]
+        self.lost |= {row.receiver_id for row in present if row.state == "failed"}
+        self.shut_out |= {row.receiver_id for row in present if row.state == "missed"}
 
     def follow(self, training, messages, *, may_jump=False):
         """Go along with the new messages; only what the actor asks for may be a jump."""
@@ -97,10 +97,9 @@ class Reference:
             self._check_end(self.step)
             assert self.step.phase == "test"
         was_ended = training.state == "E" and (self.was_running or may_jump)
-        if was_ended and training.state_reason.startswith("Round"):
-            merges = "begun" in training.state_reason
+        if was_ended and training.reason_code == "quorum_missed":
             ends = self.is_hopeless() and not self.server_steps_in()
-            assert merges or ends, "a training that could go on was ended"
+            assert ends, "a training that could go on was ended"
 
     def _read(self, message, receivers, *, may_jump):
         if message.type == "TRAINING_START":

@@ -197,7 +197,7 @@ def test_who_answers_within_a_second_is_prompt_and_who_takes_longer_is_not(
 
     endpoint.reset()
     endpoint.add_callback(responses.POST, URL, dawdle)
-    notifier.owe_again(user.notifications.all())
+    user.notifications.all().send_again()
     deliver(training.pk, user.pk)
     assert not is_prompt(user)
     assert not user.notifications.pending().exists()
@@ -208,7 +208,7 @@ def test_a_refusal_is_an_answer_and_silence_is_none(started, endpoint):
     endpoint.post(URL, status=500)
     deliver(training.pk, user.pk)
     assert is_prompt(user)
-    notifier.owe_again(user.notifications.filter(type="CLIENT_REMOVED"))
+    user.notifications.filter(type="CLIENT_REMOVED").send_again()
     endpoint.replace(responses.POST, URL, body=requests.ReadTimeout())
     deliver(training.pk, user.pk)
     assert not is_prompt(user)

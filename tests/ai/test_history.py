@@ -8,6 +8,7 @@ from fl_server_ai.claims import ClaimLost
 from fl_server_ai.history import metric_means
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.models import Checkpoint, LocalModel, Metric
+from fl_server_core.models.training import ReasonCode
 from tests.ai.conftest import any_file, told
 from tests.factories import TrainingFactory, UserFactory
 
@@ -96,7 +97,7 @@ def test_a_round_whose_answers_are_all_there_is_merged_on_resuming(
     move("start")
     for user in participants:
         update(user)
-    move("fail", "the disk was full")
+    move("fail", ReasonCode.UNMERGEABLE, "the disk was full")
     with django_capture_on_commit_callbacks(execute=True):
         move("resume")
     assert ("merge_round", str(training.pk), 0, 0) in sent

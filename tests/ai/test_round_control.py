@@ -36,8 +36,7 @@ def asked(training):
         type="UPDATE_ROUND_START",
         round=training.model.round,
         attempt=training.attempt,
-        withdrawn_at=None,
-    )
+    ).standing()
     return [request.receiver for request in requests.select_related("receiver")]
 
 

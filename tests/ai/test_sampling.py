@@ -20,8 +20,8 @@ def people(training):
 def asked(training, kind):
     """Return who is asked in the training's present round and attempt."""
     rows = training.notifications.filter(
-        type=kind, round=training.model.round, attempt=training.attempt, withdrawn_at=None
-    )
+        type=kind, round=training.model.round, attempt=training.attempt
+    ).standing()
     return {row.receiver for row in rows.select_related("receiver")}
 
 

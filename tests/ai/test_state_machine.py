@@ -258,13 +258,13 @@ class TrainingMachine(PlayedTraining):
 
     def check_posted(self, call):
         earlier = Notification.objects.filter(receiver=call.receiver, sequence__lt=call.sequence)
-        open_ones = earlier.filter(delivered_at=None, failed_at=None, withdrawn_at=None)
+        open_ones = earlier.filter(state="pending")
         assert not open_ones.exists(), "a message overtakes another"
         assert call.receiver_id in WITH_ENDPOINT
 
     def refuse(self, call):
         row = Notification.objects.get(pk=call.pk)
-        is_settled = row.delivered_at or row.failed_at or row.withdrawn_at
+        is_settled = row.state != "pending"
         is_present = self.training.is_running and step_of(row) == self.book.step
         if is_present and row.type != "SWAG_ROUND_START" and not is_settled:
             self.book.remove({row.receiver_id})
@@ -376,7 +376,7 @@ class TrainingMachine(PlayedTraining):
 
     def check_dispatched(self, hints):
         due = Notification.objects.filter(next_attempt_at__lte=timezone.now())
-        due = due.filter(delivered_at=None, failed_at=None, withdrawn_at=None)
+        due = due.filter(state="pending")
         hinted = {UUID(hint[2]) for hint in hints if hint[0] == "deliver"}
         assert set(due.values_list("receiver", flat=True)) <= hinted
 

@@ -141,7 +141,7 @@ def refuse(move):
     """Let a participant answer the call for moments with an error status, as stock clients do."""
 
     def call(user, error="HTTP 500", *, refused=True):
-        message = user.notifications.get(type="SWAG_ROUND_START", withdrawn_at=None)
+        message = user.notifications.standing().get(type="SWAG_ROUND_START")
         move("give_up_on", message, error, refused=refused)
 
     return call

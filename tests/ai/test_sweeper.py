@@ -118,7 +118,7 @@ def test_the_sweeper_asks_again_for_a_merge_whose_hint_was_lost(
     training, _ = started
     for user in participants:
         update(user)
-    Notification.objects.update(delivered_at=timezone.now())
+    Notification.objects.all().deliver()
     with django_capture_on_commit_callbacks(execute=True):
         sweeper.sweep()
         assert sent == [], "the hint may still come"
@@ -134,7 +134,7 @@ def test_the_sweeper_leaves_a_claimed_merge_alone_until_its_lease_is_over(
     training, _ = started
     for user in participants:
         update(user)
-    Notification.objects.update(delivered_at=timezone.now())
+    Notification.objects.all().deliver()
     move("claim_merge", 0, 0)
     later(HINT_LOST)
     with django_capture_on_commit_callbacks(execute=True):

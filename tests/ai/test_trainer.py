@@ -9,7 +9,7 @@ from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Training
-from fl_server_core.models.training import Phase, TrainingState
+from fl_server_core.models.training import Phase, ReasonCode, TrainingState
 from tests.ai.conftest import told
 from tests.factories import UserFactory
 
@@ -353,19 +353,19 @@ def test_a_participant_who_answers_was_reached_after_all(training, participants,
 def test_a_message_delivered_meanwhile_can_no_longer_fail(training, participants, move):
     move("start")
     call = message(participants[1], "UPDATE_ROUND_START")
-    training.notifications.filter(pk=call.pk).update(delivered_at=timezone.now())
+    training.notifications.filter(pk=call.pk).deliver()
     move("give_up_on", call, "late", refused=True)
     assert training.participants.count() == 2
 
 
 def test_a_failed_training_calls_nobody_any_more(training, participants, move):
     move("start")
-    move("fail", "for a reason")
+    move("fail", ReasonCode.UNMERGEABLE, "for a reason")
     assert not training.notifications.pending().filter(type="UPDATE_ROUND_START").exists()
 
 
 def test_a_reason_adds_no_line_to_the_log(training, move, caplog):
-    move("fail", "The updates differ in 'a\nERROR forged'.")
+    move("fail", ReasonCode.UNMERGEABLE, "The updates differ in 'a\nERROR forged'.")
     assert all("\n" not in record.getMessage() for record in caplog.records)
 
 
@@ -382,7 +382,7 @@ def test_those_who_have_not_answered_are_asked_again(
 ):
     move("start")
     update(participants[0])
-    training.notifications.update(delivered_at=timezone.now(), next_attempt_at=None)
+    training.notifications.all().deliver()
     with django_capture_on_commit_callbacks(execute=True):
         assert move("ask_again") == 1
     assert [m.receiver for m in training.notifications.due()] == [participants[1]]
@@ -393,7 +393,7 @@ def test_somebody_who_fetches_finds_the_call_again(training, participants, move)
     participants[0].message_endpoint = ""
     participants[0].save()
     move("start")
-    training.notifications.update(delivered_at=timezone.now(), next_attempt_at=None)
+    training.notifications.all().deliver()
     move("ask_again")
     (call,) = participants[0].notifications.pending()
     assert (call.type, call.next_attempt_at) == ("UPDATE_ROUND_START", None)

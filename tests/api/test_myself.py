@@ -1,7 +1,6 @@
 """What users change of themselves."""
 
 import pytest
-from django.utils import timezone
 from rest_framework.test import APIClient
 
 from fl_server_core.models import Notification, User
@@ -84,7 +83,7 @@ def test_the_password_rules_hold(client, user, settings):
 
 def test_what_one_is_owed_follows_ones_endpoint(user, client):
     owed = NotificationFactory(receiver=user)
-    done = NotificationFactory(receiver=user, delivered_at=timezone.now())
+    done = NotificationFactory(receiver=user, state="delivered")
     others = NotificationFactory()
     client.patch(URL, {"message_endpoint": "http://client-01:8101/"})
     assert Notification.objects.due().get() == owed

@@ -37,9 +37,8 @@ def test_an_acknowledged_one_is_gone(caller):
 
 
 def test_what_was_withdrawn_or_given_up_is_not_shown(caller):
-    now = "2026-01-01T00:00Z"
-    Notification.objects.filter(type="TRAINING_START").update(withdrawn_at=now)
-    Notification.objects.filter(type="UPDATE_ROUND_START").update(failed_at=now)
+    Notification.objects.filter(type="TRAINING_START").withdraw()
+    Notification.objects.filter(type="UPDATE_ROUND_START").fail("HTTP 500")
     assert caller.get(URL).json() == []
 
 
@@ -69,12 +68,12 @@ def test_a_bad_wait_is_refused(client, wait):
 
 
 def test_a_wait_ends_with_the_first_notification(caller, monkeypatch):
-    pending = Notification.objects.pending().update(delivered_at="2026-01-01T00:00Z")
+    pending = Notification.objects.all().deliver()
     pauses = []
 
     def arrive(seconds):
         pauses.append(seconds)
-        Notification.objects.filter(type="TRAINING_START").update(delivered_at=None)
+        Notification.objects.filter(type="TRAINING_START").send_again()
 
     monkeypatch.setattr(waiting.time, "sleep", arrive)
     assert len(caller.get(URL, {"wait": 30}).json()) == 1

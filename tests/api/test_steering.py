@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-from django.utils import timezone
 
 from tests.api.conftest import as_user
 
@@ -63,7 +62,7 @@ def test_a_checkpoint_of_another_model_is_refused(client, started):
 
 
 def test_those_awaited_are_notified_again(client, started, participant):
-    started.notifications.update(delivered_at=timezone.now())
+    started.notifications.all().deliver()
     answer = told(post(client, started, "notify"))
     assert answer == {"detail": "Participants notified!", "notified": 1}
     assert participant.notifications.pending().get().type == "UPDATE_ROUND_START"

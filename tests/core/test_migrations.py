@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.files import StoredFile
-from fl_server_core.models import Training, User
+from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.token import find_token
 
 APP = "fl_server_core"
@@ -75,6 +75,37 @@ def test_tokens_of_the_former_app_are_taken_over(transactional_db):
         assert find_token("a1" * 20).user.username == "ann"
         assert User.objects.get().auth_token.key == "a1" * 20
         assert "authtoken_token" not in connection.introspection.table_names()
+    finally:
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes(APP))
+
+
+NOW = timezone.now()
+TOLD = {
+    "pending": {},
+    "delivered": {"delivered_at": NOW},
+    "failed": {"delivered_at": NOW, "failed_at": NOW, "error": "HTTP 500"},
+    "missed": {"delivered_at": NOW, "failed_at": NOW, "error": "The round closed without it."},
+    "withdrawn": {"failed_at": NOW, "withdrawn_at": NOW, "error": "HTTP 500"},
+}
+
+
+def test_messages_states_are_what_their_times_said(transactional_db):
+    before = migrate("0009_token")
+    try:
+        fill(before)
+        row = before.get_model(APP, "Notification")
+        shared = ("training_id", "receiver_id", "type", "attempt", "body")
+        message = row.objects.values(*shared).first()
+        for number, times in enumerate(TOLD.values()):
+            row.objects.create(**message, round=10 + number, sequence=number, **times)
+        migrate("0010_notification_state")
+        rows = Notification.objects.filter(round__gte=10).order_by("round")
+        assert [row.state for row in rows] == list(TOLD)
+        assert {row.state for row in rows if row.failed_at} == {"failed", "withdrawn"}
+        back = migrate("0009_token").get_model(APP, "Notification").objects
+        assert back.get(round=13).error == TOLD["missed"]["error"]
+        assert back.get(round=14).withdrawn_at
     finally:
         executor = MigrationExecutor(connection)
         executor.migrate(executor.loader.graph.leaf_nodes(APP))
