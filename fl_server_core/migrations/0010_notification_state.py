@@ -15,7 +15,10 @@ STATES = [
 
 
 def tell_states(apps, schema_editor):
-    """Give each message the state that its times and its error say."""
+    """Give each message the state that its times and its error say.
+
+    In one update: after a second one PostgreSQL would not alter the table in this transaction.
+    """
     rows = apps.get_model("fl_server_core", "Notification").objects
     missed = Q(failed_at__isnull=False, error=CLOSED)
     rows.update(
@@ -25,9 +28,10 @@ def tell_states(apps, schema_editor):
             When(failed_at__isnull=False, then=Value("failed")),
             When(delivered_at__isnull=False, then=Value("delivered")),
             default=Value("pending"),
-        )
+        ),
+        failed_at=Case(When(missed, then=None), default="failed_at"),
+        error=Case(When(missed, then=Value("", models.TextField())), default="error"),
     )
-    rows.filter(missed).update(failed_at=None, error="")
 
 
 def tell_times(apps, schema_editor):
