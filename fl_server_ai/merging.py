@@ -19,11 +19,11 @@ from fl_server_ai.aggregation import (
     merge,
     merge_tensors,
 )
-from fl_server_ai.claims import ClaimLost, MergeClaim
 from fl_server_ai.device import DeviceMissing
-from fl_server_ai.plans import plan_of
 from fl_server_ai.trainer import ModelTrainer
-from fl_server_ai.weighting import weights_of
+from fl_server_ai.trainer.lease import ClaimLost, MergeClaim
+from fl_server_ai.trainer.plan import plan_of
+from fl_server_ai.trainer.weighting import weights_of
 from fl_server_core.files import StoredFile, local_path, named_or_gone, scratch_path, store
 from fl_server_core.models import Training
 
@@ -44,9 +44,9 @@ def merge_round(training_id: UUID, round: int, attempt: int) -> None:
 def _merge_claimed(claim: MergeClaim) -> None:
     """Merge outside of any transaction; anything but a final error leaves it to a retry."""
     merge_answers = _merge_updates
-    if claim.moments:
+    if claim.merge.moments:
         merge_answers = _merge_moments
-    elif claim.versions:
+    elif claim.merge.versions:
         merge_answers = _make_moments
     try:
         merge_answers(claim)
@@ -65,11 +65,11 @@ def _give_up(claim: MergeClaim, error: str) -> None:
 
 
 def _merge_updates(claim: MergeClaim) -> None:
-    training, weights = claim.training, weights_of(claim.training, claim.updates)
+    training, weights = claim.training, weights_of(claim.training, claim.merge.updates)
     with ExitStack() as stack:
         updates = [
             _answer(stack, update.file, update.sha256, weight)
-            for update, weight in zip(claim.updates, weights, strict=True)
+            for update, weight in zip(claim.merge.updates, weights, strict=True)
         ]
         target = stack.enter_context(scratch_path())
         merge(
@@ -85,10 +85,10 @@ def _merge_updates(claim: MergeClaim) -> None:
 
 
 def _merge_moments(claim: MergeClaim) -> None:
-    weights = weights_of(claim.training, claim.moments)
+    weights = weights_of(claim.training, claim.merge.moments)
     with ExitStack() as stack:
         firsts, seconds = [], []
-        for row, weight in zip(claim.moments, weights, strict=True):
+        for row, weight in zip(claim.merge.moments, weights, strict=True):
             firsts.append(_answer(stack, row.first, row.first_sha256, weight))
             seconds.append(_answer(stack, row.second, row.second_sha256, weight))
         first, second = _merged_moment(firsts, claim), _merged_moment(seconds, claim)
@@ -99,7 +99,9 @@ def _merge_moments(claim: MergeClaim) -> None:
 def _make_moments(claim: MergeClaim) -> None:
     """Make the moments of the model's own versions."""
     with ExitStack() as stack:
-        versions = [stack.enter_context(local_path(version.file)) for version in claim.versions]
+        versions = [
+            stack.enter_context(local_path(version.file)) for version in claim.merge.versions
+        ]
         first, second = stack.enter_context(scratch_path()), stack.enter_context(scratch_path())
         progress = _now_and_then(claim.renew)
         make_moments(versions=versions, first=first, second=second, progress=progress)

@@ -16,22 +16,17 @@ from django.conf import settings
 from django.db.models import Max, Min
 from django.db.models.functions import Now
 
-from fl_server_ai import hints, posting, signature
+from fl_server_ai import enqueue, posting, signature
 from fl_server_ai.lanes import PROMPT_SECONDS
 from fl_server_core.connections import lend_connection
 from fl_server_core.models import Notification, Training, User
-from fl_server_core.models.notification import NotificationQuerySet, NotificationType
+from fl_server_core.models.notification import REQUESTS, NotificationQuerySet, NotificationType
 
 logger = logging.getLogger(__name__)
 
 RETRIES = 5
 SWEPT = 256
 """Deliveries started by one sweep; the next one comes in two seconds."""
-ROUND_TYPES = (
-    NotificationType.UPDATE_ROUND_START,
-    NotificationType.SWAG_ROUND_START,
-    NotificationType.MODEL_TEST_ROUND,
-)
 
 
 class Refused(Exception):
@@ -50,7 +45,7 @@ def owe(
     the training's lock: that keeps `sequence` in order.
     """
     latest = training.notifications.aggregate(latest=Max("sequence"))["latest"] or 0
-    body = {"round": training.round} if kind in ROUND_TYPES else {}
+    body = {"round": training.round} if kind in REQUESTS else {}
     models = models or {}
     Notification.objects.bulk_create(
         Notification(
@@ -65,7 +60,7 @@ def owe(
         )
         for receiver in receivers
     )
-    hints.on_commit("dispatch", str(training.pk))
+    enqueue.on_commit("dispatch", str(training.pk))
 
 
 def dispatch(training_id: UUID) -> None:
@@ -83,7 +78,7 @@ def _start(due: NotificationQuerySet, at_most: int | None = None) -> None:
     for training, receiver, _ in deliveries.order_by("-receiver__answers_promptly", "since")[
         :at_most
     ]:
-        hints.send("deliver", str(training), str(receiver))
+        enqueue.send("deliver", str(training), str(receiver))
 
 
 def claim_next(training_id: UUID, receiver_id: UUID) -> Notification | None:

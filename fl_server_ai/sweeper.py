@@ -1,4 +1,4 @@
-"""Looking for what is due and has nobody on it: lost hints, run-out leases, retries."""
+"""Looking for what is due and has nobody on it: lost tasks, run-out leases, retries."""
 
 import logging
 from uuid import UUID
@@ -7,7 +7,7 @@ from django.db import OperationalError
 
 from fl_server_ai import notifier
 from fl_server_ai.trainer import ModelTrainer
-from fl_server_ai.turnout import turnout
+from fl_server_ai.trainer.phases import phase_of
 from fl_server_core.models import Training
 
 logger = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ def _look_at(training_id: UUID) -> None:
         training = row.select_related("model").first()
         if training is None:
             return  # judged since it was listed, or removed
-        count = turnout(training)
-        if count.is_complete or count.is_hopeless:
+        quorum = phase_of(training).quorum()
+        if quorum.is_complete or quorum.is_hopeless:
             with ModelTrainer.locked(training_id) as trainer:
-                trainer.judge()
+                trainer.advance()
         else:
             row.postpone()
     except Training.DoesNotExist:

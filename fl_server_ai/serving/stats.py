@@ -8,14 +8,14 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from fl_server_ai import hints
+from fl_server_ai import enqueue
 from fl_server_ai.runner.errors import NoCage
 from fl_server_ai.serving import worker
 from fl_server_core.models import Model, ModelStats
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = timedelta(seconds=hints.EXPIRE["summarise"])
+PATIENCE = timedelta(seconds=enqueue.EXPIRE["summarise"])
 """After this a summary that was asked for is asked for again."""
 
 AT_ONCE = 3
@@ -38,7 +38,7 @@ def want_stats(model: Model) -> ModelStats | None:
     row, _ = ModelStats.objects.update_or_create(
         **_key(described), defaults={"asked_at": timezone.now()}
     )
-    hints.on_commit("summarise", str(described.pk))
+    enqueue.on_commit("summarise", str(described.pk))
     return row
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from fl_server_ai.weighting import weights_of
+from fl_server_ai.trainer.weighting import weights_of
 from fl_server_core.models import Checkpoint, LocalModel
 
 

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from rest_framework import serializers
 
-from fl_server_ai.turnout import round_updates, turnout
+from fl_server_ai.trainer.phases import UpdatePhase, phase_of
 from fl_server_core.models import Training
-from fl_server_core.models.training import Phase
+from fl_server_core.models.training import PhaseName
 
 
 class DetailSerializer(serializers.Serializer[Any]):
@@ -53,7 +53,7 @@ class RoundSerializer(serializers.Serializer[Training]):
 
     number = serializers.IntegerField(source="round")
     attempt = serializers.IntegerField(help_text="Grows whenever a round is gone through again.")
-    phase = serializers.ChoiceField(Phase.choices)
+    phase = serializers.ChoiceField(PhaseName.choices)
     since = serializers.DateTimeField(
         source="phase_since", help_text="When the answers were asked for."
     )
@@ -67,20 +67,20 @@ class RoundSerializer(serializers.Serializer[Training]):
 
     def to_representation(self, training: Training) -> dict[str, Any]:
         """Count once for all fields."""
-        self._count = turnout(training)
+        self._quorum = phase_of(training).quorum()
         return super().to_representation(training)
 
     def get_asked(self, _: Training) -> list[UUID]:  # noqa: D102
-        return sorted(self._count.asked)
+        return sorted(self._quorum.asked)
 
     def get_awaited(self, training: Training) -> list[UUID]:  # noqa: D102
-        return sorted(self._count.awaited) if training.is_running else []
+        return sorted(self._quorum.awaited) if training.is_running else []
 
     def get_target(self, _: Training) -> int:  # noqa: D102
-        return self._count.target
+        return self._quorum.target
 
     def get_quorum(self, _: Training) -> int:  # noqa: D102
-        return self._count.quorum
+        return self._quorum.needed
 
 
 class TrainingSerializerWithRounds(TrainingSerializer):
@@ -103,11 +103,12 @@ class TrainingSerializerWithRounds(TrainingSerializer):
 
     def get_local_models_arrived(self, training: Training) -> int:
         """Count the present round's updates."""
-        return round_updates(training).count()
+        return UpdatePhase(training).answers().count()
 
     def get_local_models_expected(self, training: Training) -> int:
         """Count whose updates are waited for: before and between rounds, all participants'."""
-        if training.phase == Phase.UPDATE:
-            count = turnout(training)
-            return min(count.target, len(count.left))
+        phase = UpdatePhase(training)
+        if phase.is_open:
+            quorum = phase.quorum()
+            return min(quorum.target, len(quorum.left))
         return training.participants.count()

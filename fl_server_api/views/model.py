@@ -9,8 +9,8 @@ from rest_framework.exceptions import NotFound
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
-from fl_server_ai.answers import check_moments, check_update
 from fl_server_ai.trainer import ModelTrainer
+from fl_server_ai.trainer.phases import SwagPhase, UpdatePhase
 from fl_server_api.downloads import Download, send
 from fl_server_api.openapi import STRANGER, answers, download, multipart, said
 from fl_server_api.permissions import IsReader, OwnsModel, RemovesModel, ReportsOnModel, UsesModel
@@ -135,7 +135,7 @@ class Model(ViewSet):
         file = get_file(request, "model_file")
         model = get_entity(_visible(), id, "GlobalModel").global_model
         training = _running_training(model)
-        check_update(training, request.user, form["round"])
+        UpdatePhase(training).check(request.user, form["round"])
         metrics = pair_metrics(form)
         quotas.check_room(request.user, file.size or 0)
         stored = uploads.store_update(model, file)
@@ -177,7 +177,7 @@ class Model(ViewSet):
         files = [get_file(request, f"{moment}_moment_file") for moment in ("first", "second")]
         model = get_entity(_visible(), id, "GlobalModel").global_model
         training = _running_training(model)
-        check_moments(training, request.user, form["round"])
+        SwagPhase(training).check(request.user, form["round"])
         quotas.check_room(request.user, sum(file.size or 0 for file in files))
         first, second = uploads.store_moments(model, *files)
         with named_or_gone(first, second), ModelTrainer.locked(training.pk) as trainer:

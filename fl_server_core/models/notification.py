@@ -23,6 +23,14 @@ class NotificationType(models.TextChoices):
     CLIENT_REMOVED = "CLIENT_REMOVED", "client removed"
 
 
+REQUESTS = (
+    NotificationType.UPDATE_ROUND_START,
+    NotificationType.SWAG_ROUND_START,
+    NotificationType.MODEL_TEST_ROUND,
+)
+"""What asks for an answer, and carries the number of a round."""
+
+
 class NotificationState(models.TextChoices):
     """What has become of a message."""
 
@@ -49,6 +57,10 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
 
     Each returns how many it has changed: of two at once only one changes a message.
     """
+
+    def requests(self) -> Self:
+        """Keep what asks for an answer."""
+        return self.filter(type__in=REQUESTS)
 
     def pending(self) -> Self:
         """Keep what is still to be delivered."""

@@ -24,7 +24,7 @@ class TrainingState(models.TextChoices):
     ERROR = "E", "error"
 
 
-class Phase(models.TextChoices):
+class PhaseName(models.TextChoices):
     """What a running training waits for from its participants."""
 
     NONE = "", "nothing"
@@ -110,7 +110,7 @@ class Training(models.Model):
     state = models.CharField(max_length=1, choices=TrainingState, default=TrainingState.INITIAL)
     state_reason = models.TextField(blank=True, help_text="Why it ended, if not at its target.")
     reason_code = models.CharField(max_length=15, choices=ReasonCode, blank=True, default="")
-    phase = models.CharField(max_length=6, choices=Phase, default=Phase.NONE, blank=True)
+    phase = models.CharField(max_length=6, choices=PhaseName, default=PhaseName.NONE, blank=True)
     attempt = models.PositiveIntegerField(default=0)
     target_num_updates = models.PositiveIntegerField(validators=[MinValueValidator(1)])
 

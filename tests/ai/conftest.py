@@ -7,7 +7,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from fl_server_ai import hints
+from fl_server_ai import enqueue
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.files import StoredFile
 from fl_server_core.models import Training
@@ -29,7 +29,7 @@ def any_file(name="", sha256=""):
 def sent(monkeypatch):
     """The hints that would have gone to the broker, as (task, ids…)."""
     messages = []
-    monkeypatch.setattr(hints, "send", lambda task, *args: messages.append((task, *args)))
+    monkeypatch.setattr(enqueue, "send", lambda task, *args: messages.append((task, *args)))
     return messages
 
 

@@ -9,8 +9,8 @@ from django.db import transaction
 from django.test import TestCase
 from hypothesis.stateful import RuleBasedStateMachine
 
-from fl_server_ai.claims import ClaimLost
 from fl_server_ai.trainer import ModelTrainer
+from fl_server_ai.trainer.lease import ClaimLost
 from fl_server_core.exceptions import FLError
 from fl_server_core.models import LocalModel, Notification, Training
 from tests.ai.reference import REQUESTS, Reference

@@ -160,7 +160,7 @@ def test_a_broker_that_is_down_does_not_undo_the_request(
     def fail(*args):
         raise ConnectionError
 
-    monkeypatch.setattr("fl_server_ai.hints.send", fail)
+    monkeypatch.setattr("fl_server_ai.enqueue.send", fail)
     with django_capture_on_commit_callbacks(execute=True):
         move("start")
     assert training.state == "O"

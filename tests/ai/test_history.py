@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from fl_server_ai.claims import ClaimLost
-from fl_server_ai.history import metric_means
+from fl_server_ai.trainer.checkpoints import metric_means
+from fl_server_ai.trainer.lease import ClaimLost
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.models import Checkpoint, LocalModel, Metric
 from fl_server_core.models.training import ReasonCode
@@ -88,7 +88,7 @@ def test_a_resumed_round_asks_those_alone_who_have_not_answered(
     due = training.notifications.due().filter(type="UPDATE_ROUND_START")
     assert [message.receiver for message in due] == [participants[1]]
     update(participants[1])
-    assert len(move("claim_merge", 0, 0).updates) == 2
+    assert len(move("claim_merge", 0, 0).merge.updates) == 2
 
 
 def test_a_round_whose_answers_are_all_there_is_merged_on_resuming(
@@ -127,7 +127,7 @@ def test_a_lost_participant_counts_again_after_resuming(training, participants, 
     move("resume")
     for user in participants:
         update(user)
-    assert len(move("claim_merge", 0, 0).updates) == 2
+    assert len(move("claim_merge", 0, 0).merge.updates) == 2
 
 
 def test_whoever_came_while_a_training_was_stopped_is_asked_where_nobody_else_is_left(
@@ -159,7 +159,7 @@ def test_whoever_came_while_a_training_was_stopped_is_asked_where_too_few_are_le
     for user in (participants[0], new):
         assert told(user)[-1] == ("UPDATE_ROUND_START", 0)
         update(user)
-    assert len(move("claim_merge", 0, 1).updates) == 2
+    assert len(move("claim_merge", 0, 1).merge.updates) == 2
 
 
 def test_early_updates_outlast_a_test_that_is_resumed_with_others(
@@ -178,7 +178,7 @@ def test_early_updates_outlast_a_test_that_is_resumed_with_others(
     report(new)
     update(new)
     assert training.attempt == 1
-    assert {row.owner for row in move("claim_merge", 1, 1).updates} == {participants[0], new}
+    assert {row.owner for row in move("claim_merge", 1, 1).merge.updates} == {participants[0], new}
 
 
 def test_only_a_training_in_error_is_resumed(training, move):

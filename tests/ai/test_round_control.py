@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fl_server_ai.sampling import select
+from fl_server_ai.trainer.sampling import select
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.models import LocalModel
 from tests.ai.conftest import told
@@ -61,8 +61,8 @@ def test_at_its_deadline_a_round_closes_with_its_quorum(
         update(user)
     update(people[needed])
     overdue()
-    move("judge")
-    assert len(move("claim_merge", 0, 0).updates) == needed
+    move("advance")
+    assert len(move("claim_merge", 0, 0).merge.updates) == needed
 
 
 def test_at_its_deadline_a_round_without_quorum_is_begun_anew(
@@ -72,7 +72,7 @@ def test_at_its_deadline_a_round_without_quorum_is_begun_anew(
     move("start")
     update(people[0])
     overdue()
-    move("judge")
+    move("advance")
     assert (training.state, training.attempt, training.model.round) == ("O", 1, 0)
     assert told(people[1], attempt=1) == [("UPDATE_ROUND_START", 0)]
     assert not told(people[1], attempt=0, type="UPDATE_ROUND_START")
@@ -80,8 +80,8 @@ def test_at_its_deadline_a_round_without_quorum_is_begun_anew(
     assert move("claim_merge", 0, 1) is None, "an answer of the first attempt counts"
     update(people[0])
     overdue()
-    move("judge")
-    assert len(move("claim_merge", 0, 1).updates) == 2
+    move("advance")
+    assert len(move("claim_merge", 0, 1).merge.updates) == 2
 
 
 def test_a_round_that_never_has_its_quorum_ends_the_training_with_a_reason(
@@ -91,7 +91,7 @@ def test_a_round_that_never_has_its_quorum_ends_the_training_with_a_reason(
     move("start")
     for _ in range(3):
         overdue()
-        move("judge")
+        move("advance")
     reason = "Round 0: only 0 of 10 participants answered in time, 3 are needed."
     assert (training.state, training.attempt, training.state_reason) == ("E", 2, reason)
 
@@ -104,7 +104,7 @@ def test_retries_are_counted_anew_for_each_phase(
     for phase in ("update", "test"):
         assert (training.phase, training.state) == (phase, "O")
         overdue()
-        move("judge")
+        move("advance")
         if phase == "update":
             update(people[0])
             overdue()
@@ -123,7 +123,7 @@ def test_a_test_closes_at_its_deadline_too(
     report(people[1])
     assert training.phase == "test"
     overdue()
-    move("judge")
+    move("advance")
     assert (training.phase, training.model.round) == ("update", 1)
 
 
@@ -137,13 +137,13 @@ def test_an_early_update_survives_a_test_that_is_begun_anew(
     merge()
     update(people[3])
     overdue()
-    move("judge")
+    move("advance")
     assert (training.phase, training.attempt) == ("test", 1)
     report(people[0])
     overdue()
-    move("judge")
+    move("advance")
     overdue()
-    assert [row.owner for row in move("claim_merge", 1, 1).updates] == [people[3]]
+    assert [row.owner for row in move("claim_merge", 1, 1).merge.updates] == [people[3]]
 
 
 def test_with_a_quorum_those_who_cannot_be_reached_are_not_waited_for(
@@ -157,7 +157,7 @@ def test_with_a_quorum_those_who_cannot_be_reached_are_not_waited_for(
     for user in people[:8]:
         update(user)
     assert training.state == "O"
-    assert len(move("claim_merge", 0, 0).updates) == 8
+    assert len(move("claim_merge", 0, 0).merge.updates) == 8
 
 
 def test_fewer_than_the_quorum_within_reach_end_the_training(training, people, control, move):
@@ -193,7 +193,7 @@ def test_what_nobody_needs_any_more_is_no_longer_delivered(
     move("start")
     update(people[0])
     overdue()
-    move("judge")
+    move("advance")
     pending = training.notifications.pending().filter(type="UPDATE_ROUND_START")
     assert [request.receiver for request in pending] == [people[0]]
 
@@ -235,7 +235,7 @@ def test_a_sample_completes_a_round(training, people, control, move, update):
     for user in asked(training):
         assert move("claim_merge", 0, 0) is None
         update(user)
-    assert len(move("claim_merge", 0, 0).updates) == 2
+    assert len(move("claim_merge", 0, 0).merge.updates) == 2
 
 
 def test_whoever_is_not_in_the_sample_is_refused(training, people, control, move, update):
@@ -260,7 +260,7 @@ def test_an_early_update_of_somebody_not_in_the_sample_is_not_merged(
         update(user)
     for user in tested:
         report(user)
-    updates = move("claim_merge", 1, 0).updates
+    updates = move("claim_merge", 1, 0).merge.updates
     assert {row.owner for row in updates} == set(asked(training))
 
 
@@ -287,7 +287,7 @@ def test_over_selection_asks_more_and_closes_with_the_samples_number(
         update(user)
     with pytest.raises(InvalidRequest, match="is not currently in round 0"):
         update(chosen[4])
-    assert {row.owner for row in move("claim_merge", 0, 0).updates} == set(chosen[:4])
+    assert {row.owner for row in move("claim_merge", 0, 0).merge.updates} == set(chosen[:4])
 
 
 def test_a_removal_lets_those_answer_without_whom_the_round_had_closed(
@@ -302,7 +302,7 @@ def test_a_removal_lets_those_answer_without_whom_the_round_had_closed(
     assert training.state == "O"
     assert chosen[2].notifications.due().filter(type="UPDATE_ROUND_START").exists()
     update(chosen[2])
-    assert {row.owner for row in move("claim_merge", 0, 0).updates} == set(chosen[1:])
+    assert {row.owner for row in move("claim_merge", 0, 0).merge.updates} == set(chosen[1:])
 
 
 # --- Late updates -------------------------------------------------------------------
@@ -318,7 +318,7 @@ def closed(training, people, control, move, update, overdue):
         for user in people[:2]:
             update(user)
         overdue()
-        move("judge")
+        move("advance")
 
     return call
 
@@ -381,7 +381,7 @@ def test_a_chain_round_begun_anew_deals_the_same_models_out(
         update(user)
     before = dealt()
     overdue()
-    move("judge")
+    move("advance")
     assert training.attempt == 1
     assert dealt() == before
     assert len(set(before)) == len(people)

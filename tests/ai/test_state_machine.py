@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from fl_server_ai import notifier, sweeper
-from fl_server_ai.claims import ClaimLost
 from fl_server_ai.delivery import deliver
 from fl_server_ai.posting import Unreachable
-from fl_server_ai.rounds import HINT_LOST
+from fl_server_ai.trainer.lease import ClaimLost
+from fl_server_ai.trainer.trainer import ENQUEUED_LOST
 from fl_server_core.models import LocalModel, Model, Notification, Training
 from tests.ai.conftest import any_file
 from tests.ai.played import ACTOR, TRAINING, PlayedTraining
@@ -291,11 +291,11 @@ class TrainingMachine(PlayedTraining):
         assert not gives_up or self.training.state == "E"
         if claim:
             self.claims.append(claim)
-            got = {row.owner_id: row.sha256 for row in claim.updates}
-            got |= {row.owner_id: row.first_sha256 for row in claim.moments}
-            assert got == ({} if claim.versions else book.to_merge())
-            assert bool(claim.versions) == book.server_steps_in()
-            self.check_versions(claim.versions)
+            got = {row.owner_id: row.sha256 for row in claim.merge.updates}
+            got |= {row.owner_id: row.first_sha256 for row in claim.merge.moments}
+            assert got == ({} if claim.merge.versions else book.to_merge())
+            assert bool(claim.merge.versions) == book.server_steps_in()
+            self.check_versions(claim.merge.versions)
 
     def check_versions(self, versions):
         """One a round, down from the present one, and never what the actor uploaded."""
@@ -314,7 +314,7 @@ class TrainingMachine(PlayedTraining):
         claim = self.claims[choice % len(self.claims)]  # stays: it may be handed in again
         is_mine, files = claim.token == self.turn, [any_file(), any_file()]
         number, attempt = self.training.round, self.training.attempt
-        if claim.moments or claim.versions:
+        if claim.merge.moments or claim.merge.versions:
             result = self.act("complete_swag", claim, *files)
         else:
             if is_mine:
@@ -353,7 +353,7 @@ class TrainingMachine(PlayedTraining):
         training, book, step = self.training, self.book, self.book.step
         is_due = training.is_running and not self.is_leased()
         is_due = is_due and (book.is_over() or book.is_hopeless())
-        soon = timezone.now() + HINT_LOST
+        soon = timezone.now() + ENQUEUED_LOST
         assert not is_due or self.training.judge_at <= soon, "the sweeper comes late"
         hints = self.swept()
         self.check_dispatched(hints)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fl_server_ai.claims import ClaimLost
-from fl_server_ai.history import last_versions
+from fl_server_ai.trainer.checkpoints import last_versions
+from fl_server_ai.trainer.lease import ClaimLost
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.models import Checkpoint, Moments
 from fl_server_core.models.training import TrainingState
@@ -45,7 +45,7 @@ def test_a_swag_round_follows_the_merge_and_the_test_follows_that(
     for user in participants:
         send_moments(user)
     claim = move("claim_merge", 1, 0)
-    assert (len(claim.moments), len(claim.updates)) == (2, 0)
+    assert (len(claim.merge.moments), len(claim.merge.updates)) == (2, 0)
     move("complete_swag", claim, any_file("first"), any_file("second"))
     assert (swag.state, swag.phase, swag.model.round) == (TrainingState.ONGOING, "test", 1)
     assert (swag.model.swag_first_moment, swag.model.swag_second_moment) == ("first", "second")
@@ -162,8 +162,8 @@ def test_without_whoever_refuses_the_others_moments_are_merged(
     refuse(participants[0])
     send_moments(participants[1])
     claim = move("claim_merge", 1, 0)
-    assert [row.owner for row in claim.moments] == [participants[1]]
-    assert not claim.versions
+    assert [row.owner for row in claim.merge.moments] == [participants[1]]
+    assert not claim.merge.versions
 
 
 @pytest.mark.parametrize("refused", [True, False])
@@ -175,8 +175,8 @@ def test_where_nobody_gives_moments_they_are_those_of_the_merged_models(
             refuse(user, refused=refused)
     assert ("merge_round", str(swag.pk), 1, 0) in sent
     claim = move("claim_merge", 1, 0)
-    assert [version.round for version in claim.versions] == [1]
-    assert (claim.moments, claim.updates) == ([], [])
+    assert [version.round for version in claim.merge.versions] == [1]
+    assert (claim.merge.moments, claim.merge.updates) == ((), ())
     move("complete_swag", claim, any_file("first"), any_file("second"))
     assert (swag.phase, swag.attempt) == ("test", 0)
     assert told(participants[0])[-1] == ("MODEL_TEST_ROUND", 1)
@@ -186,8 +186,8 @@ def test_the_sweeper_finds_moments_that_the_server_owes(swag, participants, refu
     for user in participants:
         refuse(user)
     sent.clear()
-    move("judge")
-    assert move("claim_merge", 1, 0).versions
+    move("advance")
+    assert move("claim_merge", 1, 0).merge.versions
 
 
 def test_below_a_quorum_that_was_asked_for_moments_are_the_servers(
@@ -197,7 +197,7 @@ def test_below_a_quorum_that_was_asked_for_moments_are_the_servers(
     send_moments(participants[1])
     refuse(participants[0])
     claim = move("claim_merge", 1, 0)
-    assert (len(claim.versions), claim.moments) == (1, [])
+    assert (len(claim.merge.versions), claim.merge.moments) == (1, ())
 
 
 def test_clients_alone_give_moments_where_the_actor_wants_that(swag_by, participants, refuse, move):
@@ -223,7 +223,7 @@ def test_a_stopped_training_goes_on_to_make_its_moments(swag_by, move):
     training = swag_by("server")
     move("stop")
     move("resume")
-    assert move("claim_merge", 1, training.attempt).versions
+    assert move("claim_merge", 1, training.attempt).merge.versions
 
 
 def test_moments_are_made_of_the_newer_versions_that_led_to_the_present_one(swag_by, training):

@@ -5,8 +5,8 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from fl_server_ai import notifier, sweeper
-from fl_server_ai.rounds import HINT_LOST
 from fl_server_ai.trainer import ModelTrainer
+from fl_server_ai.trainer.trainer import ENQUEUED_LOST
 from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.training import LOOK_AGAIN
 from tests.factories import TrainingFactory
@@ -54,7 +54,7 @@ def test_one_training_that_fails_the_sweeper_holds_up_no_other(started, monkeypa
         if trainer.training.pk == training.pk:
             raise ValueError("broken")
 
-    monkeypatch.setattr(ModelTrainer, "judge", judge)
+    monkeypatch.setattr(ModelTrainer, "advance", judge)
     sweeper.sweep()
     assert set(seen) == {training.pk, other.pk}
     assert f"training {training.pk} can't be judged" in caplog.text
@@ -69,7 +69,7 @@ def test_a_locked_database_ends_the_sweep(started, monkeypatch):
         tried.append(trainer)
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(ModelTrainer, "judge", judge)
+    monkeypatch.setattr(ModelTrainer, "advance", judge)
     with pytest.raises(OperationalError):
         sweeper.sweep()
     assert len(tried) == 1
@@ -122,7 +122,7 @@ def test_the_sweeper_asks_again_for_a_merge_whose_hint_was_lost(
     with django_capture_on_commit_callbacks(execute=True):
         sweeper.sweep()
         assert sent == [], "the hint may still come"
-        later(HINT_LOST)
+        later(ENQUEUED_LOST)
         sweeper.sweep()
     assert sent == [("merge_round", str(training.pk), 0, 0)]
     assert not Training.objects.due().exists()
@@ -136,7 +136,7 @@ def test_the_sweeper_leaves_a_claimed_merge_alone_until_its_lease_is_over(
         update(user)
     Notification.objects.all().deliver()
     move("claim_merge", 0, 0)
-    later(HINT_LOST)
+    later(ENQUEUED_LOST)
     with django_capture_on_commit_callbacks(execute=True):
         sweeper.sweep()
     assert sent == []

@@ -4,19 +4,19 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from fl_server_ai.claims import ClaimLost
 from fl_server_ai.trainer import ModelTrainer
+from fl_server_ai.trainer.lease import ClaimLost
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Training
-from fl_server_core.models.training import Phase, ReasonCode, TrainingState
+from fl_server_core.models.training import PhaseName, ReasonCode, TrainingState
 from tests.ai.conftest import told
 from tests.factories import UserFactory
 
 
 def test_start_opens_the_first_round(training, participants, move):
     move("start")
-    assert (training.state, training.phase) == (TrainingState.ONGOING, Phase.UPDATE)
+    assert (training.state, training.phase) == (TrainingState.ONGOING, PhaseName.UPDATE)
     for user in participants:
         assert told(user) == [("TRAINING_START", None), ("UPDATE_ROUND_START", 0)]
 
@@ -121,10 +121,10 @@ def test_an_update_during_the_test_counts_when_the_round_opens(
     for user in participants:
         update(user)
     report(participants[0])
-    assert training.phase == Phase.TEST
+    assert training.phase == PhaseName.TEST
     with django_capture_on_commit_callbacks(execute=True):
         report(participants[1])
-    assert training.phase == Phase.UPDATE
+    assert training.phase == PhaseName.UPDATE
     assert ("merge_round", str(training.pk), 1, 0) in sent
 
 
@@ -138,7 +138,7 @@ def test_only_participants_metrics_end_the_test(
     report(participants[0])
     report(training.actor)
     report(participants[0])
-    assert training.phase == Phase.TEST
+    assert training.phase == PhaseName.TEST
 
 
 # --- Claims -------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_while_a_round_is_merged_its_updates_stay_what_they_are(participants, mo
     update(participants[1], sha256="a")  # a repeat is harmless
     with pytest.raises(InvalidRequest, match="is not currently in round 0"):
         update(participants[1], sha256="b")
-    assert {row.sha256 for row in claim.updates} == set(
+    assert {row.sha256 for row in claim.merge.updates} == set(
         LocalModel.objects.values_list("sha256", flat=True)
     )
 
@@ -258,7 +258,7 @@ def test_a_removed_participants_update_is_not_merged(participants, move, update)
         update(user)
     move("remove_participants", [participants[1]])
     claim = move("claim_merge", 0, 0)
-    assert [row.owner_id for row in claim.updates] == [participants[0].pk]
+    assert [row.owner_id for row in claim.merge.updates] == [participants[0].pk]
 
 
 def test_removing_everybody_ends_the_training_with_a_reason(training, participants, move):

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from fl_server_ai.weighting import weigh
+from fl_server_ai.trainer.weighting import weigh
 
 HUGE = 2**63 - 1
 sizes = st.lists(st.integers(0, HUGE), min_size=1, max_size=8)

@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 from safetensors.torch import save as save_tensors
 
-from fl_server_ai import hints
+from fl_server_ai import enqueue
 from fl_server_core.models import Model
 from tests.factories import TrainingFactory, UserFactory
 
@@ -21,7 +21,7 @@ from tests.factories import TrainingFactory, UserFactory
 def sent(monkeypatch):
     """The hints that would have gone to the broker."""
     messages = []
-    monkeypatch.setattr(hints, "send", lambda task, *args: messages.append((task, *args)))
+    monkeypatch.setattr(enqueue, "send", lambda task, *args: messages.append((task, *args)))
     return messages
 
 

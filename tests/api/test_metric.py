@@ -3,7 +3,7 @@ import base64
 import pytest
 
 from fl_server_core.models import Metric
-from fl_server_core.models.training import Phase
+from fl_server_core.models.training import PhaseName
 from tests.api.conftest import as_user
 from tests.factories import LocalModelFactory, ModelFactory
 
@@ -56,12 +56,12 @@ def test_an_owner_reports_on_a_model_without_training(client, model):
 
 
 def test_the_last_report_ends_the_test_phase(started, participant):
-    type(started).objects.update(phase=Phase.TEST)
+    type(started).objects.update(phase=PhaseName.TEST)
     update = {"round": 0, "attempt": 0, "type": "MODEL_TEST_ROUND"}
     started.notifications.filter(type="UPDATE_ROUND_START").update(**update)
     assert as_user(participant).post(url(started.model), ONE).status_code == 201
     started.refresh_from_db()
-    assert started.phase == Phase.UPDATE
+    assert started.phase == PhaseName.UPDATE
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_a_running_training_goes_on_after_an_upgrade(one_migration_back):
         trainer.receive_update(owner=users["c"], round=1, sample_size=1, file=file)
     with ModelTrainer.locked(training_id) as trainer:
         claim = trainer.claim_merge(1, 0)
-    assert len(claim.updates) == 2
+    assert len(claim.merge.updates) == 2
     with ModelTrainer.locked(training_id) as trainer:
         trainer.complete_merge(claim, file)
     for name in ("b", "c"):

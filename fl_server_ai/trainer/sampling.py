@@ -10,20 +10,14 @@ import uuid
 from collections.abc import Sequence
 from random import Random
 
-from fl_server_ai.plans import plan_of
-from fl_server_ai.turnout import REQUESTS
 from fl_server_core.models import Training, User
-from fl_server_core.models.training import Phase
-from fl_server_core.options import MomentsBy
 
 
-def choose(training: Training) -> list[User]:
-    """Return whom the phase that begins asks; a new draw sets the training's `sample_target`."""
-    if training.phase == Phase.SWAG and plan_of(training).moments_by == MomentsBy.SERVER:
-        return []
+def choose(training: Training, *, anew: bool) -> list[User]:
+    """Return whom a phase that begins asks; a new draw sets the training's `sample_target`."""
     options, participants = training.typed_options.round, list(training.participants.all())
     drawn = _drawn(training) if options.sample is not None else set()
-    if drawn and training.phase != Phase.UPDATE:
+    if drawn and not anew:
         return [user for user in participants if user.pk in drawn]
     training.sample_target = options.sample_target(len(participants))
     return select(training, participants)
@@ -42,8 +36,6 @@ def select(training: Training, participants: Sequence[User]) -> list[User]:
 
 def _drawn(training: Training) -> set[uuid.UUID]:
     """Return who was asked last under this attempt, but for those who have left since."""
-    requests = training.notifications.filter(
-        type__in=REQUESTS.values(), attempt=training.attempt
-    ).order_by("-sequence")
-    latest = requests.values("sequence")[:1]
+    requests = training.notifications.requests().filter(attempt=training.attempt)
+    latest = requests.order_by("-sequence").values("sequence")[:1]
     return set(requests.standing().filter(sequence=latest).values_list("receiver", flat=True))

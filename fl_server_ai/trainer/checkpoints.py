@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from django.conf import settings
 from django.db.models import Avg, F
 
-from fl_server_ai.turnout import REQUESTS
 from fl_server_core.files import let_go, names_in
 from fl_server_core.models import Checkpoint, Metric, Model, Training
-from fl_server_core.models.training import Phase
+from fl_server_core.models.notification import NotificationType
 from fl_server_core.options import MetricGoal
 
 FILES = ("file", "swag_first_moment", "swag_second_moment")
@@ -80,7 +79,7 @@ def metric_means(training: Training, name: str) -> dict[int, float]:
     """Return a metric's mean over those who were asked for it, by round, oldest first."""
     asked = {
         "reporter__notifications__training": training,
-        "reporter__notifications__type": REQUESTS[Phase.TEST],
+        "reporter__notifications__type": NotificationType.MODEL_TEST_ROUND,
         "reporter__notifications__round": F("step"),
         "reporter__notifications__attempt": F("attempt"),
     }

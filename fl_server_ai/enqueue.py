@@ -1,7 +1,7 @@
 """Telling the workers that there is something to do.
 
-A hint makes things fast, nothing rests on it: the rows say what is due, and the sweeper
-finds whatever a lost hint would have started. Tasks go by name, so that a web process
+A task in the queue makes things fast, nothing rests on it: the rows say what is due, and the
+sweeper finds whatever a lost task would have started. Tasks go by name, so that a web process
 imports none of what they do.
 """
 

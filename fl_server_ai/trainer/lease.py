@@ -1,7 +1,6 @@
 """Whose turn it is to merge: a lease that is the database's, and can be taken over."""
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,10 +9,8 @@ from django.db.models import F, Q
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
-from fl_server_ai import history
-from fl_server_ai.turnout import counted_updates, round_moments
-from fl_server_core.models import Checkpoint, Model, Moments, Training
-from fl_server_core.models.training import Phase
+from fl_server_ai.trainer.phases.base import Merge
+from fl_server_core.models import Training
 
 
 class ClaimLost(Exception):
@@ -22,17 +19,12 @@ class ClaimLost(Exception):
 
 @dataclass(frozen=True)
 class MergeClaim:
-    """A worker's turn at merging updates, or moments, or versions of the model into moments.
-
-    After `is_last` nobody gets another.
-    """
+    """A worker's turn at a merge. After `is_last` nobody gets another."""
 
     training: Training
     token: uuid.UUID
     is_last: bool
-    updates: Sequence[Model]
-    moments: Sequence[Moments]
-    versions: Sequence[Checkpoint]
+    merge: Merge
 
     def renew(self) -> None:
         """Keep the turn for another lease; raise ClaimLost when it is no longer ours."""
@@ -41,11 +33,8 @@ class MergeClaim:
             raise ClaimLost
 
 
-def take_turn(training: Training, *, of_versions: bool) -> MergeClaim | None:
-    """Claim the merge of the answers that count; None while another worker's lease runs.
-
-    `of_versions`: not of answers, but of the model's own last versions.
-    """
+def take_turn(training: Training, merge: Merge) -> MergeClaim | None:
+    """Claim a merge; None while another worker's lease runs."""
     token = uuid.uuid4()
     free = Q(claimed_until=None) | Q(claimed_until__lte=Now())
     won = Training.objects.filter(free, pk=training.pk).update(
@@ -53,15 +42,20 @@ def take_turn(training: Training, *, of_versions: bool) -> MergeClaim | None:
     )
     if not won:
         return None
-    of_moments = training.phase == Phase.SWAG and not of_versions
-    return MergeClaim(
-        training,
-        token,
-        is_last=training.claims + 1 >= settings.FL_MERGE_ATTEMPTS,
-        updates=list(counted_updates(training)) if training.phase == Phase.UPDATE else [],
-        moments=list(round_moments(training)) if of_moments else [],
-        versions=history.last_versions(training) if of_versions else [],
-    )
+    is_last = training.claims + 1 >= settings.FL_MERGE_ATTEMPTS
+    return MergeClaim(training, token, is_last=is_last, merge=merge)
+
+
+def end_turn(training: Training, claim: MergeClaim) -> None:
+    """Give the turn back; raise ClaimLost when it is no longer this worker's."""
+    if training.claim != claim.token:
+        raise ClaimLost
+    drop_turn(training)
+
+
+def drop_turn(training: Training) -> None:
+    """Let nobody have the turn, so that the next one begins to count anew."""
+    training.claim, training.claimed_until, training.claims = None, None, 0
 
 
 def _lease_end() -> CombinedExpression:

@@ -1,6 +1,6 @@
 """Ending a training early: `options.round.stop_when`, read."""
 
-from fl_server_ai.history import metric_means
+from fl_server_ai.trainer.checkpoints import metric_means
 from fl_server_core.models import Training
 
 

@@ -1,0 +1,190 @@
+"""What a phase is: something that participants are asked for, until enough have answered."""
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from fl_server_ai.trainer import sampling
+from fl_server_ai.trainer.plan import plan_of
+from fl_server_ai.trainer.quorum import Quorum
+from fl_server_core.exceptions import InvalidRequest, PermissionDenied
+from fl_server_core.models import (
+    Checkpoint,
+    LocalModel,
+    Model,
+    Moments,
+    Notification,
+    Training,
+    User,
+)
+from fl_server_core.models.model import ModelQuerySet
+from fl_server_core.models.notification import (
+    NotificationQuerySet,
+    NotificationState,
+    NotificationType,
+)
+from fl_server_core.models.training import PhaseName, TrainingState
+
+LOST = (NotificationState.FAILED, NotificationState.MISSED)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What is to be merged: updates, or moments, or versions of the model into moments."""
+
+    updates: Sequence[Model] = ()
+    moments: Sequence[Moments] = ()
+    versions: Sequence[Checkpoint] = ()
+
+
+class Phase(ABC):
+    """What a training asks for, from whom, and what the answers cause.
+
+    Answers are rows: whether enough are there is always counted anew.
+    """
+
+    name: ClassVar[PhaseName]
+    request: ClassVar[NotificationType]
+    state: ClassVar[TrainingState] = TrainingState.ONGOING
+    """The contract's letter of a training that is in this phase."""
+
+    answered_by: ClassVar[str] = "owner"
+    """The field of an answer that says whose it is."""
+
+    draws_anew: ClassVar[bool] = False
+    """Whether it asks a new sample, instead of the one that the round began with."""
+
+    refusal_removes: ClassVar[bool] = True
+    """Whether somebody who refuses its request leaves the training."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.plan = plan_of(training)
+        self.options = training.typed_options
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the training is in this phase."""
+        return self.training.phase == self.name
+
+    # --- Who is asked ---------------------------------------------------------------
+
+    def choose(self) -> list[User]:
+        """Return whom it asks when it begins."""
+        return sampling.choose(self.training, anew=self.draws_anew)
+
+    def hand_out(self, asked: Sequence[User]) -> Mapping[uuid.UUID, uuid.UUID]:  # noqa: ARG002
+        """Return by user which model goes out instead of the global one."""
+        return {}
+
+    def requests(self) -> NotificationQuerySet:
+        """Return what asked the present participants for it."""
+        requests: NotificationQuerySet = self.training.notifications.filter(
+            type=self.request,
+            round=self.training.round,
+            attempt=self.training.attempt,
+            receiver__in=self.training.participants.all(),
+        )
+        return requests.standing()
+
+    def asks_by(self, notification: Notification) -> bool:
+        """Tell whether a notification asks for what is waited for now."""
+        return self.requests().filter(pk=notification.pk).exists()
+
+    # --- Who has answered -----------------------------------------------------------
+
+    @abstractmethod
+    def answers(self) -> QuerySet[Any]:
+        """Return the answers of the present round and attempt."""
+
+    def answers_needed(self, target: int) -> int:
+        """Return with how few answers it may end if no more come in time."""
+        return self.options.round.answers_needed(target)
+
+    def quorum(self) -> Quorum:
+        """Count who was asked and who has answered, from the rows alone."""
+        states = dict(self.requests().values_list("receiver", "state"))
+        target = min(self.training.sample_target or len(states), len(states))
+        return Quorum(
+            asked=frozenset(states),
+            unreachable=frozenset(pk for pk, state in states.items() if state in LOST),
+            answered=frozenset(self.answers().values_list(self.answered_by, flat=True)),
+            target=target,
+            needed=self.answers_needed(target),
+            overdue=self._is_overdue(),
+        )
+
+    def _is_overdue(self) -> bool:
+        late = Training.objects.filter(pk=self.training.pk, deadline__lte=Now())
+        return self.training.deadline is not None and late.exists()
+
+    # --- What an answer must be -----------------------------------------------------
+
+    def check(self, user: User, round: int) -> None:
+        """Raise unless an answer of this user for this round can be taken."""
+        training = self.training
+        self.check_participant(user)
+        if training.state != self.state:
+            raise InvalidRequest(f"Training with ID {training.pk} is in state {training.state}")
+        if round != training.round:
+            raise self.not_in_round(round)
+        if self.is_open and not self.may_answer(user):
+            raise self.not_asked()
+
+    def check_participant(self, user: User) -> None:
+        """Raise for somebody who takes no part."""
+        if not self.training.is_participant(user):
+            raise PermissionDenied(f"You are not a participant of training {self.training.pk}!")
+
+    def may_answer(self, user: User) -> bool:
+        """Tell whether the user is asked; where all are, also somebody who has just joined."""
+        is_sampled = self.training.sample_target is not None
+        return not is_sampled or self.requests().filter(receiver=user).exists()
+
+    def not_in_round(self, round: int) -> InvalidRequest:
+        """Return the error for an answer that comes too early or too late."""
+        return InvalidRequest(
+            f"Training with ID {self.training.pk} is not currently in round {round}"
+        )
+
+    def not_asked(self) -> InvalidRequest:
+        """Return the error for an answer of somebody who isn't in the round's sample."""
+        return InvalidRequest(
+            f"You are not asked in round {self.training.round} of training {self.training.pk}"
+        )
+
+    # --- What the answers cause -----------------------------------------------------
+
+    def merges(self, quorum: Quorum) -> bool:  # noqa: ARG002
+        """Tell whether there is something to merge now."""
+        return False
+
+    def to_merge(self, quorum: Quorum) -> Merge:  # noqa: ARG002
+        """Return what that is."""
+        return Merge()
+
+    @property
+    def permutes(self) -> bool:
+        """Whether its answers go to other participants when it ends."""
+        return False
+
+    @property
+    def follows(self) -> PhaseName | None:
+        """What comes after it; None when the round ends with it."""
+        return self.plan.after(self.name)
+
+    def begin_anew(self) -> None:
+        """Do with updates what a new attempt at this phase asks for: those that are early stay."""
+        self.open_updates().update(attempt=self.training.attempt)
+
+    def open_updates(self) -> ModelQuerySet:
+        """Return the updates for the present round, of any attempt, that may still count."""
+        updates: ModelQuerySet = LocalModel.objects.filter(
+            base_model=self.training.model_id, round=self.training.round, closed_at=None
+        )
+        return updates

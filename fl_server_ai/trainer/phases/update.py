@@ -1,0 +1,133 @@
+"""The participants train the model that they were handed."""
+
+import random
+import uuid
+from collections.abc import Mapping, Sequence
+
+from django.utils import timezone
+
+from fl_server_ai.trainer.phases.base import Merge, Phase
+from fl_server_ai.trainer.quorum import Quorum
+from fl_server_core.files import StoredFile, let_go
+from fl_server_core.models import LocalModel, Model, User
+from fl_server_core.models.model import ModelKind, ModelQuerySet, close_updates
+from fl_server_core.models.notification import NotificationType
+from fl_server_core.models.training import PhaseName
+from fl_server_core.options import LateUpdates
+
+
+class UpdatePhase(Phase):
+    """Updates are asked for, and merged into the next model or permuted."""
+
+    name = PhaseName.UPDATE
+    request = NotificationType.UPDATE_ROUND_START
+    draws_anew = True
+
+    def hand_out(self, asked: Sequence[User]) -> Mapping[uuid.UUID, uuid.UUID]:
+        """Return by user which update of the round before each goes on training, at random.
+
+        The messages that hand them out are the record of who got whose. With more users than
+        updates the rest goes on from the global model, as everybody does after a merge.
+        """
+        updates = LocalModel.objects.visible().filter(
+            base_model=self.training.model_id, round=self.training.round - 1
+        )
+        dealt = list(updates.values_list("pk", flat=True))
+        random.SystemRandom().shuffle(dealt)
+        return {user.pk: pk for user, pk in zip(asked, dealt, strict=False)}
+
+    def answers(self) -> ModelQuerySet:
+        """Return the participants' updates; one that came late is closed."""
+        updates: ModelQuerySet = LocalModel.objects.filter(
+            base_model=self.training.model_id,
+            round=self.training.round,
+            attempt=self.training.attempt,
+            owner__in=self.training.participants.all(),
+            closed_at=None,
+        )
+        return updates
+
+    def counted(self) -> ModelQuerySet:
+        """Return the updates that the round ends with.
+
+        Where a sample is asked, an update that came before the round opened may be of somebody
+        who isn't in it. Else that of somebody who joined meanwhile counts as well.
+        """
+        if self.training.sample_target is None:
+            return self.answers()
+        return self.answers().filter(owner__in=self.requests().values("receiver"))
+
+    def merges(self, quorum: Quorum) -> bool:
+        """Tell whether the updates are complete, and the last of a chain."""
+        return quorum.is_complete and not self.permutes
+
+    def to_merge(self, quorum: Quorum) -> Merge:  # noqa: ARG002
+        """Return the updates that count."""
+        return Merge(updates=list(self.counted()))
+
+    @property
+    def permutes(self) -> bool:
+        """Whether the participants go on training each other's models."""
+        return not self.plan.merges_after(self.training.round)
+
+    @property
+    def follows(self) -> PhaseName | None:
+        """More updates, where these are permuted."""
+        return self.name if self.permutes else super().follows
+
+    def begin_anew(self) -> None:
+        """Let no update so far count."""
+        close_updates(self.open_updates())
+
+    # --- Taking one in --------------------------------------------------------------
+
+    @property
+    def discards_late(self) -> bool:
+        """Whether an update for a closed round is noted instead of refused."""
+        return self.options.round.late_updates == LateUpdates.DISCARD
+
+    def check(self, user: User, round: int) -> None:
+        """Raise unless an update of this user for this round can be taken.
+
+        For a round that is yet to open that says nothing of whether the user will be asked.
+        """
+        if round < self.training.round and self.training.is_running and self.discards_late:
+            self.check_participant(user)
+        else:
+            super().check(user, round)
+
+    def keep(self, owner: User, round: int, *, sample_size: int, file: StoredFile) -> Model | None:
+        """Store a participant's update for a round, in place of an earlier one.
+
+        Once the merge has begun nothing is replaced. What comes then is refused, or goes into the
+        ledger if the training wants that; None is returned.
+        """
+        update = self._find(owner, round)
+        is_known = not update._state.adding
+        late = self._is_late(round, counts=is_known and update.closed_at is None)
+        if late and is_known and (self.discards_late or update.sha256 == file.sha256):
+            return None
+        if late and not self.discards_late:
+            raise self.not_in_round(round)
+        let_go([update.file.name])
+        update.file = "" if late else file.name
+        update.closed_at = timezone.now() if late else None
+        update.sha256, update.size, update.sample_size = file.sha256, file.size, sample_size
+        update.save()
+        return None if late else update
+
+    def _is_late(self, round: int, *, counts: bool) -> bool:
+        """Tell whether an update comes when its round has closed; `counts`: there is one."""
+        if round < self.training.round or self.training.claim:
+            return True
+        return self.is_open and not counts and self.quorum().is_complete
+
+    def _find(self, owner: User, round: int) -> Model:
+        fields = {
+            "base_model": self.training.model,
+            "round": round,
+            "attempt": self.training.attempt,
+        }
+        return LocalModel.objects.filter(owner=owner, **fields).first() or LocalModel(
+            kind=ModelKind.LOCAL, owner=owner, **fields
+        )

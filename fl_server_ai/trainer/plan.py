@@ -1,0 +1,52 @@
+"""What the rounds of each method are like."""
+
+from dataclasses import dataclass
+
+from fl_server_core.models import Training
+from fl_server_core.models.training import AggregationMethod, PhaseName, UncertaintyMethod
+
+# The strategy that merges, a key of `aggregation.STRATEGIES`. FedProx changes the participants'
+# loss only, FedDC only how often there is a merge.
+STRATEGY = {
+    AggregationMethod.FEDAVG: "FedAvg",
+    AggregationMethod.FEDDC: "FedAvg",
+    AggregationMethod.FEDPROX: "FedAvg",
+}
+
+FIRST = PhaseName.UPDATE
+"""What every round begins with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The phases of a round in their order, and how often its updates are merged.
+
+    After every `period`-th round they are merged. After the others they are permuted: each
+    participant goes on training somebody's. Kamp, Fischer, Vreeken 2021, "Federated Learning
+    from Small Datasets", arXiv 2110.03469, algorithm 1.
+    """
+
+    phases: tuple[PhaseName, ...]
+    strategy: str
+    period: int
+    serves_updates: bool
+
+    def merges_after(self, round: int) -> bool:
+        """Tell whether this round's updates are merged."""
+        return (round + 1) % self.period == 0
+
+    def after(self, phase: PhaseName) -> PhaseName | None:
+        """Return what follows a phase; None when the round ends with it."""
+        rest = self.phases[self.phases.index(phase) + 1 :]
+        return rest[0] if rest else None
+
+
+def plan_of(training: Training) -> Plan:
+    """Return the plan that the training's methods and options make."""
+    has_swag = training.uncertainty_method == UncertaintyMethod.SWAG
+    return Plan(
+        phases=(FIRST, *([PhaseName.SWAG] if has_swag else []), PhaseName.TEST),
+        strategy=STRATEGY[AggregationMethod(training.aggregation_method)],
+        period=training.typed_options.chain_period,
+        serves_updates=training.uncertainty_method == UncertaintyMethod.ENSEMBLE,
+    )
