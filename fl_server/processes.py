@@ -15,7 +15,7 @@ from contextlib import suppress
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
 from django.core.management import execute_from_command_line
 
-from fl_server_ai.lanes import THREADS
+from fl_server_ai.notification.bulkheads import THREADS
 
 SUPERVISOR = "FL_SUPERVISOR_PID"
 """Names the process without which the started one must not live; unset where none is."""

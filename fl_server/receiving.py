@@ -5,9 +5,9 @@ a byte at a time, would stop every answer. Here the one loop that waits for all 
 takes the head of a request, and its body if that is small; who isn't done with these in time is
 cut off. Only larger bodies are read by a thread, at a pace that has a lower limit.
 
-Which requests begin is decided like the deliveries in `fl_server_ai.lanes`: one address gets
-three quarters of the threads, and of a quarter of them that read larger bodies half. What may
-not begin waits in line, without a thread.
+Which requests begin is decided like the deliveries in `fl_server_ai.notification.bulkheads`: one
+address gets three quarters of the threads, and of a quarter of them that read larger bodies half.
+What may not begin waits in line, without a thread.
 """
 
 import re

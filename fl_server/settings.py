@@ -372,7 +372,7 @@ FL_MERGE_ATTEMPTS = env.integer("FL_MERGE_ATTEMPTS", 5, minimum=1)
 FL_KEEP_UPDATE_ROUNDS = env.integer("FL_KEEP_UPDATE_ROUNDS", 0)
 FL_KEEP_CHECKPOINTS = env.integer("FL_KEEP_CHECKPOINTS", 10, minimum=1)
 FL_NOTIFY_TIMEOUT_SECONDS = env.integer("FL_NOTIFY_TIMEOUT_SECONDS", 10, minimum=1)
-# By address, whatever its name; fl_server_ai.destinations tells the rest.
+# By address, whatever its name; fl_server_ai.notification.destinations tells the rest.
 LOCAL_NETWORKS = "127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"
 FL_NOTIFY_ALLOW = env.networks("FL_NOTIFY_ALLOW", "" if POSTGRES_HOST else LOCAL_NETWORKS)
 FL_NOTIFY_DENY = env.networks("FL_NOTIFY_DENY")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import OperationalError
 
-from fl_server_ai import notifier
+from fl_server_ai.notification import outbox
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.phases import phase_of
 from fl_server_core.models import Training
@@ -17,7 +17,7 @@ def sweep() -> None:
     """Judge the trainings whose time has come and start what the outbox owes."""
     for training_id in Training.objects.due().values_list("pk", flat=True):
         _look_at(training_id)
-    notifier.dispatch_oldest()
+    outbox.dispatch_oldest()
 
 
 def _look_at(training_id: UUID) -> None:

@@ -9,7 +9,8 @@ from uuid import UUID
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from fl_server_ai import delivery, notifier, sweeper
+from fl_server_ai import sweeper
+from fl_server_ai.notification import delivery, outbox
 from fl_server_ai.serving import stats, worker
 from fl_server_ai.serving.client import QUEUE_SECONDS
 from fl_server_core import files
@@ -18,7 +19,7 @@ from fl_server_core import files
 @shared_task
 def merge_round(training_id: str, round: int, attempt: int) -> None:
     """Merge a complete round of updates into the next model."""
-    from fl_server_ai import merging  # torch: only where merging happens
+    from fl_server_ai.aggregation import merging  # torch: only where merging happens
 
     merging.merge_round(UUID(training_id), round, attempt)
 
@@ -26,7 +27,7 @@ def merge_round(training_id: str, round: int, attempt: int) -> None:
 @shared_task
 def dispatch(training_id: str) -> None:
     """Start the deliveries that a training owes."""
-    notifier.dispatch(UUID(training_id))
+    outbox.dispatch(UUID(training_id))
 
 
 @shared_task
@@ -38,7 +39,7 @@ def deliver(training_id: str, receiver_id: str) -> None:
 @worker_shutting_down.connect
 def start_no_more(**_: Any) -> None:
     """Leave what is in line to others; what is being posted is finished."""
-    delivery.lanes.close()
+    delivery.bulkheads.close()
 
 
 @shared_task

@@ -3,17 +3,45 @@
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from fl_server_ai import enqueue, notifier
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from fl_server_ai import enqueue
 from fl_server_ai.trainer.phases import Phase
-from fl_server_core.models import Training, User
-from fl_server_core.models.notification import NotificationQuerySet, NotificationType
+from fl_server_core.models import Notification, Training, User
+from fl_server_core.models.notification import REQUESTS, NotificationQuerySet, NotificationType
 
 FAILURES_SHOWN = 3
 
 
-def call(phase: Phase, asked: Iterable[User], models: Mapping[UUID, UUID]) -> None:
-    """Ask these participants for what the phase waits for."""
-    notifier.owe(phase.training, phase.request, asked, models)
+def notify(
+    training: Training,
+    kind: NotificationType,
+    receivers: Iterable[User],
+    models: Mapping[UUID, UUID] | None = None,
+) -> None:
+    """Write one message per receiver, in the transaction that causes it.
+
+    `models` names, by receiver, what goes out instead of the global model. The caller holds
+    the training's lock: that keeps `sequence` in order.
+    """
+    latest = training.notifications.aggregate(latest=Max("sequence"))["latest"] or 0
+    body = {"round": training.round} if kind in REQUESTS else {}
+    models = models or {}
+    Notification.objects.bulk_create(
+        Notification(
+            training=training,
+            receiver=receiver,
+            type=kind,
+            round=training.round,
+            attempt=training.attempt,
+            sequence=latest + 1,
+            body=body | {"global_model_uuid": str(models.get(receiver.pk, training.model_id))},
+            next_attempt_at=Now() if receiver.message_endpoint else None,
+        )
+        for receiver in receivers
+    )
+    enqueue.on_commit("dispatch", str(training.pk))
 
 
 def call_again(training: Training, requests: NotificationQuerySet) -> int:
@@ -44,7 +72,7 @@ def welcome(training: Training) -> None:
     """Owe the start to those who have come since the training was completed."""
     starts = training.notifications.standing().filter(type=NotificationType.TRAINING_START)
     new = training.participants.exclude(pk__in=starts.values("receiver"))
-    notifier.owe(training, NotificationType.TRAINING_START, new)
+    notify(training, NotificationType.TRAINING_START, new)
 
 
 def describe_failures(training: Training) -> str:

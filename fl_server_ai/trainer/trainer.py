@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from fl_server_ai import enqueue, notifier
+from fl_server_ai import enqueue
 from fl_server_ai.trainer import calls, checkpoints, lease
 from fl_server_ai.trainer.early_stop import reason_to_stop
 from fl_server_ai.trainer.lease import MergeClaim
@@ -153,7 +153,7 @@ class ModelTrainer:
         new = [user for user in users if user.pk not in present]
         self.training.participants.add(*new)
         if self.training.state not in (TrainingState.INITIAL, TrainingState.COMPLETED):
-            notifier.owe(self.training, NotificationType.TRAINING_START, new)
+            calls.notify(self.training, NotificationType.TRAINING_START, new)
 
     def remove_participants(self, users: Iterable[User]) -> None:
         """Take users out and see how the round stands without them."""
@@ -161,7 +161,7 @@ class ModelTrainer:
         self.training.participants.remove(*gone)
         self.training.notifications.filter(receiver__in=gone).withdraw()
         if self.training.state != TrainingState.INITIAL:
-            notifier.owe(self.training, NotificationType.CLIENT_REMOVED, gone)
+            calls.notify(self.training, NotificationType.CLIENT_REMOVED, gone)
         self.advance()
 
     def give_up_on(self, notification: Notification, error: str, *, refused: bool) -> None:
@@ -347,7 +347,7 @@ class ModelTrainer:
         quotas.check_running(training.actor)
         training.state = TrainingState.ONGOING
         checkpoints.keep_checkpoint(training)
-        notifier.owe(training, NotificationType.TRAINING_START, participants)
+        calls.notify(training, NotificationType.TRAINING_START, participants)
         self.next_round()
 
     def finish(self) -> None:
@@ -356,7 +356,7 @@ class ModelTrainer:
         self._end(TrainingState.COMPLETED)
         receivers = {user.pk: user for user in self.training.participants.all()}
         receivers[self.training.actor.pk] = self.training.actor
-        notifier.owe(self.training, NotificationType.TRAINING_FINISHED, receivers.values())
+        calls.notify(self.training, NotificationType.TRAINING_FINISHED, receivers.values())
 
     def fail(self, code: ReasonCode, reason: str, *, with_whom: bool = False) -> None:
         """End the training with a reason that its actor is shown; `with_whom` its round failed."""
@@ -433,7 +433,7 @@ class ModelTrainer:
         phase = self.phase
         asked = phase.choose()
         self._begin_phase()
-        calls.call(phase, asked, phase.hand_out(asked))
+        calls.notify(self.training, phase.request, asked, phase.hand_out(asked))
         self.advance()
 
     def _ask_anew(self) -> None:

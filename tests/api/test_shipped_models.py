@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fl_server_ai import merging
+from fl_server_ai.aggregation import merging
 from fl_server_core.models import Model, Training
 from tests.api.conftest import as_user, body_of, saved, upload
 from tests.factories import TrainingFactory

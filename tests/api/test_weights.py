@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load as load_tensors
 
-from fl_server_ai import merging
+from fl_server_ai.aggregation import merging
 from fl_server_core.models import Model, ModelStats, Training
 from tests.api.conftest import as_user, body_of, files, make_module, saved, scripted, tensors
 from tests.api.serving import (

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fl_server_ai.lanes import EACH_SLOW
+from fl_server_ai.notification.bulkheads import EACH_SLOW
 from tests.e2e.conftest import running_server
 from tests.e2e.crowd import at_once, hanging, listening
 from tests.e2e.people import Person

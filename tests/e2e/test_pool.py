@@ -75,7 +75,7 @@ print("ok", places)
 
 POSTS = """
 from django.db.models.functions import Now
-from fl_server_ai import delivery, posting
+from fl_server_ai.notification import delivery, posting
 names = ("ann", "bob", "cho")
 users = [User.objects.create(username=n, message_endpoint=f"http://{n}.test/") for n in names]
 model = Model.objects.create(owner=users[0], name="m")

@@ -19,7 +19,7 @@ import torch
 from server import Server
 from torch.nn.functional import cross_entropy
 
-from fl_server_ai import signature
+from fl_server_ai.notification import signature
 from tests.examples.conftest import EXAMPLE
 from tests.servers import free_port
 from tests.waiting import PATIENCE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fl_server_ai import signature
+from fl_server_ai.notification import signature
 
 TEXT = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
 SECRET = b64encode(secrets.token_bytes(32)).decode()

@@ -8,8 +8,8 @@ import pytest
 import responses
 from django.core.exceptions import ValidationError
 
-from fl_server_ai import signature
-from fl_server_ai.delivery import deliver
+from fl_server_ai.notification import signature
+from fl_server_ai.notification.delivery import deliver
 from fl_server_core.models.user import signing_key, validate_secret
 
 URL = "http://client.test/"

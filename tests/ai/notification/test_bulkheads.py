@@ -6,15 +6,15 @@ from contextlib import ExitStack
 import pytest
 
 from fl_server.processes import COMMANDS
-from fl_server_ai import posting
-from fl_server_ai.lanes import EACH, EACH_SLOW, SLOW, THREADS, Delivery, Lanes
+from fl_server_ai.notification import posting
+from fl_server_ai.notification.bulkheads import EACH, EACH_SLOW, SLOW, THREADS, Bulkheads, Delivery
 from tests.e2e.crowd import hanging
 from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
-def lanes():
-    return Lanes()
+def bulkheads():
+    return Bulkheads()
 
 
 def deliveries(number, *, training=None, address=None, prompt=False):
@@ -30,78 +30,78 @@ def deliveries(number, *, training=None, address=None, prompt=False):
     ]
 
 
-def join(lanes, waiting):
+def join(bulkheads, waiting):
     for delivery in waiting:
-        lanes.join(delivery)
+        bulkheads.join(delivery)
 
 
-def take_all(lanes):
-    return list(iter(lanes.take, None))
+def take_all(bulkheads):
+    return list(iter(bulkheads.take, None))
 
 
-def test_one_training_has_so_many_under_way_and_the_rest_waits(lanes):
+def test_one_training_has_so_many_under_way_and_the_rest_waits(bulkheads):
     waiting = deliveries(3 * EACH, training=uuid.uuid4(), prompt=True)
-    join(lanes, waiting)
-    assert take_all(lanes) == waiting[:EACH]
-    lanes.leave(waiting[0])
-    assert take_all(lanes) == [waiting[EACH]]
+    join(bulkheads, waiting)
+    assert take_all(bulkheads) == waiting[:EACH]
+    bulkheads.leave(waiting[0])
+    assert take_all(bulkheads) == [waiting[EACH]]
 
 
-def test_one_address_has_so_many_under_way_whichever_trainings_they_are_of(lanes):
-    join(lanes, deliveries(3 * EACH, address="host:80", prompt=True))
-    assert len(take_all(lanes)) == EACH
-    join(lanes, deliveries(1, prompt=True))
-    assert len(take_all(lanes)) == 1
+def test_one_address_has_so_many_under_way_whichever_trainings_they_are_of(bulkheads):
+    join(bulkheads, deliveries(3 * EACH, address="host:80", prompt=True))
+    assert len(take_all(bulkheads)) == EACH
+    join(bulkheads, deliveries(1, prompt=True))
+    assert len(take_all(bulkheads)) == 1
 
 
 @pytest.mark.parametrize("same", [{"training": uuid.uuid4()}, {"address": "host:80"}])
-def test_the_slow_leave_places_of_their_training_and_address_to_the_prompt(lanes, same):
-    join(lanes, deliveries(3 * EACH, **same))
-    assert len(take_all(lanes)) == EACH_SLOW
-    join(lanes, deliveries(3 * EACH, **same, prompt=True))
-    assert len(take_all(lanes)) == EACH - EACH_SLOW
+def test_the_slow_leave_places_of_their_training_and_address_to_the_prompt(bulkheads, same):
+    join(bulkheads, deliveries(3 * EACH, **same))
+    assert len(take_all(bulkheads)) == EACH_SLOW
+    join(bulkheads, deliveries(3 * EACH, **same, prompt=True))
+    assert len(take_all(bulkheads)) == EACH - EACH_SLOW
 
 
-def test_however_many_are_slow_the_prompt_start_at_once(lanes):
-    join(lanes, deliveries(10 * SLOW))
-    assert len(take_all(lanes)) == SLOW
+def test_however_many_are_slow_the_prompt_start_at_once(bulkheads):
+    join(bulkheads, deliveries(10 * SLOW))
+    assert len(take_all(bulkheads)) == SLOW
     prompt = deliveries(THREADS - SLOW, prompt=True)
-    join(lanes, prompt)
-    assert take_all(lanes) == prompt
+    join(bulkheads, prompt)
+    assert take_all(bulkheads) == prompt
 
 
-def test_trainings_take_turns(lanes):
+def test_trainings_take_turns(bulkheads):
     first, second = (deliveries(20, training=uuid.uuid4()) for _ in range(2))
     filling = deliveries(SLOW)
-    join(lanes, filling)
-    assert len(take_all(lanes)) == SLOW
-    join(lanes, first)
-    join(lanes, second)
+    join(bulkheads, filling)
+    assert len(take_all(bulkheads)) == SLOW
+    join(bulkheads, first)
+    join(bulkheads, second)
     turns = []
     for delivery in filling[:4]:
-        lanes.leave(delivery)
-        turns += take_all(lanes)
+        bulkheads.leave(delivery)
+        turns += take_all(bulkheads)
     assert turns == [first[0], second[0], first[1], second[1]]
 
 
-def test_who_is_in_line_keeps_the_place(lanes):
+def test_who_is_in_line_keeps_the_place(bulkheads):
     (first, second) = waiting = deliveries(2, training=uuid.uuid4())
-    join(lanes, [*waiting, first])
-    assert take_all(lanes) == [first, second]
+    join(bulkheads, [*waiting, first])
+    assert take_all(bulkheads) == [first, second]
 
 
-def test_places_are_forgotten_with_those_who_had_them(lanes):
-    join(lanes, deliveries(SLOW))
-    for delivery in take_all(lanes):
-        lanes.leave(delivery)
-    assert not lanes._taken
-    assert not lanes._lines
+def test_places_are_forgotten_with_those_who_had_them(bulkheads):
+    join(bulkheads, deliveries(SLOW))
+    for delivery in take_all(bulkheads):
+        bulkheads.leave(delivery)
+    assert not bulkheads._taken
+    assert not bulkheads._lines
 
 
-def test_a_process_that_ends_starts_nothing(lanes):
-    join(lanes, deliveries(1))
-    lanes.close()
-    assert lanes.take() is None
+def test_a_process_that_ends_starts_nothing(bulkheads):
+    join(bulkheads, deliveries(1))
+    bulkheads.close()
+    assert bulkheads.take() is None
 
 
 def test_the_worker_has_the_threads_that_are_divided():
@@ -110,45 +110,45 @@ def test_the_worker_has_the_threads_that_are_divided():
     assert SLOW + 4 * EACH < THREADS
 
 
-def test_no_place_is_given_twice_however_many_ask(lanes):
+def test_no_place_is_given_twice_however_many_ask(bulkheads):
     """As many threads as a worker has; each takes and leaves, and counts with whom it is."""
     lock, under_way, most = threading.Lock(), [0], [0]
 
     def work(delivery):
-        lanes.join(delivery)
-        while taken := lanes.take():
+        bulkheads.join(delivery)
+        while taken := bulkheads.take():
             with lock:
                 under_way[0] += 1
                 most[0] = max(most[0], under_way[0])
             with lock:
                 under_way[0] -= 1
-            lanes.leave(taken)
+            bulkheads.leave(taken)
 
     with ThreadPoolExecutor(32) as pool:
         list(pool.map(work, deliveries(2000, training=uuid.uuid4())))
     assert 1 <= most[0] <= EACH_SLOW
-    assert not lanes._lines
+    assert not bulkheads._lines
 
 
-def test_others_are_posted_to_while_all_places_of_the_slow_hang(lanes):
+def test_others_are_posted_to_while_all_places_of_the_slow_hang(bulkheads):
     """Real connections: nothing is told of seconds, only that those that hang still do."""
     healthy = deliveries(4, prompt=True)
     posted = []
 
     def run(url, delivery):
-        lanes.join(delivery)
-        while taken := lanes.take():
+        bulkheads.join(delivery)
+        while taken := bulkheads.take():
             if taken in healthy:
                 posted.append(taken)
             else:
                 with pytest.raises(posting.Unreachable):
                     posting.post(url, b"{}", seconds=PATIENCE)
-            lanes.leave(taken)
+            bulkheads.leave(taken)
 
     with ExitStack() as stack:
         receiver = stack.enter_context(hanging())
         pool = stack.enter_context(ThreadPoolExecutor(THREADS))
-        stack.callback(lanes.close)
+        stack.callback(bulkheads.close)
         stack.callback(receiver.end)
         for delivery in deliveries(2 * SLOW):
             pool.submit(run, receiver.url, delivery)

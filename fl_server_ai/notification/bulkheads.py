@@ -64,7 +64,7 @@ Places = dict[Place, int]
 SLOWS: Place = ("slow", "")
 
 
-class Lanes:
+class Bulkheads:
     """The deliveries under way in this process, and those in line."""
 
     def __init__(self) -> None:

@@ -15,15 +15,16 @@ from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from fl_server_ai import notifier, sweeper
-from fl_server_ai.delivery import deliver
-from fl_server_ai.posting import Unreachable
+from fl_server_ai import sweeper
+from fl_server_ai.notification import outbox
+from fl_server_ai.notification.delivery import deliver
+from fl_server_ai.notification.posting import Unreachable
 from fl_server_ai.trainer.lease import ClaimLost
 from fl_server_ai.trainer.trainer import ENQUEUED_LOST
 from fl_server_core.models import LocalModel, Model, Notification, Training
 from tests.ai.conftest import any_file
-from tests.ai.played import ACTOR, TRAINING, PlayedTraining
-from tests.ai.reference import Step, step_of
+from tests.ai.trainer.played import ACTOR, TRAINING, PlayedTraining
+from tests.ai.trainer.reference import Step, step_of
 from tests.factories import UserFactory
 
 EXAMPLES = int(os.environ.get("FL_TEST_EXAMPLES", "0"))
@@ -213,7 +214,7 @@ class TrainingMachine(PlayedTraining):
     @precondition(lambda self: self.training.is_running)
     @rule(user=reached)
     def lose(self, user):
-        for _ in range(notifier.RETRIES + 1):
+        for _ in range(outbox.RETRIES + 1):
             self.make_due(user)
             self.deliver(user, "unreachable")
 
@@ -227,7 +228,7 @@ class TrainingMachine(PlayedTraining):
         """Take a message to be posted; `is_late`: from a worker that seems to have died."""
         if is_late:
             self.make_due(user)
-        call = notifier.claim_next(TRAINING, user)
+        call = outbox.claim_next(TRAINING, user)
         if call:
             self.check_posted(call)
             self.calls.append(call)
@@ -238,9 +239,9 @@ class TrainingMachine(PlayedTraining):
         """Come back from posting a message: much may have happened meanwhile."""
         call = self.calls.pop(choice % len(self.calls))
         if outcome == "accepted":
-            notifier.mark_delivered(call)
-        elif outcome == "unreachable" and call.deliveries <= notifier.RETRIES:
-            notifier.retry_later(call, "ConnectionError")
+            Notification.objects.filter(pk=call.pk).deliver()
+        elif outcome == "unreachable" and call.deliveries <= outbox.RETRIES:
+            outbox.retry_later(call, "ConnectionError")
         else:
             if outcome == "refused":
                 self.refuse(call)
@@ -254,7 +255,7 @@ class TrainingMachine(PlayedTraining):
             raise Unreachable("ConnectionError")
         if self.world.outcome == "refused":
             self.refuse(call)
-            raise notifier.Refused("HTTP 500")
+            raise outbox.Refused("HTTP 500")
 
     def check_posted(self, call):
         earlier = Notification.objects.filter(receiver=call.receiver, sequence__lt=call.sequence)
@@ -390,7 +391,7 @@ class TrainingMachine(PlayedTraining):
         elif task == "deliver":
             self.deliver(UUID(ids[1]), outcome)
         else:
-            notifier.dispatch(UUID(ids[0]))
+            outbox.dispatch(UUID(ids[0]))
 
     @precondition(lambda self: self.training.is_running)
     @rule()
@@ -446,7 +447,7 @@ def world(db, sent, monkeypatch, settings, caplog):
     users = {pk: UserFactory(pk=pk) for pk in [ACTOR, *PEOPLE] if pk not in WITH_ENDPOINT}
     users |= {pk: UserFactory(pk=pk, message_endpoint=url) for pk in WITH_ENDPOINT}
     world = SimpleNamespace(sent=sent, users=users, outcome="accepted")
-    monkeypatch.setattr(notifier, "post", lambda call: world.post(call))
+    monkeypatch.setattr(outbox, "post", lambda call: world.post(call))
     return world
 
 

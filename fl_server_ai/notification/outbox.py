@@ -8,19 +8,18 @@ the sweeper; nothing waits inside a worker.
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Max, Min
-from django.db.models.functions import Now
+from django.db.models import Min
 
-from fl_server_ai import enqueue, posting, signature
-from fl_server_ai.lanes import PROMPT_SECONDS
+from fl_server_ai import enqueue
+from fl_server_ai.notification import posting, signature
+from fl_server_ai.notification.bulkheads import PROMPT_SECONDS
 from fl_server_core.connections import lend_connection
-from fl_server_core.models import Notification, Training, User
-from fl_server_core.models.notification import REQUESTS, NotificationQuerySet, NotificationType
+from fl_server_core.models import Notification, User
+from fl_server_core.models.notification import NotificationQuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -31,36 +30,6 @@ SWEPT = 256
 
 class Refused(Exception):
     """The receiver answered with an error status."""
-
-
-def owe(
-    training: Training,
-    kind: NotificationType,
-    receivers: Iterable[User],
-    models: Mapping[UUID, UUID] | None = None,
-) -> None:
-    """Write one message per receiver, in the transaction that causes it.
-
-    `models` names, by receiver, what goes out instead of the global model. The caller holds
-    the training's lock: that keeps `sequence` in order.
-    """
-    latest = training.notifications.aggregate(latest=Max("sequence"))["latest"] or 0
-    body = {"round": training.round} if kind in REQUESTS else {}
-    models = models or {}
-    Notification.objects.bulk_create(
-        Notification(
-            training=training,
-            receiver=receiver,
-            type=kind,
-            round=training.round,
-            attempt=training.attempt,
-            sequence=latest + 1,
-            body=body | {"global_model_uuid": str(models.get(receiver.pk, training.model_id))},
-            next_attempt_at=Now() if receiver.message_endpoint else None,
-        )
-        for receiver in receivers
-    )
-    enqueue.on_commit("dispatch", str(training.pk))
 
 
 def dispatch(training_id: UUID) -> None:

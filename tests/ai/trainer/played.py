@@ -13,7 +13,7 @@ from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.lease import ClaimLost
 from fl_server_core.exceptions import FLError
 from fl_server_core.models import LocalModel, Notification, Training
-from tests.ai.reference import REQUESTS, Reference
+from tests.ai.trainer.reference import REQUESTS, Reference
 from tests.factories import ModelFactory, TrainingFactory
 
 TRAINING, ACTOR = UUID(int=0), UUID(int=100)  # fixed: samples are drawn by the training's id

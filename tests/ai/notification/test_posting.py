@@ -10,8 +10,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from fl_server_ai import posting
-from fl_server_ai.posting import Unreachable, post
+from fl_server_ai.notification import posting
+from fl_server_ai.notification.posting import Unreachable, post
 from tests.waiting import PATIENCE
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

@@ -23,7 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.util.connection import create_connection
 
-from fl_server_ai.destinations import is_open
+from fl_server_ai.notification.destinations import is_open
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from fl_server_ai.destinations import is_open
+from fl_server_ai.notification.destinations import is_open
 
 LOCAL = ["127.0.0.1", "127.1.2.3", "::1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "fd12::1"]
 LOCAL += ["100.64.0.1", "::ffff:127.0.0.1", "64:ff9b::127.0.0.1", "2002:7f00:1::", "::10.0.0.1"]

@@ -4,16 +4,16 @@ import logging
 from dataclasses import replace
 from uuid import UUID
 
-from fl_server_ai import notifier, posting
-from fl_server_ai.lanes import Delivery, Lanes
-from fl_server_ai.posting import Unreachable
+from fl_server_ai.notification import outbox, posting
+from fl_server_ai.notification.bulkheads import Bulkheads, Delivery
+from fl_server_ai.notification.posting import Unreachable
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.models import Notification, Training, User
 
 logger = logging.getLogger(__name__)
 
 
-lanes = Lanes()
+bulkheads = Bulkheads()
 """This process's."""
 
 
@@ -23,12 +23,12 @@ def deliver(training_id: UUID, receiver_id: UUID) -> None:
     if receiver is None:
         return
     address = posting.address(receiver.message_endpoint)
-    lanes.join(Delivery(training_id, receiver_id, address, receiver.answers_promptly))
-    while delivery := lanes.take():
+    bulkheads.join(Delivery(training_id, receiver_id, address, receiver.answers_promptly))
+    while delivery := bulkheads.take():
         try:
             _post_all(delivery)
         finally:
-            lanes.leave(delivery)
+            bulkheads.leave(delivery)
 
 
 def _post_all(delivery: Delivery) -> None:
@@ -36,21 +36,21 @@ def _post_all(delivery: Delivery) -> None:
 
     Who isn't prompt gets in line again after each: others wait there.
     """
-    while notification := notifier.claim_next(delivery.training, delivery.receiver):
+    while notification := outbox.claim_next(delivery.training, delivery.receiver):
         _post(notification)
         if not notification.receiver.answers_promptly:
-            lanes.join(replace(delivery, prompt=False))
+            bulkheads.join(replace(delivery, prompt=False))
             return
 
 
 def _post(notification: Notification) -> None:
     try:
-        notifier.post(notification)
-    except notifier.Refused as error:
+        outbox.post(notification)
+    except outbox.Refused as error:
         _give_up(notification, str(error), refused=True)
     except Unreachable as error:
-        if notification.deliveries <= notifier.RETRIES:
-            notifier.retry_later(notification, str(error))
+        if notification.deliveries <= outbox.RETRIES:
+            outbox.retry_later(notification, str(error))
         else:
             _give_up(notification, str(error), refused=False)
     else:

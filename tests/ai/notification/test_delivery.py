@@ -8,9 +8,9 @@ import responses
 from django.db import OperationalError
 from django.utils import timezone
 
-from fl_server_ai import delivery, notifier
-from fl_server_ai.delivery import deliver
-from fl_server_ai.lanes import Delivery
+from fl_server_ai.notification import delivery, outbox
+from fl_server_ai.notification.bulkheads import Delivery
+from fl_server_ai.notification.delivery import deliver
 from fl_server_core.models import Notification
 from tests.factories import NotificationFactory
 
@@ -127,15 +127,15 @@ def test_somebody_who_fetches_is_never_posted_to(training, participants, move, e
 
 def test_of_two_workers_one_gets_the_message(started):
     training, user = started
-    first = notifier.claim_next(training.pk, user.pk)
+    first = outbox.claim_next(training.pk, user.pk)
     assert first is not None
-    assert notifier.claim_next(training.pk, user.pk) is None
+    assert outbox.claim_next(training.pk, user.pk) is None
 
 
 def test_a_message_of_a_worker_that_died_is_posted_again(started, endpoint):
     training, user = started
     endpoint.post(URL)
-    notifier.claim_next(training.pk, user.pk)
+    outbox.claim_next(training.pk, user.pk)
     make_due()
     deliver(training.pk, user.pk)
     assert posted(endpoint)[0] == "TRAINING_START"
@@ -174,7 +174,7 @@ def test_a_broker_that_is_down_does_not_undo_the_request(
 def clock(monkeypatch):
     """What `time.monotonic` says to those who measure an answer, in a list."""
     now = [0.0]
-    monkeypatch.setattr(notifier.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(outbox.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -219,7 +219,7 @@ def test_who_is_told_by_one_training_is_prompt_for_all(started, endpoint, monkey
     endpoint.post(URL)
     deliver(training.pk, user.pk)
     joined = []
-    monkeypatch.setattr(delivery.lanes, "join", joined.append)
+    monkeypatch.setattr(delivery.bulkheads, "join", joined.append)
     deliver(uuid.uuid4(), user.pk)
     assert [(one.prompt, one.address) for one in joined] == [(True, "client.test:80")]
 
@@ -227,7 +227,7 @@ def test_who_is_told_by_one_training_is_prompt_for_all(started, endpoint, monkey
 def test_what_waits_in_line_is_posted_by_who_makes_room(started, participants, endpoint):
     training, first = started
     second = participants[1]
-    delivery.lanes.join(Delivery(training.pk, second.pk))
+    delivery.bulkheads.join(Delivery(training.pk, second.pk))
     endpoint.post(URL)
     deliver(training.pk, first.pk)
     assert not training.notifications.pending().exists()
@@ -240,14 +240,14 @@ def test_a_delivery_that_fails_gives_its_place_back(started, monkeypatch):
     def fail(_):
         raise OperationalError
 
-    monkeypatch.setattr(notifier, "post", fail)
+    monkeypatch.setattr(outbox, "post", fail)
     with pytest.raises(OperationalError):
         deliver(training.pk, user.pk)
-    assert not delivery.lanes._taken
+    assert not delivery.bulkheads._taken
 
 
 def test_what_failed_at_an_endpoint_that_is_gone_waits_to_be_fetched(db):
     owed = NotificationFactory(deliveries=1)
-    notifier.retry_later(owed, "ConnectionError")
+    outbox.retry_later(owed, "ConnectionError")
     owed.refresh_from_db()
     assert owed.next_attempt_at is None
