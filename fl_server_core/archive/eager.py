@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from fl_server_core.archive.admitted import Called, Pair, check_calls, check_globals, check_state
 from fl_server_core.archive.errors import Refused
+from fl_server_core.archive.modules import check_modules
 from fl_server_core.archive.records import UNSET, Call, Global, Pairs, Pickle, text_items
 from fl_server_core.archive.views import TYPED_CALL, WRAPPERS
 
@@ -23,6 +24,7 @@ def check_module(pickle: Pickle, extra: Collection[Pair]) -> None:
     _check_keys(pickle)
     for call in pickle.calls:
         _check_states(call, extra)
+    check_modules(pickle, extra)
 
 
 def _calls(pickle: Pickle) -> Iterator[Called]:

@@ -11,6 +11,9 @@ from fl_server_core.archive.records import Call, Pairs, text_items
 from fl_server_core.archive.views import is_tensor
 
 MAX_VISITS = 50_000
+MAX_ENTRIES = 2_000_000
+"""Of all modules' dicts: each takes an opcode, unless modules share them."""
+
 MAX_NAME = 1024
 
 CONTAINERS = "__torch__.torch.nn.modules.container."
@@ -32,6 +35,8 @@ class Parts(NamedTuple):
 
     tensors: list[Found]
     children: list[tuple[str, Call]]
+    entries: int = 0
+    """How many there are, those that are None and not kept among them."""
 
 
 def is_module(record: object) -> bool:
@@ -68,6 +73,7 @@ def _walk(root: Call, read_parts: Callable[[Call], Parts]) -> Iterator[Found]:
     That doubles with every level where a module is its parent's child twice; hence the limit.
     """
     known: dict[int, Parts] = {}
+    entries = 0
     pending = [("", root)]
     for _ in range(MAX_VISITS):
         if not pending:
@@ -76,6 +82,9 @@ def _walk(root: Call, read_parts: Callable[[Call], Parts]) -> Iterator[Found]:
         parts = known.get(id(module))
         if parts is None:
             parts = known[id(module)] = read_parts(module)
+            entries += parts.entries
+            if entries > MAX_ENTRIES:
+                break
         for found in parts.tensors:
             yield found._replace(name=_checked(prefix + found.name))
         children = [(_checked(f"{prefix}{name}."), child) for name, child in parts.children]
@@ -92,6 +101,7 @@ def _checked(name: str) -> str:
 
 
 def _module_parts(module: Call) -> Parts:
+    """A module's parameter, buffer or child may also be None."""
     state = text_items(module.state) or {}
     parameters, buffers, children = (
         _entries(state[key]) for key in ("_parameters", "_buffers", "_modules")
@@ -103,15 +113,18 @@ def _module_parts(module: Call) -> Parts:
         for name, value in buffers.items()
         if name not in hidden
     ]
-    return Parts(tensors, [(name, _as_module(child)) for name, child in children.items()])
+    return Parts(
+        [found for found in tensors if found.record is not None],
+        [(name, _as_module(child)) for name, child in children.items() if child is not None],
+        len(parameters) + len(buffers) + len(children) + len(hidden),
+    )
 
 
 def _entries(record: object) -> dict[str, object]:
-    """The entries that are there: a module's parameter, buffer or child may also be None."""
     entries = text_items(record)
     if entries is None:
         raise NotAModel("A module of the model is not built as torch does.")
-    return {name: value for name, value in entries.items() if value is not None}
+    return entries
 
 
 def _as_module(record: object) -> Call:

@@ -118,6 +118,16 @@ def read_view(record: object, folder: str, blocks: Mapping[str, Bytes]) -> View:
     return view
 
 
+def read_shape(record: object) -> tuple[str, Shape]:
+    """Dtype and shape of a tensor whose record `read_view` has read before."""
+    callee, args = _unwrap(record)
+    match args:
+        case (Storage(dtype=dtype), int(), tuple(shape), _, _, _, *more):
+            typed = callee[1] == "_rebuild_tensor_v3"
+            return _read_dtype(more)[0] if typed else dtype, _sizes(shape)
+    raise NotAModel("A tensor is described in an unknown way.")
+
+
 def storage_size(storage: Storage, folder: str, blocks: Mapping[str, Bytes]) -> int:
     """Bytes of the storage's block, which must be those that it claims."""
     block = blocks.get(f"{folder}/{storage.key}")

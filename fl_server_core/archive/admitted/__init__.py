@@ -36,6 +36,7 @@ from fl_server_core.archive.admitted.pickled import (
     check_script_globals,
     check_state,
     parse_extra,
+    shown,
 )
 
 __all__ = [
@@ -47,5 +48,6 @@ __all__ = [
     "check_script_globals",
     "check_state",
     "parse_extra",
+    "shown",
     "zeroed",
 ]

@@ -116,6 +116,18 @@ def test_doubling_references_without_tensors_end_at_a_limit(tmp_path):
     expect_refused(forge.archive(tmp_path / "m", body + inner), "too many")
 
 
+def test_modules_that_share_a_dict_of_nothing_end_at_a_limit(tmp_path, monkeypatch):
+    """A long dict that thousands of modules have would be gone through as often."""
+    monkeypatch.setattr(trees, "MAX_ENTRIES", 999)
+    parts = [forge.module(_buffers=b"h\x00") for _ in range(10)]
+    shared = forge.dict_of({f"b{number}": b"N" for number in range(100)}) + b"q\x000"
+    model = forge.module(modules={str(number): part for number, part in enumerate(parts)})
+    path = forge.archive(tmp_path / "m", shared + model)
+    expect_refused(path, "too many")
+    monkeypatch.setattr(trees, "MAX_ENTRIES", 2000)
+    admit(path)
+
+
 def test_a_module_inside_itself_is_refused(tmp_path):
     children = b"}q\x00" + forge.text("me")
     loop = forge.module(_modules=b"h\x00")
