@@ -22,6 +22,7 @@ settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="try all changes instead of a sample")
     parser.addoption("--write-docs", action="store_true", help="write the docs that tests render")
 
 

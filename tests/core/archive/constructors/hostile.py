@@ -1,7 +1,8 @@
 """What an attacker would change in a module's pickle: one attribute, tensor or child at a time."""
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,8 +25,13 @@ FLAT = "_flat_weights"  # where an RNN has its weights a second time
 BASE = frozenset(vars(nn.Module()))
 
 
-def mutated(module: nn.Module, classes: Collection[str]) -> Iterator[tuple[str, nn.Module]]:
-    """Copies of the module, each with something that its constructor didn't make so.
+Change = Callable[[nn.Module], None]
+
+
+def mutated(
+    module: nn.Module, classes: Collection[str]
+) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
+    """What makes copies of the module, each with something that its constructor didn't make so.
 
     In a module that has several of a class, the first of them is changed; attributes only in those
     of `classes`, by name. What lies four modules deep is tried in the module that it belongs to.
@@ -34,32 +40,34 @@ def mutated(module: nn.Module, classes: Collection[str]) -> Iterator[tuple[str, 
     for path, part in parts.values():
         if path.count(".") > 2:
             continue
-        for name in vars(part):
-            if name not in BASE and type(part).__name__ in classes:
-                yield from _with_attribute(module, path, name)
-        for name in (*part._parameters, *part._buffers):
-            yield from _with_tensor(module, path, name)
-        for name in part._modules:
-            yield from _with_child(module, path, name)
+        for name, what, change in _changes(part, has_rule=type(part).__name__ in classes):
+            yield f"{path}.{name} {what}", partial(_changed, module, path, change)
 
 
-def _copied(module: nn.Module, path: str) -> tuple[nn.Module, nn.Module]:
+def _changed(module: nn.Module, path: str, change: Change) -> nn.Module:
     whole = copy.deepcopy(module)
-    return whole, whole.get_submodule(path)
+    change(whole.get_submodule(path))
+    return whole
 
 
-def _with_attribute(module: nn.Module, path: str, name: str) -> Iterator[tuple[str, nn.Module]]:
-    for value in _values(vars(module.get_submodule(path))[name]):
-        whole, part = _copied(module, path)
-        vars(part)[name] = value
-        yield f"{path}.{name} = {value!r:.40}", whole
-    whole, part = _copied(module, path)
-    del vars(part)[name]
-    yield f"del {path}.{name}", whole
-    whole, part = _copied(module, path)
-    del vars(part)[name]
-    part._parameters[name] = nn.Parameter(torch.ones(()))
-    yield f"{path}.{name} as a parameter", whole
+def _changes(part: nn.Module, *, has_rule: bool) -> Iterator[tuple[str, str, Change]]:
+    for name in [name for name in vars(part) if name not in BASE and has_rule]:
+        yield from ((name, *change) for change in _of_attribute(part, name))
+    for name in (*part._parameters, *part._buffers):
+        yield from ((name, *change) for change in _of_tensor(part, name))
+    for name in part._modules:
+        yield from ((name, *change) for change in _of_child(name))
+
+
+def _of_attribute(part: nn.Module, name: str) -> Iterator[tuple[str, Change]]:
+    def as_parameter(part: nn.Module) -> None:
+        del vars(part)[name]
+        part._parameters[name] = nn.Parameter(torch.ones(()))
+
+    for value in _values(vars(part)[name]):
+        yield f"= {value!r:.40}", lambda part, value=value: vars(part).update({name: value})
+    yield "deleted", lambda part: vars(part).pop(name)
+    yield "as a parameter", as_parameter
 
 
 def _values(value: Any) -> Iterator[Any]:
@@ -77,15 +85,11 @@ def _values(value: Any) -> Iterator[Any]:
             yield type(value)([number] * len(value))
 
 
-def _with_tensor(module: nn.Module, path: str, name: str) -> Iterator[tuple[str, nn.Module]]:
-    tensor = _tensors(module.get_submodule(path))[name]
+def _of_tensor(part: nn.Module, name: str) -> Iterator[tuple[str, Change]]:
+    tensor = _tensors(part)[name]
     for what, other in _others(torch.ones(2) if tensor is None else tensor.detach()):
-        whole, part = _copied(module, path)
-        _replace(part, name, other)
-        yield f"{path}.{name} {what}", whole
-    whole, part = _copied(module, path)
-    vars(part)[name] = torch.ones(1)
-    yield f"{path}.{name} as an attribute", whole
+        yield what, lambda part, other=other: _replace(part, name, other)
+    yield "as an attribute", lambda part: vars(part).update({name: torch.ones(1)})
 
 
 def _others(tensor: Tensor) -> Iterator[tuple[str, Tensor | None]]:
@@ -118,13 +122,12 @@ def _replace(part: nn.Module, name: str, other: Tensor | None) -> None:
     flat[:] = [other if weight is old else weight for weight in flat]
 
 
-def _with_child(module: nn.Module, path: str, name: str) -> Iterator[tuple[str, nn.Module]]:
+def _of_child(name: str) -> Iterator[tuple[str, Change]]:
     others = [None, nn.Identity(), nn.Linear(1, 1), nn.LayerNorm(3), nn.LayerNorm(4)]
     others += [nn.ModuleList(), nn.LSTM(1, 1), nn.MultiheadAttention(2, 1), nn.Embedding(1, 1)]
     for other in others:
-        whole, part = _copied(module, path)
-        part._modules[name] = other
-        yield f"{path}.{name} a {type(other).__name__}", whole
-    whole, part = _copied(module, path)
-    del part._modules[name]
-    yield f"del {path}.{name}", whole
+        yield (
+            f"a {type(other).__name__}",
+            lambda part, other=other: part._modules.update({name: other}),
+        )
+    yield "deleted", lambda part: part._modules.pop(name)
