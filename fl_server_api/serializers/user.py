@@ -32,6 +32,9 @@ UNSAID = {"email": "", "message_endpoint": ""}
 class UserSerializer(serializers.ModelSerializer[User]):
     """A user as others see it: `viewer` in the context says who."""
 
+    # An answer's may be empty, which no e-mail address is.
+    email = serializers.CharField(read_only=True, help_text="Of others empty, but for staff.")
+
     class Meta:
         model = User
         fields = [

@@ -66,7 +66,7 @@ class User(ViewSet):
         responses=answers(
             {
                 200: OpenApiResponse(
-                    OwnUserSerializer, description="The user; the token only of oneself."
+                    UserSerializer, description="The user; oneself with the `token`."
                 )
             },
             {400: [UNKNOWN]},
