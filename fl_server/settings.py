@@ -43,6 +43,7 @@ CORS_EXPOSE_HEADERS = [
     "Retry-After",
 ]
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
+CSRF_FAILURE_VIEW = "fl_server_api.errors.answer_forgery"
 
 # Behind a proxy that ends TLS and always sets X-Forwarded-Proto. Off, plain http works.
 FL_TLS = env.boolean("FL_TLS", default=False)
@@ -100,6 +101,7 @@ INSTALLED_APPS = [
     "corsheaders",
 ]
 MIDDLEWARE = [
+    "fl_server_api.content_security.ContentSecurity",
     "fl_server_api.middleware.LogRefusals",
     "fl_server_api.middleware.KnownHost",
     "fl_server_api.middleware.KeepMethod",

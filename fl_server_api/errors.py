@@ -173,6 +173,12 @@ def answer_bad_request(request: HttpRequest, exception: Exception) -> HttpRespon
     return JsonResponse({"detail": "Bad request."}, status=status.HTTP_400_BAD_REQUEST)
 
 
+def answer_forgery(request: HttpRequest, reason: str = "") -> HttpResponseBase:  # noqa: ARG001
+    """Answer a form that some other page may have sent."""
+    detail = f"CSRF Failed: {reason or 'the form came from elsewhere'}"
+    return JsonResponse({"detail": detail}, status=status.HTTP_403_FORBIDDEN)
+
+
 def answer_fault(request: HttpRequest) -> HttpResponseBase:
     """Answer an error outside of the API's views, such as a login on a busy database."""
     error = sys.exc_info()[1]
