@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError as Weak
 from django.db import IntegrityError, transaction
 from rest_framework import serializers
 
-from fl_server_core.models import Notification, User
+from fl_server_core.models import Invitation, Notification, User
 
 
 class GroupSerializer(serializers.ModelSerializer[Group]):
@@ -125,12 +125,14 @@ class CreateUserSerializer(serializers.ModelSerializer[User]):
 
     def create(self, validated_data: dict[str, Any]) -> User:
         """Hash the password before the transaction begins: that takes longer than all else."""
-        password = validated_data.pop("password")
+        password, code = validated_data.pop("password"), validated_data.pop("invitation")
         user = User(**validated_data)
         user.email = User.objects.normalize_email(user.email)
         user.set_password(password)
         with _unique("username", "A user with that username already exists."):
             user.save()
+            if code:
+                Invitation.objects.use(code, user)
         return user
 
 
@@ -138,7 +140,7 @@ class RegistrationSerializer(CreateUserSerializer):
     """A user who registers, for the documentation: with the code, which a permission reads."""
 
     invitation = serializers.CharField(
-        write_only=True, required=False, help_text="The code, where registration needs one."
+        write_only=True, required=False, help_text="The code, where one is needed."
     )
 
     class Meta(CreateUserSerializer.Meta):

@@ -5,7 +5,7 @@ from rest_framework import decorators, status
 from rest_framework.response import Response
 
 from fl_server_api.openapi import answers, error_response
-from fl_server_api.permissions import MayRegister
+from fl_server_api.permissions import MayRegister, invitation_code
 from fl_server_api.serializers.generic import TrainingSerializer
 from fl_server_api.serializers.user import (
     ChangeUserSerializer,
@@ -58,7 +58,7 @@ class User(ViewSet):
         REGISTRATIONS.take(address_of(request))
         serializer = CreateUserSerializer(data=read_body(request))
         serializer.is_valid(raise_exception=True)
-        user = serializer.save()
+        user = serializer.save(invitation=invitation_code(request))
         shown = OwnUserSerializer(user, context={"viewer": user}).data
         return Response(shown, status.HTTP_201_CREATED)
 
