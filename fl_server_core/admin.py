@@ -46,6 +46,7 @@ MODEL_FIELDS = (
     "size",
     "weights_only",
     "preprocessing_sha256",
+    "preprocessing_size",
     "members",
     "base_model",
     "sample_size",
