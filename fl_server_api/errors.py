@@ -110,6 +110,7 @@ def _os(error: Exception) -> Exception:
 # The first class that fits decides.
 TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.CannotStart: lambda error: drf.ParseError(str(error)),
+    fl.Unwilling: lambda error: drf.ParseError(str(error)),
     fl.InvalidRequest: lambda error: drf.ValidationError(list(error.args)),
     fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),
     fl.NotFound: lambda error: drf.NotFound(str(error)),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
+from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
@@ -12,6 +13,7 @@ from django.db import IntegrityError, transaction
 from rest_framework import serializers
 
 from fl_server_core.models import Invitation, Notification, User
+from fl_server_core.trainings import find_users
 
 
 class GroupSerializer(serializers.ModelSerializer[Group]):
@@ -68,6 +70,14 @@ class OwnUserSerializer(UserSerializer):
 
     class Meta(UserSerializer.Meta):
         fields = [*UserSerializer.Meta.fields, "token"]
+        read_only_fields = fields
+
+
+class MyselfSerializer(UserSerializer):
+    """The caller, with what the caller has decided."""
+
+    class Meta(UserSerializer.Meta):
+        fields = [*UserSerializer.Meta.fields, "accepts_trainings_from"]
         read_only_fields = fields
 
 
@@ -152,6 +162,13 @@ class ChangeUserSerializer(serializers.ModelSerializer[User]):
 
     password = password_field(required=False)
     old_password = password_field(required=False, help_text="Needed with a new `password`.")
+    accepts_trainings_from = serializers.ListField(
+        child=serializers.UUIDField(),
+        allow_null=True,
+        required=False,
+        max_length=1000,
+        help_text="Ids of the users in whose trainings one takes part; null: in anybody's.",
+    )
 
     class Meta:
         model = User
@@ -163,8 +180,15 @@ class ChangeUserSerializer(serializers.ModelSerializer[User]):
             "notification_secret",
             "password",
             "old_password",
+            "accepts_trainings_from",
         ]
         extra_kwargs = {"notification_secret": {"write_only": True}}
+
+    def validate_accepts_trainings_from(self, ids: list[UUID] | None) -> list[str] | None:
+        """Refuse who doesn't exist: a slip would keep somebody out."""
+        if ids and find_users(ids) is None:
+            raise serializers.ValidationError("Not all provided users were found!")
+        return None if ids is None else [str(user_id) for user_id in ids]
 
     def validate_email(self, email: str) -> str:
         """Bring the address into the form in which registration stores it."""

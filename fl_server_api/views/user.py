@@ -11,6 +11,7 @@ from fl_server_api.serializers.user import (
     ChangeUserSerializer,
     CreateUserSerializer,
     GroupSerializer,
+    MyselfSerializer,
     OwnUserSerializer,
     RegistrationSerializer,
     TokenSerializer,
@@ -81,19 +82,19 @@ class User(ViewSet):
         shown = OwnUserSerializer if user == request.user else UserSerializer
         return Response(shown(user, context={"viewer": request.user}).data)
 
-    @extend_schema(responses=answers({200: UserSerializer}))
+    @extend_schema(responses=answers({200: MyselfSerializer}))
     def myself(self, request: AuthenticatedRequest) -> Response:
         """Show the caller."""
-        return Response(UserSerializer(request.user, context={"viewer": request.user}).data)
+        return Response(MyselfSerializer(request.user, context={"viewer": request.user}).data)
 
     @extend_schema(
         request=ChangeUserSerializer,
         responses=answers(
-            {200: UserSerializer}, {400: [{"old_password": ["This is not your password."]}]}
+            {200: MyselfSerializer}, {400: [{"old_password": ["This is not your password."]}]}
         ),
     )
     def change(self, request: AuthenticatedRequest) -> Response:
-        """Change the caller's own name, address, endpoint, secret or password.
+        """Change the caller's own name, address, endpoint, secret, password or willingness.
 
         What isn't sent stays. A new password needs the old one, and ends all sessions; the token
         stays. What the caller is still owed goes to a new endpoint.
@@ -101,7 +102,7 @@ class User(ViewSet):
         serializer = ChangeUserSerializer(request.user, data=read_body(request), partial=True)
         serializer.is_valid(raise_exception=True)
         user = serializer.save()
-        return Response(UserSerializer(user, context={"viewer": user}).data)
+        return Response(MyselfSerializer(user, context={"viewer": user}).data)
 
     @extend_schema(request=None, responses=answers({201: TokenSerializer}))
     def renew_token(self, request: AuthenticatedRequest) -> Response:
