@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What speaks to the database; where PostgreSQL is installed it has to pass there too.
 ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/core/archive --ignore tests/ai/aggregation
 
-.PHONY: help install demo serve test soak check lint format clean
+.PHONY: help install demo serve test soak check lint audit format clean
 
 help:
 	@echo "make install what the server, the demo and the example need, into $(VENV)"
@@ -13,7 +13,8 @@ help:
 	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
 	@echo "make test   the tests that need nothing else, with one whole training: some minutes"
 	@echo "make soak   20 trainings while a process is killed every few seconds; needs PostgreSQL, Redis, nginx"
-	@echo "make check  format, lint, types, import direction, missing migrations, and all tests:"
+	@echo "make check  format, lint, types, import direction, missing migrations, known vulnerabilities of"
+	@echo "            the packages, and all tests:"
 	@echo "            those of PostgreSQL, Redis and nginx where they are installed"
 	@echo "make format rewrites the code in the project's format"
 
@@ -42,7 +43,7 @@ soak: $(VENV)/installed
 	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 # Those of a file share servers, so they stay in one process.
-check: lint
+check: lint audit
 	$(BIN)/pytest -n 2 -m "not e2e"
 	$(BIN)/pytest -n 2 --dist loadfile -m e2e
 	$(BIN)/python -m tests.on_postgres -n 2 $(ON_POSTGRES)
@@ -54,6 +55,10 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+
+# Goes on where nobody answers.
+audit: $(VENV)/installed
+	$(BIN)/python -m tests.audit
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -43,6 +43,7 @@ CORS_EXPOSE_HEADERS = [
     "Retry-After",
 ]
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
+CSRF_FAILURE_VIEW = "fl_server_api.errors.answer_forgery"
 
 # Behind a proxy that ends TLS and always sets X-Forwarded-Proto. Off, plain http works.
 FL_TLS = env.boolean("FL_TLS", default=False)
@@ -54,11 +55,6 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if FL_TLS else 0
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 FL_REGISTRATION = env.choice("FL_REGISTRATION", "open", ("open", "invitation", "closed"))
-FL_INVITATION_CODE = env.secret("FL_INVITATION_CODE")
-if FL_REGISTRATION == "invitation" and len(FL_INVITATION_CODE) < 16:
-    env.problems.append("Set FL_INVITATION_CODE to 16 or more random characters.")
-if FL_INVITATION_CODE and FL_REGISTRATION != "invitation":
-    env.problems.append("FL_INVITATION_CODE is set, but FL_REGISTRATION is not invitation.")
 FL_TOKEN_DAYS = env.integer("FL_TOKEN_DAYS", 0)  # 0: for good
 AUTH_USER_MODEL = "fl_server_core.User"
 FL_PASSWORD_RULES = env.boolean("FL_PASSWORD_RULES", default=bool(POSTGRES_HOST))
@@ -100,6 +96,7 @@ INSTALLED_APPS = [
     "corsheaders",
 ]
 MIDDLEWARE = [
+    "fl_server_api.content_security.ContentSecurity",
     "fl_server_api.middleware.LogRefusals",
     "fl_server_api.middleware.KnownHost",
     "fl_server_api.middleware.KeepMethod",

@@ -110,6 +110,7 @@ def _os(error: Exception) -> Exception:
 # The first class that fits decides.
 TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.CannotStart: lambda error: drf.ParseError(str(error)),
+    fl.Unwilling: lambda error: drf.ParseError(str(error)),
     fl.InvalidRequest: lambda error: drf.ValidationError(list(error.args)),
     fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),
     fl.NotFound: lambda error: drf.NotFound(str(error)),
@@ -171,6 +172,12 @@ def _later(error: Exception | None) -> HttpResponseBase | None:
 def answer_bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001
     """Answer what Django itself refuses, such as a form that it can't read."""
     return JsonResponse({"detail": "Bad request."}, status=status.HTTP_400_BAD_REQUEST)
+
+
+def answer_forgery(request: HttpRequest, reason: str = "") -> HttpResponseBase:  # noqa: ARG001
+    """Answer a form that some other page may have sent."""
+    detail = f"CSRF Failed: {reason or 'the form came from elsewhere'}"
+    return JsonResponse({"detail": detail}, status=status.HTTP_403_FORBIDDEN)
 
 
 def answer_fault(request: HttpRequest) -> HttpResponseBase:

@@ -25,7 +25,7 @@ OPENAPI_VERSION = "3.0.3"
 
 REFUSAL = {
     "description": "A sentence, a list of sentences, or sentences by field.",
-    "oneOf": [
+    "anyOf": [
         {
             "type": "object",
             "properties": {"detail": {"type": "string"}},
@@ -44,9 +44,11 @@ MEANINGS = {
     413: "The body is too large.",
     415: "The body is of no type that is read here.",
     416: "The range begins behind the end of the file.",
+    429: "Too much of something by one user or address; `Retry-After` may say when to try again.",
     500: "What is stored can't be used.",
     503: "The server is busy.",
     504: "It took too long.",
+    507: "There is no room for it.",
 }
 NOBODY = {"detail": "Authentication credentials were not provided."}
 STRANGER = {"detail": "You do not have permission to perform this action."}
@@ -71,6 +73,17 @@ def _sentence(body: Json) -> str:
 
 error_response_401 = error_response(401, [NOBODY])
 error_response_403 = error_response(403, [STRANGER])
+
+
+ANYWHERE = {
+    429: error_response(429, [{"detail": "Too many wrong passwords."}]),
+    503: error_response(503, [{"detail": "The server is busy; try again."}]),
+}
+OF_BODIES = {
+    400: error_response(400, [{"detail": "The body must be an object."}]),
+    413: error_response(413, [{"detail": "The request's body is larger than 65536 bytes."}]),
+    415: error_response(415, [{"detail": 'Unsupported media type "text/plain" in request.'}]),
+}
 
 
 def answers(
@@ -123,6 +136,16 @@ class AutoSchema(openapi.AutoSchema):
     def get_request_serializer(self) -> Any:
         """Every method with a body says so itself."""
         return None
+
+    def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
+        """Add what every endpoint may answer, and every one that reads a body."""
+        described: dict[str, Any] = super()._get_response_bodies(direction)
+        reads = self.get_request_serializer() is not None
+        describe: Callable[..., Any] = self._get_response_for_code
+        for code, response in (ANYWHERE | (OF_BODIES if reads else {})).items():
+            if str(code) not in described:
+                described[str(code)] = describe(response, str(code), direction=direction)
+        return described
 
     def _doc(self) -> tuple[str, str]:
         method = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)

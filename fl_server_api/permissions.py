@@ -1,6 +1,5 @@
 """Who may do what; each class answers for one row."""
 
-import hmac
 from typing import Any, Generic, TypeVar, cast
 
 from django.conf import settings
@@ -10,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from fl_server_api.utils import read_body
-from fl_server_core.models import Model, Notification, Training, User
+from fl_server_core.models import Invitation, Model, Notification, Training, User
 
 Row = TypeVar("Row")
 
@@ -37,6 +36,12 @@ class RowPermission(BasePermission, Generic[Row]):
         raise NotImplementedError
 
 
+def invitation_code(request: Request) -> str:
+    """Return the code that a registration comes with; empty where none is asked for."""
+    asked = settings.FL_REGISTRATION == "invitation"
+    return str(read_body(request).get("invitation", "")) if asked else ""
+
+
 class MayRegister(BasePermission):
     """`FL_REGISTRATION` says who may; asked before anything is told of the names there are."""
 
@@ -45,9 +50,7 @@ class MayRegister(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002, D102
         if settings.FL_REGISTRATION == "invitation":
             self.message = "Registration needs the invitation code, as the field 'invitation'."
-            expected = settings.FL_INVITATION_CODE.encode()
-            code = str(read_body(request).get("invitation", ""))
-            return hmac.compare_digest(code.encode(), expected)
+            return Invitation.objects.open(invitation_code(request)).exists()
         return bool(settings.FL_REGISTRATION == "open")
 
 

@@ -1,7 +1,11 @@
 """The API's paths. Ids are any text: a malformed id is answered like an unknown one."""
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.views import (
+    SpectacularAPIView,
+    SpectacularRedocView,
+    SpectacularSwaggerSplitView,
+)
 
 from fl_server_api.views.checkpoint import Checkpoint
 from fl_server_api.views.group import Group
@@ -13,7 +17,7 @@ from fl_server_api.views.user import User
 
 urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("schema/swagger-ui/", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("schema/swagger-ui/", SpectacularSwaggerSplitView.as_view(url_name="schema")),
     path(
         "schema/redoc/",
         SpectacularRedocView.as_view(url_name="schema", template_name="fl_server_api/redoc.html"),

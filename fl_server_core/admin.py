@@ -5,7 +5,7 @@ by hand goes past the trainer's rules, so only what has no such rules can be edi
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -17,6 +17,7 @@ from django.template.defaultfilters import filesizeformat
 
 from fl_server_core.models import (
     Checkpoint,
+    Invitation,
     Metric,
     Model,
     ModelStats,
@@ -45,6 +46,7 @@ MODEL_FIELDS = (
     "size",
     "weights_only",
     "preprocessing_sha256",
+    "preprocessing_size",
     "members",
     "base_model",
     "sample_size",
@@ -176,6 +178,25 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
             f"{filesizeformat(stored_bytes(user))}, {models_of(user).count()} models, "
             f"{trainings.count()} trainings, {trainings.running().count()} of them running"
         )
+
+
+@admin.register(Invitation)
+class InvitationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    """Invitations, with who has used them; the code is shown once."""
+
+    fields = ["note"]
+    list_display = ["__str__", "created_at", "created_by", "expires_at", "used_at", "used_by"]
+    list_filter = ["created_at", ("used_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["created_by", "used_by"]
+    search_fields = ["note", "used_by__username", "created_by__username"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002, D102
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:  # noqa: ARG002, D102 (Django's)
+        obj.created_by = cast(User, request.user)
+        code = obj.issue()
+        self.message_user(request, f"The code, shown this once: {code}")
 
 
 @admin.register(Model)

@@ -2,7 +2,8 @@
 
     FLError
     ├── InvalidRequest    400, a list: it doesn't fit the state that things are in
-    │   └── CannotStart   400, a detail
+    │   ├── CannotStart   400, a detail
+    │   └── Unwilling     400, a detail
     ├── PermissionDenied  403, a detail
     ├── NotFound          404, a detail
     ├── TooMany           429, a detail
@@ -26,6 +27,10 @@ class InvalidRequest(FLError):
 
 class CannotStart(InvalidRequest):
     """The training can't be started."""
+
+
+class Unwilling(InvalidRequest):
+    """A user takes part in no trainings of this actor."""
 
 
 class PermissionDenied(FLError):

@@ -4,22 +4,30 @@ What a request would add is judged by what is there, without a lock: some reques
 go beyond a limit by what they bring.
 """
 
+from typing import Any
+
 from django.conf import settings
 from django.db.models import QuerySet, Sum
 
 from fl_server_core.exceptions import NoRoom, QuotaReached
-from fl_server_core.models import Checkpoint, Model, Training, User
+from fl_server_core.models import Checkpoint, Model, Moments, Training, User
 from fl_server_core.models.model import ModelKind
 
 
 def stored_bytes(user: User) -> int:
-    """Return the size of a user's models, with their versions, and of the user's updates."""
-    models = Model.objects.filter(owner=user).exclude(file="")
+    """Return the size of a user's files: models with preprocessing and versions, answers."""
+    owned = Model.objects.filter(owner=user)
+    models = owned.exclude(file="")
     versions = Checkpoint.objects.stored().filter(model__owner=user)
     # The newest version's file is the model's own.
     versions = versions.exclude(file__in=models.values("file"))
-    sizes = (rows.aggregate(sum=Sum("size"))["sum"] or 0 for rows in (models, versions))
-    return sum(sizes)
+    moments = Moments.objects.filter(owner=user).exclude(first="")
+    sizes = [_sum(rows, "size") for rows in (models, versions, moments)]
+    return sum(sizes) + _sum(owned, "preprocessing_size")
+
+
+def _sum(rows: QuerySet[Any], field: str) -> int:
+    return rows.aggregate(sum=Sum(field))["sum"] or 0
 
 
 def models_of(user: User) -> QuerySet[Model]:

@@ -1,6 +1,6 @@
 """Opening trainings."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from django.db.models import Q
 from fl_server_core.archive.errors import Refused
 from fl_server_core.archive.model import read_model
 from fl_server_core.archive.update import check_has_moments
-from fl_server_core.exceptions import InvalidRequest
+from fl_server_core.exceptions import InvalidRequest, Unwilling
 from fl_server_core.handouts import model_path
 from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind, clone_model
@@ -24,6 +24,14 @@ def find_users(ids: Collection[UUID]) -> list[User] | None:
     """Return these users; None when some don't exist."""
     users = list(User.objects.filter(pk__in=ids))
     return users if len(users) == len(set(ids)) else None
+
+
+def check_willing(users: Iterable[User], actor: User) -> None:
+    """Raise Unwilling if one of them doesn't take part in this actor's trainings."""
+    unwilling = [user.username for user in users if not user.accepts_trainings_of(actor)]
+    if unwilling:
+        names = ", ".join(unwilling[:10])
+        raise Unwilling(f"Not taking part in trainings of {actor.username}: {names}.")
 
 
 def create_training(
@@ -46,6 +54,7 @@ def create_training(
     if settings.FL_MANAGED_BY == Manager.ACTOR:  # the other is what no word means
         options = {"managed_by": Manager.ACTOR.value} | options
     check_trainings(actor)
+    check_willing(participants, actor)
     _check_trainable(model, swag=fields.get("uncertainty_method") == UncertaintyMethod.SWAG)
     with transaction.atomic():
         model = Model.objects.select_for_update().get(pk=model.pk)

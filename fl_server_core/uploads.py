@@ -78,13 +78,15 @@ def replace_preprocessing(model: Model, file: TemporaryUploadedFile) -> None:
     model is gone.
     """
     check_may_hand_out_code(model.owner)
+    quotas.check_room(model.owner, file.size or 0)
     with _admitted(file, PREPROCESSING, admit_module) as (path, _):
         stored = store(path)
     with named_or_gone(stored), transaction.atomic():
         row = Model.objects.select_for_update().get(pk=model.pk)
         let_go([row.preprocessing_file.name])
         _set_preprocessing(row, stored)
-        row.save(update_fields=["preprocessing_file", "preprocessing_sha256"])
+        names = ("preprocessing_file", "preprocessing_sha256", "preprocessing_size")
+        row.save(update_fields=names)
 
 
 def store_update(model: Model, file: TemporaryUploadedFile) -> StoredFile:
@@ -145,3 +147,4 @@ def _set_file(model: Model, stored: StoredFile) -> None:
 
 def _set_preprocessing(model: Model, stored: StoredFile) -> None:
     model.preprocessing_file, model.preprocessing_sha256 = stored.name, stored.sha256
+    model.preprocessing_size = stored.size

@@ -3,8 +3,9 @@
 A post to a receiver that hangs holds a thread until its time is up. So the threads of a worker
 are divided (bulkheads; Nygard, "Release It!"), and a delivery may start when all of this holds:
 
-- its training, and its receiver's address (host and port), have fewer than `EACH` under way;
-- where its receiver isn't known to be prompt, both have fewer than `EACH_SLOW` of that kind,
+- its training, and its receiver's address (host and port), have fewer than `EACH` under way, and
+  the host, whichever the port, fewer than `EACH_HOST`: it may be somebody's who asked for nothing;
+- where its receiver isn't known to be prompt, these have fewer than half as many of that kind,
   and all trainings together fewer than `SLOW`.
 
 A receiver is prompt that answered its last message, of whatever training, within
@@ -26,9 +27,11 @@ from uuid import UUID
 
 THREADS = 128
 """Of one worker; most of them wait, for a few kilobytes each."""
-EACH, EACH_SLOW, SLOW = 16, 8, 48
-"""Deliveries under way at once: of one training or to one address; of these to receivers that
-aren't prompt; of all of these."""
+EACH, EACH_SLOW = 16, 8
+EACH_HOST, EACH_HOST_SLOW = 32, 16
+SLOW = 48
+"""Deliveries under way at once: of one training or to one address, and to one host; of these to
+receivers that aren't prompt; of all of those."""
 PROMPT_SECONDS = 1.0
 
 
@@ -48,8 +51,10 @@ class Delivery:
 
     def places(self) -> "Places":
         """Return what it takes a place in, and how many there are of each."""
-        places = self.shared_places() | {("at", self.address): EACH}
-        return places if self.prompt else places | {("slow at", self.address): EACH_SLOW}
+        host = self.address.rpartition(":")[0]
+        places = self.shared_places() | {("at", self.address): EACH, ("on", host): EACH_HOST}
+        slow = {("slow at", self.address): EACH_SLOW, ("slow on", host): EACH_HOST_SLOW}
+        return places if self.prompt else places | slow
 
     def shared_places(self) -> "Places":
         """Return those that all in its line need."""

@@ -27,6 +27,7 @@ from fl_server_core.models.metric import MetricValue, record_metrics
 from fl_server_core.models.model import close_updates
 from fl_server_core.models.notification import NotificationState, NotificationType
 from fl_server_core.models.training import PhaseName, ReasonCode, TrainingState
+from fl_server_core.trainings import check_willing
 
 logger = logging.getLogger(__name__)
 
@@ -151,6 +152,7 @@ class ModelTrainer:
         """Let users take part; once the training has begun, from its next round on."""
         present = set(self.training.participants.values_list("pk", flat=True))
         new = [user for user in users if user.pk not in present]
+        check_willing(new, self.training.actor)
         self.training.participants.add(*new)
         if self.training.state not in (TrainingState.INITIAL, TrainingState.COMPLETED):
             calls.notify(self.training, NotificationType.TRAINING_START, new)

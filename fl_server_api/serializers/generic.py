@@ -55,9 +55,9 @@ class RoundSerializer(serializers.Serializer[Training]):
     attempt = serializers.IntegerField(help_text="Grows whenever a round is gone through again.")
     phase = serializers.ChoiceField(PhaseName.choices)
     since = serializers.DateTimeField(
-        source="phase_since", help_text="When the answers were asked for."
+        source="phase_since", allow_null=True, help_text="When the answers were asked for."
     )
-    deadline = serializers.DateTimeField()
+    deadline = serializers.DateTimeField(allow_null=True)
     asked = serializers.SerializerMethodField(help_text="Who was asked.")
     awaited = serializers.SerializerMethodField(help_text="Who of them may still answer.")
     target = serializers.SerializerMethodField(help_text="How many answers close the round.")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
+from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
@@ -11,7 +12,8 @@ from django.core.exceptions import ValidationError as Weak
 from django.db import IntegrityError, transaction
 from rest_framework import serializers
 
-from fl_server_core.models import Notification, User
+from fl_server_core.models import Invitation, Notification, User
+from fl_server_core.trainings import find_users
 
 
 class GroupSerializer(serializers.ModelSerializer[Group]):
@@ -31,6 +33,9 @@ UNSAID = {"email": "", "message_endpoint": ""}
 
 class UserSerializer(serializers.ModelSerializer[User]):
     """A user as others see it: `viewer` in the context says who."""
+
+    # An answer's may be empty, which no e-mail address is.
+    email = serializers.CharField(read_only=True, help_text="Of others empty, but for staff.")
 
     class Meta:
         model = User
@@ -65,6 +70,14 @@ class OwnUserSerializer(UserSerializer):
 
     class Meta(UserSerializer.Meta):
         fields = [*UserSerializer.Meta.fields, "token"]
+        read_only_fields = fields
+
+
+class MyselfSerializer(UserSerializer):
+    """The caller, with what the caller has decided."""
+
+    class Meta(UserSerializer.Meta):
+        fields = [*UserSerializer.Meta.fields, "accepts_trainings_from"]
         read_only_fields = fields
 
 
@@ -122,12 +135,14 @@ class CreateUserSerializer(serializers.ModelSerializer[User]):
 
     def create(self, validated_data: dict[str, Any]) -> User:
         """Hash the password before the transaction begins: that takes longer than all else."""
-        password = validated_data.pop("password")
+        password, code = validated_data.pop("password"), validated_data.pop("invitation")
         user = User(**validated_data)
         user.email = User.objects.normalize_email(user.email)
         user.set_password(password)
         with _unique("username", "A user with that username already exists."):
             user.save()
+            if code:
+                Invitation.objects.use(code, user)
         return user
 
 
@@ -135,7 +150,7 @@ class RegistrationSerializer(CreateUserSerializer):
     """A user who registers, for the documentation: with the code, which a permission reads."""
 
     invitation = serializers.CharField(
-        write_only=True, required=False, help_text="The code, where registration needs one."
+        write_only=True, required=False, help_text="The code, where one is needed."
     )
 
     class Meta(CreateUserSerializer.Meta):
@@ -147,6 +162,13 @@ class ChangeUserSerializer(serializers.ModelSerializer[User]):
 
     password = password_field(required=False)
     old_password = password_field(required=False, help_text="Needed with a new `password`.")
+    accepts_trainings_from = serializers.ListField(
+        child=serializers.UUIDField(),
+        allow_null=True,
+        required=False,
+        max_length=1000,
+        help_text="Ids of the users in whose trainings one takes part; null: in anybody's.",
+    )
 
     class Meta:
         model = User
@@ -158,8 +180,15 @@ class ChangeUserSerializer(serializers.ModelSerializer[User]):
             "notification_secret",
             "password",
             "old_password",
+            "accepts_trainings_from",
         ]
         extra_kwargs = {"notification_secret": {"write_only": True}}
+
+    def validate_accepts_trainings_from(self, ids: list[UUID] | None) -> list[str] | None:
+        """Refuse who doesn't exist: a slip would keep somebody out."""
+        if ids and find_users(ids) is None:
+            raise serializers.ValidationError("Not all provided users were found!")
+        return None if ids is None else [str(user_id) for user_id in ids]
 
     def validate_email(self, email: str) -> str:
         """Bring the address into the form in which registration stores it."""

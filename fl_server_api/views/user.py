@@ -5,12 +5,13 @@ from rest_framework import decorators, status
 from rest_framework.response import Response
 
 from fl_server_api.openapi import answers, error_response
-from fl_server_api.permissions import MayRegister
+from fl_server_api.permissions import MayRegister, invitation_code
 from fl_server_api.serializers.generic import TrainingSerializer
 from fl_server_api.serializers.user import (
     ChangeUserSerializer,
     CreateUserSerializer,
     GroupSerializer,
+    MyselfSerializer,
     OwnUserSerializer,
     RegistrationSerializer,
     TokenSerializer,
@@ -58,7 +59,7 @@ class User(ViewSet):
         REGISTRATIONS.take(address_of(request))
         serializer = CreateUserSerializer(data=read_body(request))
         serializer.is_valid(raise_exception=True)
-        user = serializer.save()
+        user = serializer.save(invitation=invitation_code(request))
         shown = OwnUserSerializer(user, context={"viewer": user}).data
         return Response(shown, status.HTTP_201_CREATED)
 
@@ -66,7 +67,7 @@ class User(ViewSet):
         responses=answers(
             {
                 200: OpenApiResponse(
-                    OwnUserSerializer, description="The user; the token only of oneself."
+                    UserSerializer, description="The user; oneself with the `token`."
                 )
             },
             {400: [UNKNOWN]},
@@ -81,19 +82,19 @@ class User(ViewSet):
         shown = OwnUserSerializer if user == request.user else UserSerializer
         return Response(shown(user, context={"viewer": request.user}).data)
 
-    @extend_schema(responses=answers({200: UserSerializer}))
+    @extend_schema(responses=answers({200: MyselfSerializer}))
     def myself(self, request: AuthenticatedRequest) -> Response:
         """Show the caller."""
-        return Response(UserSerializer(request.user, context={"viewer": request.user}).data)
+        return Response(MyselfSerializer(request.user, context={"viewer": request.user}).data)
 
     @extend_schema(
         request=ChangeUserSerializer,
         responses=answers(
-            {200: UserSerializer}, {400: [{"old_password": ["This is not your password."]}]}
+            {200: MyselfSerializer}, {400: [{"old_password": ["This is not your password."]}]}
         ),
     )
     def change(self, request: AuthenticatedRequest) -> Response:
-        """Change the caller's own name, address, endpoint, secret or password.
+        """Change the caller's own name, address, endpoint, secret, password or willingness.
 
         What isn't sent stays. A new password needs the old one, and ends all sessions; the token
         stays. What the caller is still owed goes to a new endpoint.
@@ -101,7 +102,7 @@ class User(ViewSet):
         serializer = ChangeUserSerializer(request.user, data=read_body(request), partial=True)
         serializer.is_valid(raise_exception=True)
         user = serializer.save()
-        return Response(UserSerializer(user, context={"viewer": user}).data)
+        return Response(MyselfSerializer(user, context={"viewer": user}).data)
 
     @extend_schema(request=None, responses=answers({201: TokenSerializer}))
     def renew_token(self, request: AuthenticatedRequest) -> Response:

@@ -1,6 +1,7 @@
 """The rows: users, models, trainings, what participants report, notifications."""
 
 from fl_server_core.models.checkpoint import Checkpoint
+from fl_server_core.models.invitation import Invitation
 from fl_server_core.models.metric import Metric
 from fl_server_core.models.model import GlobalModel, LocalModel, MeanModel, Model, SWAGModel
 from fl_server_core.models.moments import Moments
@@ -13,6 +14,7 @@ from fl_server_core.models.user import User
 __all__ = [
     "Checkpoint",
     "GlobalModel",
+    "Invitation",
     "LocalModel",
     "MeanModel",
     "Metric",

@@ -4,13 +4,16 @@ import math
 from collections.abc import Iterable
 from typing import Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 
+from fl_server_core.exceptions import QuotaReached
 from fl_server_core.models.model import Model
 from fl_server_core.models.user import User
 
 MetricValue = str | bytes | float
+MAX_NAMES = 10_000
+"""Of one reporter in one round of a model: as many as one request may bring."""
 
 
 class MetricQuerySet(models.QuerySet["Metric"]):
@@ -60,9 +63,18 @@ def record_metrics(
 ) -> None:
     """Store values under the model's current round; one's own under the same name is replaced.
 
-    What parses as a finite number becomes a number; anything else, nan and inf too, bytes.
+    What parses as a finite number becomes a number; anything else, nan and inf too, bytes. Raises
+    QuotaReached, and stores none, when there would be too many names.
     """
     latest = dict(metrics)  # one statement can't write the same row twice
+    with transaction.atomic():
+        _store(model, reporter, latest, attempt)
+        given = Metric.objects.filter(model=model, step=model.round, attempt=attempt)
+        if given.filter(reporter=reporter).count() > MAX_NAMES:
+            raise QuotaReached(f"You may report {MAX_NAMES} metrics on a model in one round.")
+
+
+def _store(model: Model, reporter: User, values: dict[str, MetricValue], attempt: int) -> None:
     Metric.objects.bulk_create(
         [
             Metric(
@@ -73,7 +85,7 @@ def record_metrics(
                 key=key,
                 **_stored(value),
             )
-            for key, value in latest.items()
+            for key, value in values.items()
         ],
         update_conflicts=True,
         unique_fields=["model", "step", "attempt", "reporter", "key"],

@@ -86,6 +86,7 @@ class Model(models.Model):
     )
     preprocessing_file = models.FileField(blank=True)
     preprocessing_sha256 = models.CharField(max_length=64, blank=True)
+    preprocessing_size = models.PositiveBigIntegerField(default=0)
 
     swag_first_moment = models.FileField(
         blank=True, help_text="Mean of the weights over the participants' training."
@@ -210,6 +211,7 @@ def clone_model(model: Model) -> Model:
         weights_only=model.weights_only,
         preprocessing_file=model.preprocessing_file.name,
         preprocessing_sha256=model.preprocessing_sha256,
+        preprocessing_size=model.preprocessing_size,
     )
     clone.members.set(model.members.all())
     return clone

@@ -22,6 +22,7 @@ class Moments(models.Model):
     first_sha256 = models.CharField(max_length=64)
     second = models.FileField(blank=True)
     second_sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField(default=0, help_text="Bytes of both.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

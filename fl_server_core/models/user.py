@@ -75,6 +75,18 @@ class User(AbstractUser):
         default=False, editable=False, help_text="Answered the last message within a second."
     )
 
+    accepts_trainings_from = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Ids of the users in whose trainings this one takes part; null: anybody's.",
+    )
+
+    def accepts_trainings_of(self, actor: "User") -> bool:
+        """Tell whether the user may be enlisted in an actor's trainings; one's own always."""
+        accepted = self.accepts_trainings_from
+        return accepted is None or actor == self or str(actor.pk) in accepted
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store the user, a new one with its token, whichever way it was made."""
         with transaction.atomic():

@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from fl_server_core.models import Metric
+from fl_server_core.models import Metric, metric
 from fl_server_core.models.training import PhaseName
 from tests.api.conftest import as_user
 from tests.factories import LocalModelFactory, ModelFactory
@@ -123,3 +123,17 @@ def test_the_list_costs_the_same_for_many(client, user, django_assert_max_num_qu
     client.post(url(model), {"metric_names": names, "metric_values": names})
     with django_assert_max_num_queries(4):
         assert len(client.get(url(model)).json()) == 50
+
+
+def test_names_are_bounded_over_all_requests_of_a_round(client, model, monkeypatch):
+    monkeypatch.setattr(metric, "MAX_NAMES", 2)
+    url = f"/api/models/{model.pk}/metrics/"
+    for name in ("a", "b", "a"):
+        body = {"metric_names": [name], "metric_values": [1]}
+        assert client.post(url, body, format="json").status_code == 201
+    answer = client.post(url, {"metric_names": ["c", "d"], "metric_values": [1, 1]}, format="json")
+    assert (answer.status_code, answer.json()) == (
+        429,
+        {"detail": "You may report 2 metrics on a model in one round."},
+    )
+    assert [row["key"] for row in client.get(url).json()] == ["a", "b"]

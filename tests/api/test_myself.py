@@ -110,3 +110,40 @@ def test_who_has_lost_the_token_gets_a_new_one_by_password(nobody, user):
 def test_nobody_changes_nobody(nobody, user):
     assert nobody.patch(URL, {"first_name": "A"}).status_code == 401
     assert nobody.post(f"{URL}token/").status_code == 401
+
+
+def test_a_user_says_in_whose_trainings_it_takes_part(client, user, participant, model):
+    stranger = UserFactory()
+    sentence = f"Not taking part in trainings of {user.username}: {participant.username}."
+    wanted = {"model_id": str(model.pk), "target_num_updates": 1, "metric_names": []}
+    wanted |= {"aggregation_method": "FedAvg", "clients": [str(participant.pk)]}
+
+    def accept(ids):
+        answer = as_user(participant).patch(URL, {"accepts_trainings_from": ids})
+        assert (answer.status_code, answer.json()["accepts_trainings_from"]) == (200, ids)
+
+    for ids in ([], [str(stranger.pk)]):
+        accept(ids)
+        refused = client.post("/api/trainings/", wanted)
+        assert (refused.status_code, refused.json()) == (400, {"detail": sentence})
+    for ids in ([str(user.pk)], None):
+        accept(ids)
+        assert client.post("/api/trainings/", wanted).status_code == 201
+
+
+def test_nor_is_it_added_later_though_who_takes_part_stays(client, training, participant):
+    newcomer = UserFactory(accepts_trainings_from=[])
+    User.objects.filter(pk=participant.pk).update(accepts_trainings_from=[])
+    url = f"/api/trainings/{training.pk}/clients/"
+    refused = client.put(url, {"clients": [str(newcomer.pk)]})
+    assert (refused.status_code, newcomer.username in refused.json()["detail"]) == (400, True)
+    assert client.put(url, {"clients": [str(participant.pk)]}).status_code == 202
+    own = as_user(newcomer)
+    assert list(training.participants.all()) == [participant]
+    assert own.get(URL).json()["accepts_trainings_from"] == []
+
+
+@pytest.mark.parametrize("ids", ["x", ["x"], [1], {}, ["5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"]])
+def test_whom_one_accepts_exists(client, user, ids):
+    answer = client.patch(URL, {"accepts_trainings_from": ids})
+    assert (answer.status_code, list(answer.json())) == (400, ["accepts_trainings_from"])

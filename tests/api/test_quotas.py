@@ -4,9 +4,11 @@ import pytest
 from django.test import Client
 
 from fl_server_ai.trainer import ModelTrainer
-from fl_server_core.models import User
+from fl_server_core.models import Moments, User
 from fl_server_core.quotas import stored_bytes
-from tests.api.conftest import as_user, files, make_module, saved
+from tests.api.conftest import as_user, files, make_module, saved, upload
+from tests.api.test_swag import send as send_moments
+from tests.api.test_swag import swag  # noqa: F401 (a fixture)
 from tests.api.test_update import update
 
 TRAINING = {"target_num_updates": 1, "metric_names": [], "aggregation_method": "FedAvg"}
@@ -81,3 +83,27 @@ def test_admin_shows_what_a_user_has(started, user):
     admin.force_login(User.objects.create_superuser("root", password="secret"))
     page = admin.get(f"/admin/fl_server_core/user/{user.pk}/change/").content.decode()
     assert "1 models, 1 trainings, 1 of them running" in page
+
+
+def test_preprocessing_counts_for_the_owner(client, model, user, settings):
+    before, module = stored_bytes(user), saved(make_module()).read()
+    form = {"model_preprocessing_file": upload(module)}
+    url = f"/api/models/{model.pk}/preprocessing/"
+    assert client.post(url, form, format="multipart").status_code == 202
+    model.refresh_from_db()
+    assert stored_bytes(user) == before + model.preprocessing_file.size
+    settings.FL_QUOTA_BYTES = stored_bytes(user)
+    form = {"model_preprocessing_file": upload(module)}
+    assert client.post(url, form, format="multipart").status_code == 507
+
+
+@pytest.mark.usefixtures("swag")
+def test_moments_count_for_the_participant_while_they_are_kept(started, participant, settings):
+    before = stored_bytes(participant)
+    assert send_moments(as_user(participant), started.model_id).status_code == 201
+    row = Moments.objects.get()
+    assert stored_bytes(participant) == before + row.first.size + row.second.size
+    settings.FL_QUOTA_BYTES = stored_bytes(participant)
+    assert send_moments(as_user(participant), started.model_id).status_code == 507
+    Moments.objects.update(first="", second="")
+    assert stored_bytes(participant) == before

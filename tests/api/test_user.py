@@ -183,7 +183,7 @@ def test_the_token_is_shown_to_oneself(client, user, stranger, nobody):
     own = client.get(f"{URL}{user.pk}/").json()
     assert own["token"] == user.auth_token.key
     assert set(stranger.get(f"{URL}{user.pk}/").json()) == PUBLIC
-    assert set(client.get(f"{URL}myself/").json()) == PUBLIC
+    assert set(client.get(f"{URL}myself/").json()) == PUBLIC | {"accepts_trainings_from"}
     for path in (f"{user.pk}/", "myself/", "groups/", "trainings/"):
         assert nobody.get(f"{URL}{path}").status_code == 401
 
@@ -245,7 +245,6 @@ def test_nobody_says_of_themselves_that_they_are_prompt(nobody, db):
 # --- Who may register ---------------------------------------------------------------------
 
 ANN = {"username": "ann", "password": "secret"}
-CODE = "a code of some length"
 
 
 def test_nobody_registers_where_that_is_closed(nobody, user, settings):
@@ -257,20 +256,3 @@ def test_nobody_registers_where_that_is_closed(nobody, user, settings):
             {"detail": "Registration is closed; ask an administrator for an account."},
         )
     assert User.objects.get() == user
-
-
-@pytest.mark.parametrize("code", [None, "", "x", CODE + "x", "é", 1, [CODE], {"a": CODE}])
-def test_who_has_no_invitation_learns_nothing(nobody, user, settings, code):
-    settings.FL_REGISTRATION, settings.FL_INVITATION_CODE = "invitation", CODE
-    response = nobody.post(URL, {"username": user.username, "invitation": code})
-    assert (response.status_code, response.json()) == (
-        403,
-        {"detail": "Registration needs the invitation code, as the field 'invitation'."},
-    )
-
-
-@pytest.mark.parametrize("kind", ["json", "multipart"])
-def test_an_invitation_lets_register(nobody, db, settings, kind):
-    settings.FL_REGISTRATION, settings.FL_INVITATION_CODE = "invitation", CODE
-    response = nobody.post(URL, ANN | {"invitation": CODE}, format=kind)
-    assert (response.status_code, set(response.json())) == (201, PUBLIC | {"token"})

@@ -1,3 +1,4 @@
+import re
 import uuid
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ from django.utils import timezone
 
 from fl_server_core.models import (
     Checkpoint,
+    Invitation,
     Metric,
     Model,
     ModelStats,
@@ -25,7 +27,8 @@ from tests.factories import (
     UserFactory,
 )
 
-NOUNS = [User, Model, Checkpoint, Training, Metric, ModelStats, Moments, Notification]
+NOUNS = [User, Model, Checkpoint, Training, Metric, ModelStats, Moments]
+NOUNS += [Notification, Invitation]
 
 
 @pytest.fixture
@@ -51,6 +54,7 @@ def fill(number=3):
             sha256=uuid.uuid4().hex, input_shape="[1]", asked_at=timezone.now()
         )
         Checkpoint.objects.create(model=training.model, round=0, attempt=0, size=1)
+        Invitation(created_by=training.actor, used_by=update.owner).issue()
         Moments.objects.create(model=training.model, owner=update.owner, round=0, sample_size=1)
         Notification.objects.create(
             training=training,
@@ -115,8 +119,8 @@ def test_a_list_costs_the_same_for_many(operator, noun, django_assert_max_num_qu
 
 
 @pytest.mark.parametrize("noun", NOUNS)
-def test_only_users_are_added_by_hand(operator, noun):
-    expected = 200 if noun is User else 403
+def test_only_users_and_invitations_are_added_by_hand(operator, noun):
+    expected = 200 if noun in (User, Invitation) else 403
     assert operator.get(path(noun, "add")).status_code == expected
 
 
@@ -204,3 +208,11 @@ def test_others_are_sent_to_the_login(db, client):
     client.force_login(UserFactory())
     for noun in NOUNS:
         assert client.get(path(noun, "changelist")).status_code == 302
+
+
+def test_an_invitation_shows_its_code_once(operator):
+    page = operator.post(path(Invitation, "add"), {"note": "for Ann"}, follow=True)
+    (code,) = re.findall(r"shown this once: ([\w-]{32})", page.content.decode())
+    made = Invitation.objects.open(code).get()
+    assert (made.note, made.created_by.username) == ("for Ann", "operator")
+    assert code not in operator.get(path(Invitation, "changelist")).content.decode()

@@ -21,6 +21,11 @@ def migrate(name):
     return executor.loader.project_state([(APP, name)]).apps
 
 
+def migrate_to_newest():
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes(APP))
+
+
 @pytest.fixture
 def one_migration_back(transactional_db):
     """The rows' classes as they were before the newest migration; it is applied afterwards."""
@@ -71,13 +76,12 @@ def test_tokens_of_the_former_app_are_taken_over(transactional_db):
             cursor.execute(f"CREATE TABLE authtoken_token (key varchar(40), user_id {kind})")
             stored = ann.pk.hex if connection.vendor == "sqlite" else ann.pk
             cursor.execute("INSERT INTO authtoken_token VALUES (%s, %s)", ["a1" * 20, stored])
-        migrate("0009_token")
+        migrate_to_newest()
         assert find_token("a1" * 20).user.username == "ann"
         assert User.objects.get().auth_token.key == "a1" * 20
         assert "authtoken_token" not in connection.introspection.table_names()
     finally:
-        executor = MigrationExecutor(connection)
-        executor.migrate(executor.loader.graph.leaf_nodes(APP))
+        migrate_to_newest()
 
 
 NOW = timezone.now()

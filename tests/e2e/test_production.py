@@ -43,6 +43,8 @@ def test_the_proxy_sends_the_file_and_keeps_the_headers(ada, model):
     assert answer.headers["Cache-Control"] == "private, no-cache"
     assert len(answer.headers["ETag"]) == 66  # a quoted sha256, not nginx' time and size
     assert "X-Accel-Redirect" not in answer.headers
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "Last-Modified" not in answer.headers
 
 

@@ -50,14 +50,6 @@ def test_one_that_speaks_plain_http_is_warned_of_that_alone(tmp_path):
     ("environment", "sentence"),
     [
         (
-            {"FL_REGISTRATION": "invitation", "FL_INVITATION_CODE": "short"},
-            "Set FL_INVITATION_CODE to 16 or more random characters.",
-        ),
-        (
-            {"FL_INVITATION_CODE": "0123456789abcdef"},
-            "FL_INVITATION_CODE is set, but FL_REGISTRATION is not invitation.",
-        ),
-        (
             {"FL_POSTGRES_HOST": "db"},
             "Set FL_DJANGO_SECRET_KEY or FL_DJANGO_SECRET_KEY_FILE.",
         ),

@@ -81,6 +81,7 @@ class SwagPhase(Phase):
             defaults={
                 "sample_size": sample_size,
                 "first": first.name,
+                "size": first.size + second.size,
                 "first_sha256": first.sha256,
                 "second": second.name,
                 "second_sha256": second.sha256,

@@ -7,7 +7,16 @@ import pytest
 
 from fl_server.processes import COMMANDS
 from fl_server_ai.notification import posting
-from fl_server_ai.notification.bulkheads import EACH, EACH_SLOW, SLOW, THREADS, Bulkheads, Delivery
+from fl_server_ai.notification.bulkheads import (
+    EACH,
+    EACH_HOST,
+    EACH_HOST_SLOW,
+    EACH_SLOW,
+    SLOW,
+    THREADS,
+    Bulkheads,
+    Delivery,
+)
 from tests.e2e.crowd import hanging
 from tests.waiting import PATIENCE, wait_until
 
@@ -51,6 +60,22 @@ def test_one_address_has_so_many_under_way_whichever_trainings_they_are_of(bulkh
     join(bulkheads, deliveries(3 * EACH, address="host:80", prompt=True))
     assert len(take_all(bulkheads)) == EACH
     join(bulkheads, deliveries(1, prompt=True))
+    assert len(take_all(bulkheads)) == 1
+
+
+def test_one_host_has_so_many_under_way_whichever_its_ports_are(bulkheads):
+    for port in range(2 * EACH_HOST):
+        join(bulkheads, deliveries(1, address=f"host:{port}", prompt=True))
+    assert len(take_all(bulkheads)) == EACH_HOST
+    join(bulkheads, deliveries(1, address="host-2:80", prompt=True))
+    assert len(take_all(bulkheads)) == 1
+
+
+def test_the_slow_leave_places_of_their_host_to_the_prompt(bulkheads):
+    for port in range(2 * EACH_HOST):
+        join(bulkheads, deliveries(1, address=f"host:{port}"))
+    assert len(take_all(bulkheads)) == EACH_HOST_SLOW
+    join(bulkheads, deliveries(1, address="host:80", prompt=True))
     assert len(take_all(bulkheads)) == 1
 
 

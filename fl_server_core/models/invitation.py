@@ -1,0 +1,65 @@
+"""Invitations: codes, each good for one registration where `FL_REGISTRATION` asks for one."""
+
+import hashlib
+import secrets
+import uuid
+from datetime import timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from fl_server_core.exceptions import PermissionDenied
+from fl_server_core.models.user import User
+
+VALID_DAYS = 7
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    """Which invitations are still good."""
+
+    def open(self, code: str) -> Self:
+        """Keep the one of this code, unless it was used or is over."""
+        return self.filter(digest=_digest(code), used_at=None, expires_at__gt=Now())
+
+    def use(self, code: str, user: User) -> None:
+        """Note who has registered with it; raises PermissionDenied for whoever comes second."""
+        if not self.open(code).update(used_at=Now(), used_by=user):
+            raise PermissionDenied("This invitation was used meanwhile.")
+
+
+class Invitation(models.Model):
+    """An invitation; its code is shown when it is made, and only its digest is kept."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    note = models.CharField(max_length=255, blank=True, help_text="For whom it is.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+    expires_at = models.DateTimeField(editable=False)
+    used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    used_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"invitation {self.note or self.id}"
+
+    def issue(self, *, days: int = VALID_DAYS) -> str:
+        """Store it with a new code, good for so many days, and return the code."""
+        code = secrets.token_urlsafe(24)
+        self.digest, self.expires_at = _digest(code), timezone.now() + timedelta(days=days)
+        self.save()
+        return code
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(code.encode()).hexdigest()  # of so random a code, nobody guesses it
