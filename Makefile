@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/core/archive --ignore tests/ai/aggregation \
 	--ignore tests/api/test_schemathesis.py
 
-.PHONY: help install demo serve test soak check lint audit format clean
+.PHONY: help install demo serve test soak fuzz check lint audit format clean
 
 help:
 	@echo "make install what the server, the demo and the example need, into $(VENV)"
@@ -14,6 +14,7 @@ help:
 	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
 	@echo "make test   the tests that need nothing else, with one whole training: some minutes"
 	@echo "make soak   20 trainings while a process is killed every few seconds; needs PostgreSQL, Redis, nginx"
+	@echo "make fuzz   an hour of calling what models may call with arguments that no model has"
 	@echo "make check  format, lint, types, import direction, missing migrations, known vulnerabilities of"
 	@echo "            the packages, and all tests:"
 	@echo "            those of PostgreSQL, Redis and nginx where they are installed"
@@ -42,6 +43,9 @@ test: $(VENV)/installed
 
 soak: $(VENV)/installed
 	$(BIN)/python -m tests.faults.soak $(ARGS)
+
+fuzz: $(VENV)/installed
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 # Those of a file share servers, so they stay in one process.
 check: lint audit

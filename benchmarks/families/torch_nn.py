@@ -44,6 +44,20 @@ ON_GRIDS: dict[str, tuple[object, ...]] = {
     "ReplicationPad": (1,),
     "ZeroPad": (1,),
 }
+
+
+class Packed(nn.Module):
+    """Sequences of several lengths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
+
+
 OTHERS: dict[str, tuple[Callable[[], nn.Module], Inputs]] = {
     "Linear": (lambda: nn.Linear(4, 3), ROW),
     "Bilinear": (lambda: nn.Bilinear(4, 4, 3), PAIR),
@@ -79,6 +93,7 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], Inputs]] = {
     "LSTM": (lambda: nn.LSTM(4, 3, 2), STEPS),
     "LSTM, bidirectional": (lambda: nn.LSTM(4, 3, bidirectional=True), STEPS),
     "LSTM, projected": (lambda: nn.LSTM(4, 3, proj_size=2), STEPS),
+    "LSTM, packed": (Packed, lambda: (torch.rand(2, 5, 4), torch.tensor([5, 3]))),
     "RNNCell": (lambda: nn.RNNCell(4, 3), ROW),
     "GRUCell": (lambda: nn.GRUCell(4, 3), ROW),
     "LSTMCell": (lambda: nn.LSTMCell(4, 3), ROW),

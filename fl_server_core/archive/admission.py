@@ -18,7 +18,7 @@ from fl_server_core.archive.admitted import (
     Pair,
     check_code,
     check_script_globals,
-    zeroed,
+    replaced,
 )
 from fl_server_core.archive.declared import read_classes
 from fl_server_core.archive.dtypes import DTYPES, STORAGES
@@ -99,7 +99,7 @@ def admit_module(source: Path, target: Path, *, extra_globals: Collection[Pair] 
 def _admit_code(archive: Archive, target: Path, extra: Collection[Pair]) -> None:
     if archive.kind not in ("torchscript", "module"):
         raise NotAModel(UNEXPECTED, NEITHER)
-    archive.sources = zeroed(archive.sources)  # what is checked and written from here on
+    archive.sources = replaced(archive.sources)  # what is checked and written from here on
     _check_members(archive)
     for name, pickle in archive.pickles.items():
         _check_pickle(archive, pickle, FOLDERS[name])
@@ -129,7 +129,7 @@ def _check_script(archive: Archive) -> None:
         if pickle.unscripted is not None:
             raise Refused(pickle.unscripted)
         check_script_globals(sorted(pickle.globals - STORAGE_CLASSES))
-    check_code(archive.sources)
+    archive.sources = check_code(archive.sources)
     root, constants = (archive.pickles[name].root for name in ("data.pkl", "constants.pkl"))
     Values(read_classes(archive.sources)).check(root, constants)
 

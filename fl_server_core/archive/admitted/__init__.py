@@ -23,11 +23,11 @@ set, and the like; a key or an element of a set that is a tuple nested deeply (h
 hooks, of tensors and modules; a storage's location that can't be made the processor's.
 
 For a TorchScript archive it passes the pairs of `data.pkl` and `constants.pkl` to
-`check_script_globals`, replaces the code members by `zeroed` ones, passes all of these to
-`check_code` and writes them, and not the originals, into the archive that goes out.
+`check_script_globals`, replaces the code members by `replaced` ones, passes all of these to
+`check_code` and writes what that returns, and not the originals, into the archive that goes out.
 """
 
-from fl_server_core.archive.admitted.code import check_code, zeroed
+from fl_server_core.archive.admitted.code import check_code, replaced
 from fl_server_core.archive.admitted.pickled import (
     Called,
     Pair,
@@ -48,6 +48,6 @@ __all__ = [
     "check_script_globals",
     "check_state",
     "parse_extra",
+    "replaced",
     "shown",
-    "zeroed",
 ]

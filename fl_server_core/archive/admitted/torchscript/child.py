@@ -1,4 +1,6 @@
-"""The process that reads the code: `{member: source}` as JSON in, the sentence of a refusal out."""
+"""The process that reads the code: `{member: source}` as JSON in; out, the same with guards
+around its numbers, or the sentence of a refusal.
+"""
 
 import json
 import resource
@@ -13,23 +15,23 @@ MEMORY_BYTES = 1 << 30
 CPU_SECONDS = 10
 
 
-def check(sources: Mapping[str, str]) -> str:
-    """The sentence of a refusal, or nothing."""
+def check(sources: Mapping[str, str]) -> dict[str, str] | str:
+    """The sources as they may be loaded, or the sentence of a refusal."""
     archive = Archive()
     try:
         members = [Member(archive, name, text) for name, text in sources.items()]
         for member in members:
             member.check()
         archive.check_uses()
+        return {member.name: member.edited() for member in members}
     except Denied as denied:
         return str(denied)
     except (SyntaxError, MemoryError, RecursionError) as error:
         return f"the code can't be read ({type(error).__name__}); save it with torch.jit.save."
-    return ""
 
 
 def main() -> None:
     """Answer once; the limits are set before anything of the file is read."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    sys.stdout.write(check(json.load(sys.stdin)))
+    json.dump(check(json.load(sys.stdin)), sys.stdout)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from .words import dotted
 
 UNKNOWN = "?"
-MAX_DEPTH = 3  # lists in lists; it also ends `x = x[0]`
+MAX_DEPTH = 8  # lists in lists, attributes of attributes; it also ends `x = x[0]`
 Binding = str | ast.expr  # a type as it is written, or the value that is assigned
 
 
@@ -20,8 +20,10 @@ class Kinds:
         function: ast.FunctionDef | None = None,
         fields: Mapping[str, str] = MappingProxyType({}),
         outer: "Kinds | None" = None,
+        classes: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> None:
         self.fields = fields  # `self.weight` → its type, `self.norm()` → what the method returns
+        self.classes = classes  # the same of every class of the archive, without `self.`
         self.bindings: dict[str, set[Binding]] = defaultdict(set)
         for name, known in outer.bindings.items() if outer else ():
             self.bindings[name] |= known
@@ -48,16 +50,28 @@ class Kinds:
                     parts = [self.of(one, depth + 1) for one in items]
                     plain = all(len(part) == 1 for part in parts) and {UNKNOWN} not in parts
                     kinds.add(f"Tuple[{', '.join(min(p) for p in parts)}]" if plain else UNKNOWN)
+                case ast.Attribute(owner, name) as value if depth < MAX_DEPTH:
+                    kinds |= self._attribute(value, owner, name, depth)
+                case ast.Call(ast.Name("getattr"), [owner, ast.Constant(str(name))]) as value:
+                    kinds |= self._attribute(value, owner, name, depth)
+                case ast.Call(ast.Attribute(owner, name) as value) if depth < MAX_DEPTH:
+                    kinds |= self._attribute(value, owner, f"{name}()", depth)
                 case binding:
                     kinds.add(self._kind(binding))
         return kinds or {UNKNOWN}
 
+    def _attribute(self, value: ast.expr, owner: ast.expr, name: str, depth: int) -> set[str]:
+        """What its class declares, or that of its owner, where that is known."""
+        path = dotted(value) + ("()" if name.endswith("()") else "")
+        if path in self.fields:
+            return {self.fields[path]}
+        if depth >= MAX_DEPTH:
+            return {UNKNOWN}
+        owners = self.of(owner, depth + 1)
+        return {self.classes.get(kind, {}).get(name, UNKNOWN) for kind in owners}
+
     def _kind(self, value: ast.expr) -> str:
         match value:
-            case ast.Attribute():
-                return self.fields.get(dotted(value), UNKNOWN)
-            case ast.Call(ast.Attribute() as method):
-                return self.fields.get(f"{dotted(method)}()", UNKNOWN)
             case ast.Constant(None):
                 return "NoneType"
             case ast.Call(ast.Name("annotate" | "unchecked_cast" | "uninitialized"), [kind, *_]):

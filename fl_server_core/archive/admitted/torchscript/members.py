@@ -1,7 +1,7 @@
 """What a source file of the code may hold."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from . import words
 from .expressions import Archive, Expressions
@@ -18,11 +18,12 @@ class Member(Expressions):
         match = words.MEMBER.fullmatch(name)
         self.space = match[1].replace("/", ".") if match else ""
         self.fields: dict[str, str] = {}  # of the class that is being read: name → type
-        if not match or words.starts(self.space, words.BOUND_IN_C):
+        if not match or any(words.starts(self.space, taken) for taken in words.TAKEN):
             raise Denied(f"{name!r} is no place for a model's code.")
 
         if stray := words.stray(text):
             raise Denied(f"{self.name} holds {stray!r}, which torch.jit.save doesn't write there.")
+        self.text = text
         self.nodes = ast.parse(text).body
         for node in self.nodes:
             if isinstance(node, ast.ClassDef):
@@ -31,6 +32,8 @@ class Member(Expressions):
     def check(self) -> None:
         """Go through the whole file, once the classes of all members are known."""
         for node in self.nodes:
+            self.definition = f"{self.space}.{getattr(node, 'name', '')}"
+            self.archive.references.setdefault(self.definition, set())
             match node:
                 case ast.ClassDef():
                     self._check_class(node)
@@ -40,12 +43,23 @@ class Member(Expressions):
                 case _:
                     raise self.denied(node, "stands outside of classes and functions")
 
+    def edited(self) -> str:
+        """The text with what has to be in it, once it is checked."""
+        lines = self.text.split("\n")
+        places = {(node.lineno, node.col_offset): (node, text) for node, text in self.edits}
+        for _, (node, text) in sorted(places.items())[::-1]:
+            first, last = node.lineno - 1, (node.end_lineno or 0) - 1
+            before, after = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
+            lines[first : last + 1] = [before + text + after]
+        return "\n".join(lines)
+
     # --- classes -------------------------------------------------------------------------
     def _add_class(self, node: ast.ClassDef) -> None:
         path = f"{self.space}.{node.name}"
         if path in self.archive.bases:
             raise self.denied(node, "is there twice")
         self.archive.bases[path] = [ast.unparse(base) for base in node.bases]
+        self.archive.fields[path] = dict(declarations(node))
 
     def _check_class(self, node: ast.ClassDef) -> None:
         bases = [base.id if isinstance(base, ast.Name) else "" for base in node.bases]
@@ -54,10 +68,7 @@ class Member(Expressions):
         if node.decorator_list:
             raise self.denied(node, "has a decorator")
         members = self.archive.defined[f"{self.space}.{node.name}"] = {"__new__"}
-        methods = (part for part in node.body if isinstance(part, ast.FunctionDef))
-        self.fields = {
-            f"{part.name}()": ast.unparse(part.returns) for part in methods if part.returns
-        }
+        self.fields = self.archive.fields[f"{self.space}.{node.name}"]
         for statement in node.body:
             if isinstance(statement, ast.Assign) and bases == ["Enum"]:
                 members.add(self._check_enum_member(statement))
@@ -91,7 +102,6 @@ class Member(Expressions):
         if name == words.REPLACED:
             raise self.denied(annotation, "has another type in quantized modules; rename it")
         self.archive.declared.add(name)
-        self.fields[name] = ast.unparse(annotation)
 
     def _check_enum_member(self, node: ast.Assign) -> str:
         match node:
@@ -126,7 +136,8 @@ class Member(Expressions):
         if method and arguments and arguments[0] not in set(words.stored_names(node)):
             self.receiver = arguments[0]
         fields = {f"{self.receiver}.{name}": kind for name, kind in self.fields.items()}
-        kinds = Kinds(node, fields if self.receiver else {}, self.guards.kinds)
+        known = fields if self.receiver else {}
+        kinds = Kinds(node, known, self.guards.kinds, self.archive.fields)
         self.guards = Guards(kinds, self.archive.bases)
         self._check_block(node.body)
         self.bound, self.receiver, self.guards = outer
@@ -200,3 +211,15 @@ class Member(Expressions):
                 pass
             case _:
                 raise self.denied(node, "can't be assigned to")
+
+
+def declarations(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    """The class's attributes with their types; `name()` of a method, with what it returns."""
+    for part in node.body:
+        match part:
+            case ast.FunctionDef(name, returns=ast.expr() as kind):
+                yield f"{name}()", ast.unparse(kind)
+            case ast.AnnAssign(ast.Name(name), kind):
+                yield name, ast.unparse(kind)
+            case ast.Assign([ast.Subscript(ast.Name("__annotations__"), key)], kind):
+                yield words.plain_text(key), ast.unparse(kind)

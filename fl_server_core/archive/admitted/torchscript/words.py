@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+# ruff: noqa: SIM905 - lists of words read better as lines of words
+
 # Names are short: torch takes the mangled ones apart by std::regex, which recurses over them.
 TOKENS = re.compile(
     r"""(?:
@@ -18,13 +20,47 @@ TOKENS = re.compile(
     re.VERBOSE,
 )
 MEMBER = re.compile(r"(?:code/)?(__torch__(?:/[A-Za-z_][A-Za-z0-9_]{0,254})*)\.py")
+CHECKED = "__torch__.fl_checked"  # the functions of checked.txt
+GUARDS = ("divisor", "dtype")  # those of them that are put around an integer
+DIVISIONS = frozenset({"torch.divmod", "torch.floordiv", "torch.remainder"})
+"""Of two integers, these end the process where the divisor is 0, or -1 of the smallest number."""
+DTYPES: dict[str, tuple[int, ...]] = {
+    "torch.addmm": (3,),
+    "torch.baddbmm": (3,),
+    "torch.bmm": (2,),
+    "torch.log_softmax": (2,),
+    "torch.mm": (2,),
+    "torch.softmax": (2,),
+    "torch.to": (1, 2),
+    "torch.view": (1,),
+}
+"""Where a dtype may stand that is not passed by name: a number, which torch believes."""
+NUMBERED = frozenset({"dtype", "layout", "memory_format", "out_dtype"})  # when passed by name
+KNOWN_DTYPES = frozenset({*range(12), 15})
+NO_ENUM = frozenset({"ops.prim.device", "ops.prim.dtype", "torch.device", "torch.size"})
+FORMATS: dict[str, tuple[int, ...]] = {"torch.is_contiguous": (1,), "torch.to": (4, 5)}
+"""Where a memory format may stand, likewise."""
+GUARDED = frozenset(path.rpartition(".")[2] for path in (*DIVISIONS, *DTYPES, *FORMATS))
+REPEATABLE = frozenset(
+    "int torch.__getitem__ torch.add torch.dim torch.len torch.mul torch.neg torch.numel "
+    "torch.pow torch.select torch.size torch.sub".split()
+)  # calls that may be written twice
+OUTPUTS = frozenset(
+    "L LD LU M P Q R S U V Vh X a bin_edges buffer eigenvalues eigenvectors eigvals eigvecs "
+    "exponent hist indices info inverse is_target logabsdet mantissa max max_values min "
+    "min_indices out out0 out1 out2 output pivots rank residuals result sign singular_values "
+    "solution tau total_weight values".split()
+)  # names by which an operator is given what it writes into
+WRITES = "torch.div"  # may do so: torch.nn.functional.normalize has it
 BOUND_IN_C = "__torch__.torch.classes"  # looked up before the archive's own classes
+TAKEN = (BOUND_IN_C, CHECKED)
 REPLACED = "_packed_params"  # of some classes by name, whatever type the code declares
 
 NUMBERS = frozenset({"inf", "infj", "nan", "nanj"})
 SPACES = frozenset({"CONSTANTS", "__torch__", "ops", "torch"})
 FORMS = frozenset({"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"})
-PLAIN = frozenset({"bool", "complex", "float", "fork", "int", "print", "range", "sorted", "str"})
+# Without fork: another thread could change a tensor between its check and its use.
+PLAIN = frozenset({"bool", "complex", "float", "int", "print", "range", "sorted", "str"})
 RESERVED = SPACES | FORMS | NUMBERS | {"awaitable", "fork"}
 TYPES = frozenset(
     {"Any", "AnyEnumType", "Device", "Generator", "NoneType", "Stream", "Tensor", "bool"}
@@ -47,6 +83,12 @@ class Denied(Exception):
 def listed(name: str) -> frozenset[str]:
     """The lines of a checked-in list."""
     return frozenset((Path(__file__).parent.parent / name).read_text("ascii").split())
+
+
+def checked() -> frozenset[str]:
+    """The functions of checked.txt, which stand for operators that don't check their arguments."""
+    text = (Path(__file__).parent.parent / "checked.txt").read_text("ascii")
+    return frozenset(re.findall(r"^def (\w+)\(", text, re.MULTILINE))
 
 
 def dotted(node: ast.expr) -> str:

@@ -20,6 +20,7 @@ from torch.nn import functional
 import fl_server_core
 
 Pair = tuple[str, str]
+REASONS = Path(__file__).parent
 FOLDER = Path(fl_server_core.__file__).parent / "archive" / "admitted"
 
 # --- What an eager module's pickle may name ----------------------------------------------
@@ -108,36 +109,20 @@ def torchvision_globals() -> set[Pair]:
 
 
 # --- What TorchScript code may call ------------------------------------------------------
-WITHHELD = {
-    "reads or writes files": "from_file|save",
-    "leaves the process in another state": "(manual_|initial_)?seed|pin_memory|record_stream",
-    "talks to other processes": "to_here|(is_|local_)?owner|owner_name|confirmed_by_owner"
-    "|local_value|get_gradients",
-    "shows what memory held before; torch.zeros replaces it": "(new_)?empty.*|resize.*",
-    "exchanges a tensor's storage": "set_?|set_data",
-    "does not check the indices it is given": "segment_reduce|.*sparse.*|hspmm|sspaddmm",
-    "reads past the end of arguments that don't fit": "lu_unpack|native_batch_norm|__interpolate"
-    "|__upsample.*",
-    "quantized tensors are not supported": "quantize.*|dequantize|q_.*|qscheme|int_repr|fbgemm.*"
-    "|choose_qparams.*|fused_moving_avg.*",
-    "belongs to one backend": "(cudnn|miopen|mkldnn|mps|lstm_mps)_.*|.*_overrideable|to_mkldnn"
-    "|is_vulkan_available",
-    "is half of an operator, called by autograd": ".*_backward.*",
-    "is private": "_(?!_).*",
+# An operator is admitted because a family needs it (needed.txt, by `python -m benchmarks.families
+# --operators`) or because people write it (by_hand.txt), unless one of these holds.
+NOT_ADMITTED = {
+    "computes a loss, which is the participant's; ctc_loss reads wherever a target points": (
+        ".*_loss(_nd)?|binary_cross_entropy.*|kl_div"
+    ),
+    "is of sparse tensors, whose kernels trust the indices": (
+        ".*sparse.*|.*coalesce.*|(c?col|c?row)_indices|indices|segment_reduce|_convert_indices.*"
+    ),
+    "shows what memory held before; torch.zeros replaces it": "(new_)?empty(_like)?",
 }
-PRIVATE_BUT_PRINTED = frozenset(
-    "_cast_Byte _cast_Char _cast_Double _cast_Float _cast_Half _cast_Int _cast_Long _cast_Short "
-    "_convolution _convolution_mode _dim_arange _list_to_tensor _native_multi_head_attention "
-    "_nested_tensor_from_mask _nested_tensor_from_mask_left_aligned _pack_padded_sequence "
-    "_pad_packed_sequence _reshape_from_tensor _set_item _shape_as_tensor _tensor_to_list "
-    "_transformer_encoder_layer_fwd _trilinear _unique2 _unwrap_optional _upsample_bicubic2d_aa "
-    "_upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d "
-    "_upsample_nearest_exact2d _upsample_nearest_exact3d _weight_norm".split()
-)  # torch's own modules come out as these when they are scripted or traced
 PRIM = (
-    "NumToTensor RaiseException abs data device dtype grad is_cpu is_cuda is_meta is_mps is_nested "
-    "is_quantized is_sparse is_sparse_csr is_xpu itemsize layout max min name nbytes rangelist "
-    "requires_grad type"
+    "NumToTensor RaiseException abs device dtype is_cpu is_cuda is_nested itemsize layout max min "
+    "nbytes requires_grad type"
 ).split()  # the attributes of tensors and what arithmetic on Python numbers becomes
 
 
@@ -147,13 +132,67 @@ def registered() -> set[str]:
     return {schema.name[6:] for schema in schemas if schema.name.startswith("aten::")}
 
 
+def needed() -> set[str]:
+    """What a family of models needs, or people write."""
+    rows = (REASONS / "needed.txt").read_text().splitlines()
+    return by_hand() | {row.partition(": ")[0].removeprefix("torch.") for row in rows}
+
+
+def by_hand() -> set[str]:
+    """What people write."""
+    rows = (REASONS / "by_hand.txt").read_text().splitlines()
+    return {word for row in rows if row[0] != "#" for word in row.partition(": ")[2].split()}
+
+
+def checked() -> set[str]:
+    """The operators that are called by functions of checked.txt, which stand in their place."""
+    text = (FOLDER / "checked.txt").read_text()
+    names = set(re.findall(r"^def (\w+)\(", text, re.MULTILINE))
+    return names & registered() - {"lstm"}  # two operators have that name: see _check_lstm
+
+
 def operators() -> tuple[set[str], set[str]]:
     """(admitted, withheld): `torch.<name>` and `ops.prim.<name>` as the code has them."""
-    rule = re.compile("|".join(WITHHELD.values()))
+    rule = re.compile("|".join(NOT_ADMITTED.values()))
     names = registered()
-    withheld = {name for name in names if rule.fullmatch(name)} - PRIVATE_BUT_PRINTED
+    admitted = {name for name in names & needed() if not rule.fullmatch(name)} - checked()
     prim = {f"ops.prim.{name}" for name in PRIM}
-    return {f"torch.{name}" for name in names - withheld} | prim, withheld
+    return {f"torch.{name}" for name in admitted} | prim, names - admitted
+
+
+def schemas() -> list[torch._C.FunctionSchema]:
+    """All overloads of what is admitted."""
+    admitted = checked_in("operators.txt")
+    schemas = torch._C._jit_get_all_schemas()
+    return [schema for schema in schemas if schema.name.replace("aten::", "torch.") in admitted]
+
+
+def enumerations() -> set[tuple[str, str, int]]:
+    """(operator, argument, place) of each number that stands for a dtype, format or layout.
+
+    The place is -1 where it is passed by name alone. In a schema they are numbers like others; only
+    its text says which they are.
+    """
+    found = set()
+    for schema in schemas():
+        text = str(schema).partition("(")[2]
+        for place, given in enumerate(schema.arguments):
+            if given.name == "dtype" or re.search(
+                rf"(ScalarType|MemoryFormat|Layout)\?? {given.name}\b", text
+            ):
+                path = schema.name.replace("aten::", "torch.")
+                found.add((path, given.name, -1 if given.kwarg_only else place))
+    return found
+
+
+def outputs() -> set[str]:
+    """The names by which operators are given what they write into."""
+    return {
+        given.name
+        for schema in schemas()
+        for given in schema.arguments
+        if given.kwarg_only and given.alias_info and given.alias_info.is_write
+    }
 
 
 # --- What a state may not replace ----------------------------------------------------------

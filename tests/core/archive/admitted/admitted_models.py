@@ -100,8 +100,7 @@ class Kitchen(nn.Module):
                 break
             if x.sum() > 1e9:
                 continue
-        future = torch.jit.fork(twice, x)
-        y = torch.jit.wait(future)
+        y = twice(x)
         parts = [part * 2 for part in [x, y]]
         if self.colour == Colour.RED:
             y = y + 1

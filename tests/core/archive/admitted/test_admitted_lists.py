@@ -1,8 +1,10 @@
+import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 
 import admitted_lists
 import pytest
 
+from fl_server_core.archive.admitted.torchscript import words
 from tests.vision import import_torchvision
 
 
@@ -51,7 +53,31 @@ def test_no_name_is_dotted():
     assert not [row for row in rows if "." in row.split()[1]]
 
 
-def test_every_rule_of_what_is_withheld_still_finds_something():
-    names = admitted_lists.registered()
-    for reason, rule in admitted_lists.WITHHELD.items():
-        assert any(admitted_lists.re.fullmatch(rule, name) for name in names), reason
+@pytest.mark.parametrize("reason", admitted_lists.NOT_ADMITTED)
+def test_every_rule_against_operators_still_finds_one_that_a_family_needs(reason):
+    rule = re.compile(admitted_lists.NOT_ADMITTED[reason])
+    assert any(rule.fullmatch(name) for name in admitted_lists.needed())
+
+
+def test_every_name_written_by_hand_is_an_operator_of_torch():
+    assert admitted_lists.by_hand() <= admitted_lists.registered()
+
+
+def test_no_internal_of_torch_is_admitted_that_no_family_needs():
+    private = {name for name in admitted_lists.by_hand() if re.match("_(?!_)", name)}
+    assert private == {"_set_item", "_unwrap_optional"}  # of lists and dicts, and of Optional
+
+
+def test_dtypes_and_formats_are_guarded_wherever_an_operator_takes_them():
+    found = admitted_lists.enumerations()
+    assert {name for _, name, _ in found} == words.NUMBERED
+    for table, names in (
+        (words.DTYPES, {"dtype", "out_dtype"}),
+        (words.FORMATS, {"memory_format"}),
+    ):
+        places = {(path, place) for path, name, place in found if place >= 0 and name in names}
+        assert places == {(path, place) for path, all_of in table.items() for place in all_of}
+
+
+def test_no_operator_is_given_what_it_writes_into():
+    assert admitted_lists.outputs() <= words.OUTPUTS
