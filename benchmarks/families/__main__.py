@@ -2,7 +2,8 @@
 
     python -m benchmarks.families                      all libraries that are installed
     python -m benchmarks.families torch.nn timm        these alone
-    python -m benchmarks.families --operators FILE     also which family needs which operator
+    python -m benchmarks.families --operators FILE     also which family needs which operator, as in
+                                                       tests/core/archive/admitted/needed.txt
 
 Each is made without a download, saved, admitted, loaded by torch, and must compute what it did
 before. One line for what was not, with the reason; the table at the end is that of docs/models.md.
@@ -11,7 +12,7 @@ before. One line for what was not, with the reason; the table at the end is that
 import argparse
 import importlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -63,18 +64,31 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     declare_operators()  # four of the libraries import torchvision
-    operators: Operators = defaultdict(set)
+    operators: dict[str, Operators] = {}
     rows = []
     for library in options.libraries:
         try:
-            rows.append(measure(library, load(library), operators))
+            found = operators[library] = defaultdict(set)
+            rows.append(measure(library, load(library), found))
         except ImportError as error:
             print(f"{library} is skipped: {error}")
     print(f"\n| library (families) | {' | '.join(WAYS)} |\n| {'--- | ' * 4}".rstrip())
     print("\n".join(rows))
     if options.operators:
-        lines = (f"{name}: {', '.join(sorted(used))}\n" for name, used in sorted(operators.items()))
-        options.operators.write_text("".join(lines))
+        options.operators.write_text(shown(operators))
+
+
+def shown(operators: Mapping[str, Operators]) -> str:
+    """A line for each operator: of each library that needs it a family, and how many do."""
+    lines = []
+    for name in sorted(set().union(*operators.values())):
+        needs = {library: found[name] for library, found in operators.items() if name in found}
+        users = (
+            f"{library} {min(families)}" + (f" ({len(families)})" if len(families) > 1 else "")
+            for library, families in sorted(needs.items())
+        )
+        lines.append(f"{name}: {', '.join(users)}\n")
+    return "".join(lines)
 
 
 if __name__ == "__main__":

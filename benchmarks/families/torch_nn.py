@@ -54,6 +54,7 @@ class Packed(nn.Module):
         self.lstm = nn.LSTM(4, 3, batch_first=True)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The sequences, filled up."""
         packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
         return nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
 

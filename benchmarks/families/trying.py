@@ -17,11 +17,11 @@ from torch.utils import _pytree
 
 from fl_server_core.archive.admission import admit_model
 from fl_server_core.archive.errors import ArchiveError
-from fl_server_core.archive.model import Archive
+from fl_server_core.archive.model import Archive, read_model
 
 Operators = dict[str, set[str]]
-"""The operators that admitted code calls, each with the families that need it."""
-OPERATOR = re.compile(rb"\b(?:torch|ops\.prim)\.\w+(?=\()")
+"""The operators that a library's code calls, each with the families that need it."""
+OPERATOR = re.compile(rb"(?<![\w.])(?:torch|ops\.prim)\.\w+(?=\()")
 WAYS = ("traced", "scripted", "eager")
 ADMITTED = "admitted"
 
@@ -58,9 +58,11 @@ def _attempt(family: Family, way: str, operators: Operators) -> Outcome:
             wanted = _outputs(source, way, inputs)
         except Exception as error:  # whatever a library does in torch's hands
             return Outcome("not by torch", _short(error))
+        with read_model(source) as archive:
+            _note(operators, archive, family.name)
         try:
-            with admit_model(source, target) as archive:
-                _note(operators, archive, family.name)
+            with admit_model(source, target):
+                pass
         except ArchiveError as error:
             return Outcome("refused", str(error))
         same = _same(_outputs(target, way, inputs), wanted)

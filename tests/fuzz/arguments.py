@@ -20,7 +20,7 @@ STRINGS += ["{}{}", "a b\tc", "A" * 300]
 DTYPES = [torch.float32] * 12 + [torch.float64] * 2 + [torch.int64] * 4
 DTYPES += [torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.float16]
 DTYPES += [torch.bfloat16, torch.complex64, torch.complex128]
-LAYOUTS = ["plain"] * 8 + ["transposed", "stepped", "shifted", "expanded", "channels_last"]
+LAYOUTS = ["plain"] * 8 + ["transposed", "stepped", "shifted", "expanded", "channels_last", "far"]
 MAX_NUMEL = 1 << 14
 ENUMS = {
     "dtype": [*range(12), 15],
@@ -193,6 +193,8 @@ class Arguments:
             return tensor[1:]
         if layout == "expanded" and tensor.dim() and tensor.shape[0]:
             return tensor[:1].expand(tensor.shape)
+        if layout == "far" and tensor.dim() and tensor.shape[0]:
+            return tensor[:: 1 << 61]  # one row, whose stride wraps
         if layout == "channels_last" and tensor.dim() == 4:
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor
