@@ -21,9 +21,10 @@ import torch
 
 from tests.fuzz.arguments import Arguments
 from tests.fuzz.cases import Overload, checked, overloads, run
-from tests.fuzz.scripts import Script, scripts
+from tests.fuzz.scripts import ADMITTED, Script, scripts
 
-Case = tuple[Overload | Script, str]
+Subject = Overload | Script
+Case = tuple[Subject, str]
 CASES = 3000  # by one child
 SECONDS = 1.0  # of computing, for a case
 HANGS = 60.0  # seconds of waiting
@@ -69,10 +70,14 @@ class Report:
         )
 
 
-def fuzz(operators: Sequence[str], seed: str, seconds: float, rounds: int = 1 << 60) -> Report:
+def admitted() -> list[Subject]:
+    """All that a model may call."""
+    return [*overloads((ADMITTED / "operators.txt").read_text().split()), *checked(), *scripts()]
+
+
+def fuzz(subjects: Sequence[Subject], seed: str, seconds: float, rounds: int) -> Report:
     """Until the time is over, or so many cases of each."""
     torch.set_num_threads(1)
-    subjects = [*overloads(operators), *checked(), *scripts()]
     report = Report([str(subject) for subject in subjects])
     rng, ends = random.Random(seed), time.monotonic() + seconds
     for number in range(rounds):
@@ -140,7 +145,7 @@ def work(todo: Sequence[Case], place: mmap.mmap, found: IO[bytes]) -> None:
             os.write(found.fileno(), line(subject, seed, "uninitialised"))
 
 
-def line(subject: Overload | Script, seed: str, fault: str) -> bytes:
+def line(subject: Subject, seed: str, fault: str) -> bytes:
     return json.dumps([str(subject), seed, fault]).encode() + b"\n"
 
 

@@ -158,6 +158,7 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
         1e-5,
         False,
     ),
+    "batch_norm_update_stats": (kept(2, 4, 5), kept(4), kept(4), 0.1),
     "group_norm": (x(2, 4, 5), 2, x(4), x(4), 1e-5),
     "native_group_norm": (x(2, 4, 5), x(4), x(4), 2, 4, 5, 2, 1e-5),
     "layer_norm": (x(2, 4, 5), [4, 5], x(4, 5), x(4, 5), 1e-5),

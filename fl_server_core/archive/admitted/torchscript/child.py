@@ -7,7 +7,7 @@ import resource
 import sys
 from collections.abc import Mapping
 
-from .expressions import Archive
+from .archive import Archive
 from .members import Member
 from .words import Denied
 

@@ -4,7 +4,8 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from . import words
-from .expressions import Archive, Expressions
+from .archive import Archive
+from .expressions import Expressions
 from .guards import Guards
 from .kinds import Kinds, bindings
 from .words import Denied

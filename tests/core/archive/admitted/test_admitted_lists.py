@@ -65,7 +65,7 @@ def test_every_name_written_by_hand_is_an_operator_of_torch():
 
 def test_no_internal_of_torch_is_admitted_that_no_family_needs():
     private = {name for name in admitted_lists.by_hand() if re.match("_(?!_)", name)}
-    assert private == {"_set_item", "_unwrap_optional"}  # of lists and dicts, and of Optional
+    assert private == {"_set_item", "_unique2", "_unwrap_optional"}  # x[i] = y, unique, an Optional
 
 
 def test_dtypes_and_formats_are_guarded_wherever_an_operator_takes_them():
