@@ -17,7 +17,7 @@ def gates(count: int) -> tuple[Shaped, ...]:
 
 def kept(*shape: int) -> Shaped:
     """Statistics, which need no gradient."""
-    return Shaped(shape, values=[0.5, 1.5], grad=False)
+    return Shaped(shape, values=[0.5, 0.9], grad=False)
 
 
 def layer(count: int, *state: Any) -> tuple[Any, ...]:
@@ -136,28 +136,8 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     "kthvalue": (x(2, 5), 3, 1),
     "topk": (x(2, 5), 3, 1),
     "multinomial": (Shaped((2, 5), values=[0.1, 0.5]), 3),
-    "batch_norm": (
-        x(2, 4, 5),
-        x(4),
-        x(4),
-        x(4),
-        Shaped((4,), values=[1.0]),
-        True,
-        0.1,
-        1e-5,
-        False,
-    ),
-    "instance_norm": (
-        x(2, 4, 5),
-        x(4),
-        x(4),
-        x(4),
-        Shaped((4,), values=[1.0]),
-        True,
-        0.1,
-        1e-5,
-        False,
-    ),
+    "batch_norm": (x(2, 4, 5), x(4), x(4), kept(4), kept(4), True, 0.1, 1e-5, False),
+    "instance_norm": (x(2, 4, 5), x(4), x(4), kept(4), kept(4), True, 0.1, 1e-5, False),
     "batch_norm_update_stats": (kept(2, 4, 5), kept(4), kept(4), 0.1),
     "group_norm": (x(2, 4, 5), 2, x(4), x(4), 1e-5),
     "native_group_norm": (x(2, 4, 5), x(4), x(4), 2, 4, 5, 2, 1e-5),
@@ -191,12 +171,12 @@ EXAMPLES: dict[str, tuple[Any, ...]] = {
     "adaptive_max_pool1d": (x(2, 4, 9), [4]),
     "adaptive_max_pool2d": (x(2, 4, 9, 9), [4, 3]),
     "adaptive_max_pool3d": (x(1, 2, 5, 5, 5), [2, 3, 2]),
-    "fractional_max_pool2d": (x(2, 4, 9, 9), [2, 2], [4, 4], Shaped((2, 4, 2), values=[0.3, 0.9])),
+    "fractional_max_pool2d": (x(2, 4, 9, 9), [2, 2], [4, 4], kept(2, 4, 2)),
     "fractional_max_pool3d": (
         x(1, 2, 7, 7, 7),
         [2] * 3,
         [3] * 3,
-        Shaped((1, 2, 3), values=[0.3, 0.9]),
+        kept(1, 2, 3),
     ),
     "upsample_linear1d": (x(2, 4, 5), [9], True, 1.8),
     "upsample_nearest1d": (x(2, 4, 5), [9], 1.8),
