@@ -7,7 +7,7 @@ import pytest
 
 
 def fuzz(*options):
-    command = [sys.executable, "-m", "tests.fuzz", "--minutes", "2", *options]
+    command = [sys.executable, "-m", "tests.fuzz", "--minutes", "4", *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
