@@ -79,7 +79,8 @@ def is_guarded(schema: Any) -> bool:
     kinds = {str(a.type) for a in schema.arguments}
     integers = schema.name[6:] in ("divmod", "floordiv", "remainder") and kinds <= {"int", "number"}
     copies = schema.overload_name in ("prim_Device", "prim_dtype")
-    return integers or copies or schema.name == "aten::lstm"
+    packed = schema.overload_name == "data" and schema.name[6:] in ("gru", "rnn_relu", "rnn_tanh")
+    return integers or copies or packed or schema.name == "aten::lstm"
 
 
 def checked() -> list[Overload]:

@@ -26,8 +26,8 @@ def edits(node: ast.Call, path: str) -> Iterator[Edit]:
         yield from _divisor(node, path)
     elif path == "torch.to":
         _check_copy(node)
-    elif path == "torch.lstm":
-        yield _lstm(node)
+    elif path in words.LAYERS:
+        yield _layer(node, path.removeprefix("torch."))
 
 
 def is_guarded(node: ast.expr) -> bool:
@@ -106,13 +106,13 @@ def _check_copy(node: ast.Call) -> None:
         raise Unfit(node, "copies to a dtype that isn't written out; use torch.clone")
 
 
-def _lstm(node: ast.Call) -> Edit:
+def _layer(node: ast.Call, name: str) -> Edit:
     """Two operators have the name: that for packed sequences has one argument more before."""
     match [isinstance(value, ast.Constant) for value in node.args]:
         case [_, _, _, True, *_]:
-            return node.func, f"{words.CHECKED}.lstm"
+            return node.func, f"{words.CHECKED}.lstm" if name == "lstm" else f"torch.{name}"
         case [_, _, _, False, True, *_]:
-            return node.func, f"{words.CHECKED}.lstm_packed"
+            return node.func, f"{words.CHECKED}.{name}_packed"
     raise Unfit(node, "doesn't say whether it has biases; use torch.jit.trace")
 
 

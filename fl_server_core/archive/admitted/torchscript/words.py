@@ -39,7 +39,8 @@ KNOWN_DTYPES = frozenset({*range(12), 15})
 NO_ENUM = frozenset({"ops.prim.device", "ops.prim.dtype", "torch.device", "torch.size"})
 FORMATS: dict[str, tuple[int, ...]] = {"torch.is_contiguous": (1,), "torch.to": (4, 5)}
 """Where a memory format may stand, likewise."""
-GUARDED = frozenset(path.rpartition(".")[2] for path in (*DIVISIONS, *DTYPES, *FORMATS))
+LAYERS = frozenset({"torch.gru", "torch.lstm", "torch.rnn_relu", "torch.rnn_tanh"})
+GUARDED = frozenset(path.rpartition(".")[2] for path in (*DIVISIONS, *DTYPES, *FORMATS, *LAYERS))
 REPEATABLE = frozenset(
     "int torch.__getitem__ torch.add torch.dim torch.len torch.mul torch.neg torch.numel "
     "torch.pow torch.select torch.size torch.sub".split()

@@ -46,6 +46,7 @@ NUMBER, ANY = "(int, bool)", "(int, bool, Tensor)"
         ("torch.mm(x, x, out_dtype=n)", f"torch.mm(x, x, out_dtype={guarded('dtype', 'n', ANY)})"),
         ("torch.lstm(x, x, x, True, 1)", "__torch__.fl_checked.lstm(x, x, x, True, 1)"),
         ("torch.lstm(x, x, x, x, True)", "__torch__.fl_checked.lstm_packed(x, x, x, x, True)"),
+        ("torch.gru(x, x, x, x, True)", "__torch__.fl_checked.gru_packed(x, x, x, x, True)"),
     ],
 )
 def test_a_guard_is_put_around_what_may_be_any_number(before, after):
@@ -67,6 +68,7 @@ def test_a_guard_is_put_around_what_may_be_any_number(before, after):
         "torch.view(x, [2, n])",
         "torch.clone(x, memory_format=1)",
         "torch.div(x, x, out=t)",
+        "torch.gru(x, x, x, True, 1)",
     ],
 )
 def test_what_is_written_out_stays_as_it_is(call):
