@@ -241,7 +241,7 @@ def test_what_can_not_be_trained_is_refused(client, user):
     ],
 )
 def test_a_model_whose_moments_would_all_be_refused_is_not_trained_with_swag(client, value, reason):
-    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.PReLU())
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.PReLU(len(value)))
     module[1].weight = torch.nn.Parameter(value)
     form = {"name": "a", "description": "b", "model_file": saved(module)}
     uploaded = client.post("/api/models/", form, format="multipart").json()
