@@ -37,7 +37,8 @@ class BasicAuthentication(authentication.BasicAuthentication):
     nobody has an empty password.
 
     Clients send the password with every request, and to hash one takes a quarter of a second
-    by design: a process remembers for some minutes that a password was right.
+    by design: a process remembers that a password was right until it hasn't come for some
+    minutes. So nobody who guesses keeps its user out meanwhile.
     """
 
     def authenticate_credentials(  # noqa: D102
@@ -48,7 +49,7 @@ class BasicAuthentication(authentication.BasicAuthentication):
         if "\0" in userid:  # PostgreSQL can't be asked for it
             raise AuthenticationFailed("Invalid username/password.")
         user = User.objects.filter(username=userid, is_active=True).first()
-        if user and caches["passwords"].get(_mark(user, password)):
+        if user and caches["passwords"].touch(_mark(user, password)):
             return user, None
         try:
             user, _ = super().authenticate_credentials(userid, password, request)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -10,7 +11,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
 from fl_server_core.exceptions import TooMany
-from fl_server_core.throttles import WRONG_PASSWORDS, address_of
+from fl_server_core.throttles import address_of, counted
 
 _at_work = threading.BoundedSemaphore(max((os.cpu_count() or 1) // settings.FL_WEB_WORKERS, 1))
 _in_line = threading.BoundedSemaphore(max(settings.FL_WEB_THREADS // 2, 1))
@@ -35,10 +36,7 @@ class PBKDF2PasswordHasher(hashers.PBKDF2PasswordHasher):
 
 
 class Backend(ModelBackend):
-    """Django's, which judges only so many wrong passwords of one address, and for one name.
-
-    Tries count before they are judged, so that many at once are no more than one by one.
-    """
+    """Django's, which judges only so many wrong passwords of one address; a user counts its own."""
 
     def authenticate(  # noqa: D102
         self,
@@ -47,17 +45,5 @@ class Backend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        tried = [f"name {username}"]
-        if request is not None:
-            tried.append(f"address {address_of(request)}")
-        for who in tried:
-            WRONG_PASSWORDS.take(who)
-        wrong = False
-        try:
-            user = super().authenticate(request, username, password, **kwargs)
-            wrong = user is None
-            return user
-        finally:
-            if not wrong:
-                for who in tried:
-                    WRONG_PASSWORDS.give_back(who)
+        judge = partial(super().authenticate, request, username, password, **kwargs)
+        return judge() if request is None else counted(f"address {address_of(request)}", judge)

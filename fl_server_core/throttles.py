@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.cache import cache
@@ -18,6 +18,8 @@ from django.core.cache import cache
 from fl_server_core.exceptions import TooMany
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,23 @@ class Throttle:
 
 WRONG_PASSWORDS = Throttle("wrong passwords", "FL_WRONG_PASSWORDS", 300)
 REGISTRATIONS = Throttle("registrations", "FL_REGISTRATIONS", 3600)
+
+
+def counted(who: str, judge: Callable[[], T]) -> T:
+    """Return what is judged of a password, which counts against somebody if that is nothing.
+
+    Tries count before they are judged, so that many at once are no more than one by one. Raises
+    TooMany for who has tried too many wrong ones.
+    """
+    WRONG_PASSWORDS.take(who)
+    wrong = False
+    try:
+        found = judge()
+        wrong = not found
+        return found
+    finally:
+        if not wrong:
+            WRONG_PASSWORDS.give_back(who)
 
 
 def _tried(call: Callable[[], int]) -> int:

@@ -2,6 +2,7 @@
 
 import uuid
 from base64 import b64decode
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from fl_server_core.models.token import issue_token
+from fl_server_core.throttles import counted
 
 
 def validate_endpoint(value: str) -> None:
@@ -86,6 +88,10 @@ class User(AbstractUser):
         """Tell whether the user may be enlisted in an actor's trainings; one's own always."""
         accepted = self.accepts_trainings_from
         return accepted is None or actor == self or str(actor.pk) in accepted
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Judge a password, whoever asks; raises TooMany where too many were wrong lately."""
+        return counted(f"name {self.username}", partial(super().check_password, raw_password))
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store the user, a new one with its token, whichever way it was made."""

@@ -1,6 +1,7 @@
 """What may not be tried too often: passwords, and registering."""
 
 import threading
+import time
 from ipaddress import ip_network
 
 import pytest
@@ -59,6 +60,32 @@ def test_the_pages_to_log_in_count_too(nobody, db, url):
     assert [login(nobody, url, "ann").status_code for _ in range(4)] == [200, 200, 200, 429]
     response = login(nobody, url, "ann")
     assert (list(response.json()), int(response["Retry-After"]) > 0) == (["detail"], True)
+
+
+def test_a_token_does_not_help_to_guess_the_password(client, user):
+    def guess_old(password):
+        body = {"password": "another", "old_password": password}
+        return client.patch("/api/users/myself/", body).status_code
+
+    assert [guess_old("wrong") for _ in range(4)] == [400, 400, 400, 429]
+    assert guess_old("secret") == 429
+    assert client.get("/api/users/myself/").status_code == 200
+
+
+def test_nor_does_a_session_in_admin(admin_client, admin_user):
+    body = {"old_password": "wrong", "new_password1": "another", "new_password2": "another"}
+    url = "/admin/password_change/"
+    answers = [admin_client.post(url, body).status_code for _ in range(4)]
+    assert answers == [200, 200, 200, 429]
+
+
+def test_who_is_at_work_is_not_kept_out_by_who_guesses(nobody, user, monkeypatch):
+    begun = time.time()
+    for minutes in (0, 4, 8):  # longer than a right password is remembered
+        monkeypatch.setattr(time, "time", lambda seconds=begun + 60 * minutes: seconds)
+        for number in range(4):
+            guess(nobody, user.username, REMOTE_ADDR=f"192.0.2.{number}") if minutes else None
+        assert guess(nobody, user.username, "secret").status_code == 200
 
 
 def test_a_browser_is_told_as_well(nobody, db):
