@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterable
 from typing import Self
 
+from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, Sum
+from django.db.models.functions import Length
 
 from fl_server_core.exceptions import QuotaReached
 from fl_server_core.models.model import Model
@@ -13,7 +15,8 @@ from fl_server_core.models.user import User
 
 MetricValue = str | bytes | float
 MAX_NAMES = 10_000
-"""Of one reporter in one round of a model: as many as one request may bring."""
+"""Of one reporter in one round of a model: as many as one request may bring. Their values that are
+no numbers may have as many bytes as one request, because all are shown at once."""
 
 
 class MetricQuerySet(models.QuerySet["Metric"]):
@@ -64,14 +67,20 @@ def record_metrics(
     """Store values under the model's current round; one's own under the same name is replaced.
 
     What parses as a finite number becomes a number; anything else, nan and inf too, bytes. Raises
-    QuotaReached, and stores none, when there would be too many names.
+    QuotaReached, and stores none, when there would be too many names, or too much text.
     """
     latest = dict(metrics)  # one statement can't write the same row twice
     with transaction.atomic():
         _store(model, reporter, latest, attempt)
-        given = Metric.objects.filter(model=model, step=model.round, attempt=attempt)
-        if given.filter(reporter=reporter).count() > MAX_NAMES:
+        given = Metric.objects.filter(
+            model=model, step=model.round, attempt=attempt, reporter=reporter
+        )
+        many = given.aggregate(names=Count("pk"), size=Sum(Length("value_binary")))
+        if many["names"] > MAX_NAMES:
             raise QuotaReached(f"You may report {MAX_NAMES} metrics on a model in one round.")
+        most = settings.FL_MAX_BODY_BYTES
+        if (many["size"] or 0) > most:
+            raise QuotaReached(f"Metrics on a model in one round may have {most} bytes of text.")
 
 
 def _store(model: Model, reporter: User, values: dict[str, MetricValue], attempt: int) -> None:

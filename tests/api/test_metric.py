@@ -137,3 +137,21 @@ def test_names_are_bounded_over_all_requests_of_a_round(client, model, monkeypat
         {"detail": "You may report 2 metrics on a model in one round."},
     )
     assert [row["key"] for row in client.get(url).json()] == ["a", "b"]
+
+
+def test_text_is_bounded_over_all_requests_of_a_round(client, model, settings):
+    settings.FL_MAX_BODY_BYTES = 250
+    url = f"/api/models/{model.pk}/metrics/"
+
+    def report(name, value):
+        body = {"metric_names": [name], "metric_values": [value]}
+        return client.post(url, body, format="json")
+
+    assert [report(name, "é" * 50).status_code for name in "abaa"] == 4 * [201]
+    answer = report("c", "é" * 50)
+    assert (answer.status_code, answer.json()) == (
+        429,
+        {"detail": "Metrics on a model in one round may have 250 bytes of text."},
+    )
+    assert report("c", 1).status_code == 201
+    assert [row["key"] for row in client.get(url).json()] == ["a", "b", "c"]
