@@ -2,7 +2,6 @@
 
 from django.urls import path
 from drf_spectacular.views import (
-    SpectacularAPIView,
     SpectacularRedocView,
     SpectacularSwaggerSplitView,
 )
@@ -12,11 +11,12 @@ from fl_server_api.views.group import Group
 from fl_server_api.views.inference import Inference
 from fl_server_api.views.model import Model
 from fl_server_api.views.notification import Notification
+from fl_server_api.views.schema import Schema
 from fl_server_api.views.training import Training
 from fl_server_api.views.user import User
 
 urlpatterns = [
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/", Schema.as_view(), name="schema"),
     path("schema/swagger-ui/", SpectacularSwaggerSplitView.as_view(url_name="schema")),
     path(
         "schema/redoc/",

@@ -50,6 +50,18 @@ def test_its_form_is_negotiated(nobody, kind):
     assert nobody.get(URL, headers={"accept": kind})["Content-Type"].startswith(kind)
 
 
+def test_a_form_is_made_once_whatever_is_asked_besides(nobody, monkeypatch):
+    first = nobody.get(URL).content
+
+    def make_again(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("drf_spectacular.generators.SchemaGenerator.get_schema", make_again)
+    for asked in ({"version": "9\r\nX: y"}, {"lang": "de"}, {"format": "yaml"}):
+        answer = nobody.get(URL, asked, headers={"Cookie": f"a={asked}"})
+        assert (answer.status_code, answer.content) == (200, first)
+
+
 def test_wrong_credentials_do_not_matter(nobody, db):
     assert nobody.get(URL, headers={"Authorization": "Token x"}).status_code == 200
 
