@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from fl_server_ai.runner.errors import JobRefused
@@ -49,6 +49,8 @@ def read_image(raw: bytes) -> Tensor:
             return _to_tensor(image)
     except JobRefused:
         raise
+    except UnidentifiedImageError as error:  # whose text tells an address in this process
+        raise JobRefused("The image can't be read: it is damaged, or of another format.") from error
     except Exception as error:  # its readers raise whatever they stumble over
         raise JobRefused(f"The image can't be read: {error}") from error
 

@@ -138,3 +138,8 @@ def test_json_is_lists_or_text():
     for text in (b"1", b"null", b"{}", b'"?"'):
         with pytest.raises(Unrecognised):
             decode_json(text)
+
+
+def test_a_damaged_image_is_told_without_addresses_of_the_process():
+    with pytest.raises(JobRefused, match="it is damaged, or of another format"):
+        decode_bytes(b"GIF89a" + bytes(100))
