@@ -3,22 +3,26 @@
 gunicorn's threads read from their sockets, so that as many requests as there are threads, sent
 a byte at a time, would stop every answer. Here the one loop that waits for all connections
 takes the head of a request, and its body if that is small; who isn't done with these in time is
-cut off. Only larger bodies are read by a thread, at a pace that has a lower limit.
+cut off. Only larger bodies are read by a thread, at a pace that has a lower limit, and at no lower
+one clients have to read their answers.
 
 Which requests begin is decided like the deliveries in `fl_server_ai.notification.bulkheads`: one
 address gets three quarters of the threads, and of a quarter of them that read larger bodies half.
-What may not begin waits in line, without a thread.
+What may not begin waits in line, without a thread, behind those whose address has fewer.
 """
 
+import errno
 import re
 import selectors
 import socket
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO, TypeVar
 
 from django.conf import settings
 from gunicorn import util
@@ -32,9 +36,13 @@ SMALL_BYTES = 64 * 1024
 UNFINISHED_EACH = 250
 """Connections of one address, of the 1000 of a process, that have begun a request."""
 GRACE_SECONDS, BYTES_PER_SECOND = 30, 8 * 1024
-"""How long a larger body may keep a thread waiting in all, and what buys more time."""
+"""How long a larger body, or an answer, may keep a thread waiting in all, and what buys more
+time."""
+BLOCK = 1 << 18
 UNREAD_SECONDS = 60
 """After this the system gives up a connection whose client reads nothing of its answer."""
+
+T = TypeVar("T")
 
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 BODIED = re.compile(rb"\r\n(?:content-length|transfer-encoding|expect)\b", re.IGNORECASE)
@@ -58,12 +66,19 @@ def judge(received: bytes) -> str:
 
 
 class SteadySocket:
-    """What a thread reads a larger body from; TimeoutError for who sends too slowly."""
+    """What a thread reads a larger body from, or writes an answer to.
+
+    TimeoutError for who sends too slowly, BrokenPipeError for who reads so.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._silence = float(GRACE_SECONDS)
         self._left = float(GRACE_SECONDS)
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave all else to the socket."""
+        return getattr(self._socket, name)
 
     def settimeout(self, seconds: float | None) -> None:
         """Let a single read take so long at most."""
@@ -71,15 +86,34 @@ class SteadySocket:
 
     def recv(self, size: int) -> bytes:
         """Wait for some bytes."""
+        return self._in_time(partial(self._socket.recv, size), len)
+
+    def sendall(self, data: bytes) -> None:
+        """Wait until all is on its way."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._in_time(partial(self._socket.send, rest[:BLOCK]), int) :]
+        except TimeoutError as error:  # gunicorn logs others at length
+            raise BrokenPipeError(errno.EPIPE, "the client reads too slowly") from error
+
+    def sendfile(self, file: BinaryIO, offset: int, count: int) -> None:
+        """Send a part of a file; the system's own way waits for as long as the client likes."""
+        file.seek(offset)
+        while count > 0 and (data := file.read(min(count, BLOCK))):
+            self.sendall(data)
+            count -= len(data)
+
+    def _in_time(self, move: Callable[[], T], size: Callable[[T], int]) -> T:
         begun = time.monotonic()
         self._socket.settimeout(max(min(self._left, self._silence), 0.001))
         try:
-            data = self._socket.recv(size)
+            moved = move()
         finally:
             self._socket.settimeout(None)
-        gained = len(data) / BYTES_PER_SECOND
+        gained = size(moved) / BYTES_PER_SECOND
         self._left = min(self._left - (time.monotonic() - begun) + gained, GRACE_SECONDS)
-        return data
+        return moved
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -144,7 +178,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._drop(conn)
 
     def _begin_what_may(self) -> None:
-        for conn in list(self._line):
+        """Begin as many as there are threads, those first whose address has fewest under way."""
+        for conn in sorted(self._line, key=lambda each: self._taken["of", each.address]):
             if all(self._taken[place] < many for place, many in conn.places.items()):
                 self._line.remove(conn)
                 self._taken.update(conn.places.keys())
@@ -166,6 +201,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not keep:
             util.close_graceful(conn.sock)
         return keep
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Answer over a socket that doesn't wait for ever; the connection's own stays as it is."""
+        steady = SimpleNamespace(
+            sock=SteadySocket(conn.sock), client=conn.client, server=conn.server
+        )
+        return super().handle_request(req, steady)
 
     def finish_request(self, conn: TConn, fs: "Future[Any]") -> None:
         """Let the next in line begin."""
@@ -200,7 +242,10 @@ def _sender(conn: TConn) -> str:
 def _places(address: str, *, is_slow: bool) -> dict[tuple[str, ...], int]:
     """Return what a request takes a place in, and how many there are of each."""
     threads = settings.FL_WEB_THREADS
-    places: dict[tuple[str, ...], int] = {("of", address): max(threads * 3 // 4, 1)}
+    places: dict[tuple[str, ...], int] = {
+        ("all",): threads,
+        ("of", address): max(threads * 3 // 4, 1),
+    }
     if is_slow:
         places |= {("slow of", address): max(threads // 8, 1), ("slow",): max(threads // 4, 1)}
     return places

@@ -1,11 +1,14 @@
 """Requests that come a byte at a time, over real sockets, to a web process with few threads."""
 
+import io
 import os
 import re
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import cycle
 
 import pytest
 import requests
@@ -82,6 +85,34 @@ def test_one_that_makes_no_progress_is_given_up(monkeypatch):
         read_all(monkeypatch, *100 * [(1, b"a")])
 
 
+class Reader(Socket):
+    """Takes as many bytes each time as a test says."""
+
+    taken = 0
+
+    def send(self, data):
+        size = len(self.recv(0)[: len(data)])
+        self.taken += size
+        return size
+
+
+def write(monkeypatch, data, *parts):
+    reader = Reader(*parts)
+    monkeypatch.setattr(receiving.time, "monotonic", lambda: reader.now)
+    receiving.SteadySocket(reader).sendfile(io.BytesIO(b"-" + data), 1, len(data))
+    return reader
+
+
+def test_an_answer_may_be_read_at_leisure(monkeypatch):
+    reader = write(monkeypatch, b"a" * 900_000, *100 * [(10, bytes(90_000))])
+    assert reader.taken == 900_000
+
+
+def test_who_hardly_reads_its_answer_is_given_up(monkeypatch):
+    with pytest.raises(BrokenPipeError):
+        write(monkeypatch, b"a" * 900_000, *1000 * [(1, b"a")])
+
+
 # --- Over sockets ------------------------------------------------------------------------
 
 
@@ -152,6 +183,31 @@ def test_half_sent_requests_hold_up_nobody(web, start):
         for _ in range(3):
             assert requests.get(f"http://127.0.0.1:{web}/health/", timeout=60).ok
         # All of them are in the middle of it still, or were told off: nobody's time ran out.
+
+
+def test_who_hardly_reads_an_answer_leaves_the_threads_to_others(web):
+    script = b"/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
+    wish = GET.replace(b"/health/", script) + b"\r\n"
+    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        readers = [stack.enter_context(socket.socket()) for _ in range(32)]
+        for number, reader in enumerate(readers):
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # as in a network
+            reader.bind((f"127.0.0.{2 + number % 4}", 0))  # one address doesn't get all threads
+            reader.connect(("127.0.0.1", web))
+            reader.sendall(wish * 8)  # more than the system takes off the server's hands
+        turns = cycle(readers)
+        for _ in range(2):  # until all of them are in the middle of an answer, and after that
+            asked = pool.submit(requests.get, f"http://127.0.0.1:{web}/health/", timeout=600)
+            wait_until(lambda: read_a_little(next(turns)) or asked.done(), seconds=120)  # noqa: B023
+            assert asked.result().ok
+            for _ in readers:
+                wait_until(lambda: read_a_little(next(turns)) or True)
+
+
+def read_a_little(reader):
+    with suppress(OSError):  # nothing is there, or the server has closed
+        reader.recv(4096, socket.MSG_DONTWAIT)
 
 
 def test_a_request_may_come_in_pieces_and_a_connection_be_used_again(web):
