@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import timedelta
 from fractions import Fraction
+from functools import cache
 from typing import Any, ClassVar, NewType, Self, get_args, get_type_hints
 
 from django.db.models import TextChoices
@@ -76,6 +77,7 @@ class Options:
         yield from ()
 
 
+@cache
 def types_of(group: type[Options]) -> dict[str, Any]:
     """Return each option's type by its name; what may be left out has it without None."""
     hints = get_type_hints(group)
