@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import timedelta
 from fractions import Fraction
-from functools import cache
-from typing import Any, ClassVar, NewType, Self, get_args, get_type_hints
+from typing import Any, ClassVar, NewType, Self, get_args
 
 from django.db.models import TextChoices
 
@@ -77,12 +76,10 @@ class Options:
         yield from ()
 
 
-@cache
 def types_of(group: type[Options]) -> dict[str, Any]:
     """Return each option's type by its name; what may be left out has it without None."""
-    hints = get_type_hints(group)
-    said = {each.name: hints[each.name] for each in fields(group)}  # type: ignore[arg-type]
-    return {name: (get_args(hint) or (hint,))[0] for name, hint in said.items()}
+    said = fields(group)  # type: ignore[arg-type]  # each group is a dataclass
+    return {each.name: (get_args(each.type) or (each.type,))[0] for each in said}
 
 
 def is_group(kind: Any) -> bool:
