@@ -47,10 +47,10 @@ soak: $(VENV)/installed
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-# Those of a file share servers, so they stay in one process; they wait more than they compute.
+# Those of a file share servers, so they stay in one process.
 check: lint audit
 	$(BIN)/pytest -n 2 -m "not e2e"
-	$(BIN)/pytest -n 3 --dist loadfile -m e2e
+	$(BIN)/pytest -n 2 --dist loadfile -m e2e
 	$(BIN)/python -m tests.on_postgres -n 2 $(ON_POSTGRES)
 
 lint: $(VENV)/installed
