@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What speaks to the database; where PostgreSQL is installed it has to pass there too.
-ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/core/archive --ignore tests/ai/aggregation \
+ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/ai/aggregation \
 	--ignore tests/api/test_schemathesis.py
 
 .PHONY: help install demo serve test soak fuzz check lint audit format clean

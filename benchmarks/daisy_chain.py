@@ -203,8 +203,8 @@ def permuted(weights: Weights, dice: random.Random) -> Weights:
 
 def merged(folder: Path, weights: Weights) -> Weights:
     """Merge the clients' files as the server does, and share the result."""
+    from fl_archive.tensors import encode_header
     from fl_server_ai.aggregation import Update, merge
-    from fl_server_core.archive.tensors import encode_header
 
     layout = {name: ("F32", tuple(value.shape[1:])) for name, value in weights.items()}
     updates = []

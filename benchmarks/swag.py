@@ -158,8 +158,8 @@ def train(folder: Path, clients: Sequence[Samples]) -> None:
     """Leave the model after all rounds in `global.pt`."""
     import learning
 
+    from fl_archive.update import admit_update
     from fl_server_ai.aggregation import merge
-    from fl_server_core.archive.update import admit_update
 
     model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 64), nn.ReLU(), nn.Linear(64, 10))
     torch.jit.save(torch.jit.script(model), folder / "global.pt")
@@ -201,8 +201,8 @@ def collect(folder: Path, clients: Sequence[Samples], rate: float) -> None:
     """Hold a SWAG round: leave the merged moments in `first` and `second`."""
     import learning
 
+    from fl_archive.update import admit_moments
     from fl_server_ai.aggregation import merge_tensors
-    from fl_server_core.archive.update import admit_moments
 
     moments: dict[str, list[Update]] = {"first": [], "second": []}
     for number, (x, y) in enumerate(clients):
@@ -217,8 +217,8 @@ def admitted(
     folder: Path, name: str, sent: Any, samples: int, admit: Callable[..., None]
 ) -> "Update":
     """Take what a client sends as the server does."""
+    from fl_archive.model import read_model
     from fl_server_ai.aggregation import Update
-    from fl_server_core.archive.model import read_model
 
     torch.save(sent, folder / "sent")
     with read_model(folder / "global.pt") as reference:
@@ -248,9 +248,9 @@ def predict_mean(folder: Path, images: Tensor) -> Tensor:
 @torch.no_grad()
 def sample(folder: Path, images: Tensor, passes: int) -> Tensor:
     """Return SWAG's probabilities, as the server finds them."""
-    from fl_server_ai.inference.loading import Member, Served
+    from fl_archive.tensors import TensorFile
+    from fl_server_ai.inference.jobs.loading import Member, Served
     from fl_server_ai.uncertainty import METHODS, Run
-    from fl_server_core.archive.tensors import TensorFile
 
     with TensorFile(folder / "first") as first, TensorFile(folder / "second") as second:
         served = Served([Member(load(folder))], [first, second], None, torch.device("cpu"))

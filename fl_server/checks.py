@@ -7,8 +7,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
+from fl_archive.admitted import parse_extra
 from fl_server import env
-from fl_server_core.archive.admitted import parse_extra
 
 
 def check_environment(

@@ -34,7 +34,7 @@ COMMANDS = {
     # Most of these threads wait for their user's turn.
     "serving": (
         *WORKER, "-n", "serving@%h", "-Q", "serving",
-        "-P", "threads", "-c", "16", "--include", "fl_server_ai.serving.start",
+        "-P", "threads", "-c", "16", "--include", "fl_server_ai.inference.start",
     ),
     "summaries": (*WORKER, "-n", "summaries@%h", "-Q", "summaries", "-P", "threads", "-c", "2"),
     "beat": (*CELERY, "beat"),

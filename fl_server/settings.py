@@ -378,7 +378,7 @@ FL_NOTIFY_RETRY_SECONDS = env.integer("FL_NOTIFY_RETRY_SECONDS", 2, minimum=1)
 # --- Serving -------------------------------------------------------------------------
 # Whether models are run where the system can't hold what took over its process.
 FL_CAGE = env.choice("FL_CAGE", "require" if POSTGRES_HOST else "warn", ("require", "warn"))
-FL_RUNNERS_SOCKET = env.text("FL_RUNNERS_SOCKET")  # of fl_server_ai.runner.host
+FL_RUNNERS_SOCKET = env.text("FL_RUNNERS_SOCKET")  # of fl_server_ai.inference.runner.host
 FL_RUNNERS = env.integer("FL_RUNNERS", 4)  # that stay with their model loaded
 FL_RUNNER_MEMORY_BYTES = env.integer("FL_RUNNER_MEMORY_BYTES", 4 * 1024**3, minimum=1)
 FL_RUNNER_SECONDS = env.integer("FL_RUNNER_SECONDS", 30, minimum=1)

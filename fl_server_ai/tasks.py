@@ -10,9 +10,9 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 
 from fl_server_ai import sweeper
+from fl_server_ai.inference import stats, worker
+from fl_server_ai.inference.client import QUEUE_SECONDS
 from fl_server_ai.notification import delivery, outbox
-from fl_server_ai.serving import stats, worker
-from fl_server_ai.serving.client import QUEUE_SECONDS
 from fl_server_core import files
 
 

@@ -19,7 +19,7 @@ from rest_framework import status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from fl_server_ai.serving import client
+from fl_server_ai.inference import client
 from fl_server_core import exceptions as fl
 from fl_server_core.models import Model, Training
 

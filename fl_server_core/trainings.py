@@ -8,9 +8,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from fl_server_core.archive.errors import Refused
-from fl_server_core.archive.model import read_model
-from fl_server_core.archive.update import check_has_moments
+from fl_archive.errors import Refused
+from fl_archive.model import read_model
+from fl_archive.update import check_has_moments
 from fl_server_core.exceptions import InvalidRequest, Unwilling
 from fl_server_core.handouts import model_path
 from fl_server_core.models import Model, Training, User

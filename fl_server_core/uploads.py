@@ -15,12 +15,12 @@ from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import transaction
 
+from fl_archive.admission import admit_model, admit_module
+from fl_archive.admitted import parse_extra
+from fl_archive.errors import ArchiveError, HoldsCode
+from fl_archive.model import Archive, read_model
+from fl_archive.update import admit_moments, admit_update
 from fl_server_core import quotas
-from fl_server_core.archive.admission import admit_model, admit_module
-from fl_server_core.archive.admitted import parse_extra
-from fl_server_core.archive.errors import ArchiveError, HoldsCode
-from fl_server_core.archive.model import Archive, read_model
-from fl_server_core.archive.update import admit_moments, admit_update
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, let_go, named_or_gone, scratch_path, store
 from fl_server_core.handouts import model_path

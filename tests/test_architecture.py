@@ -12,7 +12,7 @@ from tests.compose import ROOT
 
 DOCUMENT = ROOT / "docs" / "architecture.md"
 DIAGRAM = re.compile(r"(?<=graph TD\n).*?(?=```)", re.DOTALL)
-PACKAGES = ("fl_server", "fl_server_api", "fl_server_ai", "fl_server_core")
+PACKAGES = ("fl_server", "fl_server_api", "fl_server_ai", "fl_server_core", "fl_archive")
 ROOMS = [
     "fl_server",
     "fl_server_api",
@@ -20,14 +20,12 @@ ROOMS = [
     "fl_server_ai.enqueue",
     "fl_server_ai.inference",
     "fl_server_ai.notification",
-    "fl_server_ai.runner",
-    "fl_server_ai.serving",
     "fl_server_ai.sweeper",
     "fl_server_ai.tasks",
     "fl_server_ai.trainer",
     "fl_server_ai.uncertainty",
     "fl_server_core",
-    "fl_server_core.archive",
+    "fl_archive",
 ]
 
 
@@ -61,7 +59,7 @@ def test_the_picture_is_what_is_imported(pytestconfig):
 
 def test_every_file_that_is_named_exists():
     text = DOCUMENT.read_text()
-    for path in re.findall(r"`(fl_server\w*/[\w/]*(?:\.py)?)`", text):
+    for path in re.findall(r"`(fl_\w+/[\w/]*(?:\.py)?)`", text):
         assert (ROOT / path).exists(), path
     for path in re.findall(r"`((?:trainer|aggregation|notification)/[\w/]*(?:\.py)?)`", text):
         assert (ROOT / "fl_server_ai" / path).exists(), path

@@ -3,7 +3,7 @@
     python -m benchmarks.families                      all libraries that are installed
     python -m benchmarks.families torch.nn timm        these alone
     python -m benchmarks.families --operators FILE     also which family needs which operator, as in
-                                                       tests/core/archive/admitted/needed.txt
+                                                       tests/archive/admitted/needed.txt
 
 Each is made without a download, saved, admitted, loaded by torch, and must compute what it did
 before. One line for what was not, with the reason; the table at the end is that of docs/models.md.

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.utils import _pytree
 
-from fl_server_core.archive.admission import admit_model
-from fl_server_core.archive.errors import ArchiveError
-from fl_server_core.archive.model import Archive, read_model
+from fl_archive.admission import admit_model
+from fl_archive.errors import ArchiveError
+from fl_archive.model import Archive, read_model
 
 Operators = dict[str, set[str]]
 """The operators that a library's code calls, each with the families that need it."""

@@ -5,8 +5,8 @@ import warnings
 import torch
 from torch import Tensor
 
-from fl_server_core.archive import dtypes
-from fl_server_core.archive.files import Bytes
+from fl_archive import dtypes
+from fl_archive.files import Bytes
 
 ELEMENTS: dict[str, torch.dtype] = {
     name: getattr(torch, torch_name)

@@ -13,16 +13,16 @@ import torch
 from django.conf import settings
 from torch import Tensor
 
+from fl_archive.errors import ArchiveError
+from fl_archive.files import Bytes
+from fl_archive.model import read_model
+from fl_archive.tensors import Layout, TensorFile, write_tensor_file
+from fl_archive.writer import write_model
 from fl_server_ai.aggregation.elements import ELEMENTS, aligned, elements
 from fl_server_ai.aggregation.errors import NoMean, NothingToMerge, Unusable
 from fl_server_ai.aggregation.registry import STRATEGIES
 from fl_server_ai.aggregation.strategy import Strategy
 from fl_server_ai.device import pick_device
-from fl_server_core.archive.errors import ArchiveError
-from fl_server_core.archive.files import Bytes
-from fl_server_core.archive.model import read_model
-from fl_server_core.archive.tensors import Layout, TensorFile, write_tensor_file
-from fl_server_core.archive.writer import write_model
 
 BLOCK = 1 << 19
 """Bytes of one update that are combined in one go: small enough for a core's caches."""

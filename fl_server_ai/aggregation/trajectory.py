@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fl_archive.errors import ArchiveError
+from fl_archive.files import Bytes
+from fl_archive.model import Archive, read_model
+from fl_archive.tensors import write_tensor_file
 from fl_server_ai.aggregation.elements import ELEMENTS, elements
 from fl_server_ai.aggregation.errors import Unusable
-from fl_server_core.archive.errors import ArchiveError
-from fl_server_core.archive.files import Bytes
-from fl_server_core.archive.model import Archive, read_model
-from fl_server_core.archive.tensors import write_tensor_file
 
 
 def make_moments(

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from fl_server_ai.inference.tensors import to_tensor
-from fl_server_ai.runner.errors import JobRefused
+from fl_archive.tensors import TensorFile
+from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.inference.jobs.tensors import to_tensor
 from fl_server_ai.uncertainty.walk import Prediction, Run, accumulator, walk
-from fl_server_core.archive.tensors import TensorFile
 
 
 def swag(run: Run) -> Prediction:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from fl_server_ai.inference.calling import call
-from fl_server_ai.inference.loading import Served
-from fl_server_ai.runner.errors import JobRefused
+from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.inference.jobs.calling import call
+from fl_server_ai.inference.jobs.loading import Served
 
 CLASSES = 1
 """The dimension over which classes lie."""

@@ -9,7 +9,7 @@ from marshmallow import fields, post_load, validate
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 
-from fl_server_ai.serving.stats import want_stats
+from fl_server_ai.inference.stats import want_stats
 from fl_server_api.serializers.fields import (
     BIG,
     SMALL,

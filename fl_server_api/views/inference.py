@@ -5,7 +5,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.permissions import IsAuthenticated
 
-from fl_server_ai.serving import client
+from fl_server_ai.inference import client
 from fl_server_api.errors import Busy
 from fl_server_api.openapi import STRANGER, answers
 from fl_server_api.parsers import InputParser, MultiPartParser

@@ -7,12 +7,12 @@ import pytest
 from safetensors.torch import load as load_tensors
 
 from fl_server_ai import tasks
-from fl_server_ai.runner.launcher import Launcher
-from fl_server_ai.runner.pool import Pool
-from fl_server_ai.serving import client as serving
-from fl_server_ai.serving import worker
+from fl_server_ai.inference import client as serving
+from fl_server_ai.inference import worker
+from fl_server_ai.inference.runner.launcher import Launcher
+from fl_server_ai.inference.runner.pool import Pool
 from fl_server_core.models import Model
-from tests.ai.runner.conftest import terms
+from tests.ai.inference.runner.conftest import terms
 from tests.api.conftest import body_of
 from tests.waiting import PATIENCE
 

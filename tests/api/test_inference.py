@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.torch import save as save_tensors
 
 from fl_server_ai import tasks
-from fl_server_ai.runner.errors import NoCage, NoRunner
-from fl_server_ai.runner.pool import Runner
-from fl_server_ai.serving import client as serving
-from fl_server_ai.serving import worker
+from fl_server_ai.inference import client as serving
+from fl_server_ai.inference import worker
+from fl_server_ai.inference.errors import NoCage, NoRunner
+from fl_server_ai.inference.runner.pool import Runner
 from fl_server_api import waiting
 from tests.api.conftest import as_user, files, make_module, saved, scripted, upload
 from tests.api.serving import (

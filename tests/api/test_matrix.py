@@ -13,7 +13,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from rest_framework.test import APIClient
 
-from fl_server_ai.serving import client as serving
+from fl_server_ai.inference import client as serving
 from fl_server_api.urls import urlpatterns
 from fl_server_core.models import Training
 from tests.api.conftest import as_user, end, make_module, saved

@@ -11,7 +11,7 @@ import pytest
 from django.core.files.storage import default_storage
 from rest_framework.test import APIClient
 
-from fl_server_core.archive.foreign import SAVE
+from fl_archive.foreign import SAVE
 from fl_server_core.models import Model, Training
 from tests.api.conftest import as_user, make_module, saved, upload
 from tests.api.serving import _served_here, runners  # noqa: F401 (fixtures)

@@ -7,7 +7,7 @@ import torch
 from django.utils import timezone
 
 from fl_server_ai import tasks
-from fl_server_ai.serving.stats import AT_ONCE
+from fl_server_ai.inference.stats import AT_ONCE
 from fl_server_core.models import ModelStats
 from tests.api.conftest import as_user, make_module, saved, scripted
 from tests.api.serving import (

@@ -151,7 +151,7 @@ def _commands(web: str, runners: str) -> dict[str, list[str]]:
     """Return what each process is as `python -m`."""
     ours = "fl_server.processes"
     commands = {
-        "runners": ["fl_server_ai.runner.host", runners],
+        "runners": ["fl_server_ai.inference.runner.host", runners],
         "web": [ours, "web", "--bind", web],
         "beat": [ours, "beat"],
     }

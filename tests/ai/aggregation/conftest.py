@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from fl_archive.dtypes import TORCH
+from fl_archive.files import Bytes
+from fl_archive.tensors import write_tensor_file
 from fl_server_ai.aggregation import Update, merge
-from fl_server_core.archive.dtypes import TORCH
-from fl_server_core.archive.files import Bytes
-from fl_server_core.archive.tensors import write_tensor_file
 
 WriteUpdate = Callable[..., Update]
 Merge = Callable[..., Path]

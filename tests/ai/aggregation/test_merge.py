@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fl_archive.model import read_model
 from fl_server_ai.aggregation import STRATEGIES
 from fl_server_ai.aggregation.errors import NoMean, NothingToMerge, Unusable
 from fl_server_ai.aggregation.fed_avg import FedAvg
-from fl_server_core.archive.model import read_model
 
 # TorchScript is on its way out of torch, but what clients send.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from fl_archive.model import read_model
+from fl_archive.tensors import TensorFile
+from fl_archive.update import admit_moments
 from fl_server_ai.aggregation import AggregationError, make_moments
-from fl_server_core.archive.model import read_model
-from fl_server_core.archive.tensors import TensorFile
-from fl_server_core.archive.update import admit_moments
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fl_server_ai.inference.loading import Member, Served
+from fl_archive.tensors import TensorFile
+from fl_server_ai.inference.jobs.loading import Member, Served
 from fl_server_ai.uncertainty import METHODS, Prediction, Run
-from fl_server_core.archive.tensors import TensorFile
 
 
 def linear(*weights):

@@ -1,0 +1,31 @@
+"""What the constructors of the admitted classes leave in their modules, as rules, without torch.
+
+An eager module is pickled as its attributes, and loading it calls no constructor: whatever the
+constructor checks, nobody does. But what runs later trusts it: a kernel reads as many weights as a
+size says, `LSTM.__setstate__` goes through as many layers as there shall be. So each class that
+may be named (`admitted/globals.txt`) has a rule of what its attributes, tensors and children are.
+
+`kinds` are values of attributes, `rules` what a rule is; the others are tables of them.
+"""
+
+from fl_archive.constructors import (
+    attention,
+    layers,
+    recurrent,
+    shapes,
+    simple,
+    transforms,
+)
+from fl_archive.constructors.rules import NONE, Complaint, Facts, Rule
+
+RULES: dict[str, Rule] = {
+    **simple.RULES,
+    **layers.RULES,
+    **shapes.RULES,
+    **recurrent.RULES,
+    **attention.RULES,
+    **transforms.RULES,
+}
+"""By the class' name, which two have: torch.nn's Identity and torchvision's, neither with any."""
+
+__all__ = ["NONE", "RULES", "Complaint", "Facts", "Rule"]

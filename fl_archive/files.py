@@ -1,0 +1,46 @@
+"""Mapping a file to read it, and writing one that is whole or absent."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from fl_archive.errors import NotAModel
+
+Bytes = npt.NDArray[np.uint8]
+"""One-dimensional bytes: usually a window into a mapped file."""
+
+WINDOW = 1 << 20
+"""Bytes looked at in one go where a tensor is checked or copied."""
+
+
+def map_file(path: Path | BinaryIO) -> Bytes:
+    """The file's bytes, read-only; mapped for as long as a view of them lives."""
+    try:
+        return np.memmap(path, mode="r").view(np.ndarray)
+    except ValueError as error:
+        raise NotAModel("The file is empty.") from error
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that is on disk when the block is left, and gone if it is left by an error."""
+    try:
+        with path.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def windows(raw: Bytes, itemsize: int) -> Iterator[Bytes]:
+    """The bytes in pieces of about a megabyte, each of whole elements."""
+    step = WINDOW - WINDOW % itemsize
+    for start in range(0, raw.size, step):
+        yield raw[start : start + step]

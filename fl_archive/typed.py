@@ -1,0 +1,207 @@
+"""The values in a TorchScript archive, held against the types that its code declares.
+
+Torch believes the declarations: it reads the attributes of an object of another class past the
+object's end. So every value must be of its type, in the form in which torch writes it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from fl_archive.declared import Declared
+from fl_archive.errors import Refused
+from fl_archive.kinds import ANY, Kind, parse_kind
+from fl_archive.records import Bare, Call, Pairs, text_items
+from fl_archive.views import TENSOR_CALLS
+
+MAX_DEPTH = 100
+"""Objects within each other; torch reads and frees them by recursion."""
+
+MAX_VISITS = 1_000_000
+
+DEVICE = re.compile(r"[a-z]{1,20}(:\d{1,3})?", re.ASCII)
+PICKLE = "torch.jit._pickle"
+BUILDERS = {"bool": "boollist", "float": "doublelist", "int": "intlist", "Tensor": "tensorlist"}
+BUILT = {
+    (PICKLE, f"build_{builder}"): Kind("List", (Kind(name),)) for name, builder in BUILDERS.items()
+}
+KEYS = frozenset({"Tensor", "bool", "complex", "float", "int", "str"})
+
+
+def called(value: object, module: str, name: str) -> tuple[object, ...]:
+    """The arguments, if the value is what this function returns and nothing more; else none."""
+    if not isinstance(value, Call) or value.pair != (module, name):
+        return ()
+    return () if value.new or value.filled or isinstance(value.args, Bare) else value.args
+
+
+class Values:
+    """One walk over a model's values; what is referred to twice is looked at twice."""
+
+    def __init__(self, classes: Mapping[str, Declared]) -> None:
+        self.classes = classes
+        self.kinds: dict[str, Kind] = {}
+        self.tagged: dict[int, object] = {}
+        self.visits = 0
+
+    def check(self, root: object, constants: object) -> None:
+        """Raise `Refused` unless attributes and constants are of their types.
+
+        For pickles that hold nothing aside (`Pickle.unscripted`): all is reached from here.
+        """
+        if type(constants) is not tuple or not all(self.fits(ANY, value) for value in constants):
+            raise Refused("The model's constants hold something that torch doesn't write there.")
+        if not isinstance(root, Call) or not self.fits(Kind(_class(root)), root):
+            raise Refused("The model's class is not declared in its code.")
+
+    def fits(self, kind: Kind, value: object, depth: int = 0) -> bool:
+        """Whether the value is of the type; raises `Refused` if an object's attribute isn't."""
+        self.visits += 1
+        if depth > MAX_DEPTH or self.visits > MAX_VISITS:
+            raise Refused("The model's attributes hold too much, or are nested too deeply.")
+        if simple := SIMPLE.get(kind.name):
+            return not kind.of and simple(value)
+        if generic := GENERIC.get(kind.name):
+            return generic(self, kind, value, depth + 1)
+        return self._is_instance(kind, value, depth + 1)
+
+    def _kind(self, text: str) -> Kind:
+        """The type by that name, parsed once."""
+        if text not in self.kinds:
+            self.kinds[text] = parse_kind(text)
+        return self.kinds[text]
+
+    # --- The model's own classes ------------------------------------------------------------
+
+    def _is_instance(self, kind: Kind, value: object, depth: int) -> bool:
+        declared = self.classes.get(kind.name)
+        if declared is None:
+            return False
+        if declared.base == "NamedTuple":
+            fields = tuple(map(self._kind, declared.attributes.values()))
+            return self._is_tuple(Kind("Tuple", fields), value, depth)
+        if not isinstance(value, Call) or _class(value) != kind.name:
+            return False
+        if declared.base == "Enum":
+            return _is_member(declared, value)
+        if declared.base not in ("", "Module"):
+            return False
+        self._check_attributes(declared, value, depth)
+        return True
+
+    def _check_attributes(self, declared: Declared, made: Call, depth: int) -> None:
+        owner = _class(made)[:120]
+        if not (made.new and made.args == () and isinstance(made.state, Pairs)):
+            raise Refused(f"A {owner} is not built as torch does.")
+        entries = text_items(made.state) or {}
+        if entries.keys() != declared.attributes.keys() or len(entries) != len(made.state):
+            raise Refused(f"A {owner} has other attributes than its code declares.")
+        for name, text in declared.attributes.items():
+            if not self.fits(self._kind(text), entries[name], depth):
+                raise Refused(f"Attribute {name[:80]!a} of {owner} is not of its type {text:.120}.")
+
+    # --- Types of types ---------------------------------------------------------------------
+
+    def _is_tuple(self, kind: Kind, value: object, depth: int) -> bool:
+        if type(value) is not tuple or len(value) != len(kind.of):
+            return False
+        return all(self.fits(*pair, depth) for pair in zip(kind.of, value, strict=True))
+
+    def _is_optional(self, kind: Kind, value: object, depth: int) -> bool:
+        return value is None or self._is_one_of(kind.of, value, depth)
+
+    def _is_union(self, kind: Kind, value: object, depth: int) -> bool:
+        return self._is_one_of(kind.of, value, depth)
+
+    def _is_one_of(self, kinds: Iterable[Kind], value: object, depth: int) -> bool:
+        return any(self.fits(kind, value, depth) for kind in kinds)
+
+    def _is_list(self, kind: Kind, value: object, depth: int) -> bool:
+        [item, *more] = kind.of or [ANY]
+        match self._contents(kind, value):
+            case [list(elements)] if type(elements) is list and not more:
+                return all(self.fits(item, element, depth) for element in elements)
+        return False
+
+    def _is_dict(self, kind: Kind, value: object, depth: int) -> bool:
+        match kind.of, self._contents(kind, value):
+            case (key, item), [Pairs() as pairs] if key.name in KEYS:
+                return all(
+                    self.fits(key, name, depth) and self.fits(item, element, depth)
+                    for name, element in pairs
+                )
+        return False
+
+    def _contents(self, kind: Kind, value: object) -> list[object]:
+        """The list or dict that is tagged as, or built into, one of this type and no other."""
+        if isinstance(value, Call) and BUILT.get(value.pair) == kind:
+            return list(called(value, *value.pair))
+        match called(value, PICKLE, "restore_type_tag"):
+            case (contents, str(text)) if text == str(kind):
+                return [contents] if self._is_alone(contents, value) else []
+        return []
+
+    def _is_alone(self, contents: object, value: object) -> bool:
+        """Torch writes the tag into the contents: by another one they would change their type."""
+        return self.tagged.setdefault(id(contents), value) is value
+
+    def _is_any(self, kind: Kind, value: object, depth: int) -> bool:
+        """Of whatever type it says."""
+        if type(value) is tuple:
+            return all(self.fits(kind, element, depth) for element in value)
+        return self._is_one_of([*map(Kind, SIMPLE), *self._said(value)], value, depth)
+
+    def _said(self, value: object) -> Iterator[Kind]:
+        if not isinstance(value, Call):
+            return
+        yield BUILT.get(value.pair) or Kind(_class(value))
+        match called(value, PICKLE, "restore_type_tag"):
+            case (_, str(text)):
+                yield self._kind(text)
+
+
+def _class(made: Call) -> str:
+    return ".".join(made.pair)
+
+
+def _is_member(declared: Declared, value: Call) -> bool:
+    """By type and value; torch's reader leaves its stack in disorder if there is no such member."""
+    if value.new or value.filled or not isinstance(value.args, Bare):
+        return False
+    [given] = value.args
+    return any(type(given) is type(member) and given == member for member in declared.members)
+
+
+def _is_complex(value: object) -> bool:
+    return [type(part) for part in called(value, "builtins", "complex")] == [float, float]
+
+
+def _is_device(value: object) -> bool:
+    match called(value, "torch", "device"):
+        case (str(text),):
+            return DEVICE.fullmatch(text) is not None
+    return False
+
+
+def _is_tensor(value: object) -> bool:
+    """Where its bytes lie is checked with all the calls of its pickle."""
+    return any(called(value, *pair) for pair in TENSOR_CALLS)
+
+
+SIMPLE: dict[str, Callable[[object], bool]] = {
+    "NoneType": lambda value: value is None,
+    "bool": lambda value: type(value) is bool,
+    "int": lambda value: type(value) is int and -(1 << 63) <= value < 1 << 63,
+    "float": lambda value: type(value) is float,
+    "complex": _is_complex,
+    "str": lambda value: type(value) is str,
+    "Device": _is_device,
+    "Tensor": _is_tensor,
+}
+GENERIC: dict[str, Callable[[Values, Kind, object, int], bool]] = {
+    "Any": Values._is_any,
+    "Dict": Values._is_dict,
+    "List": Values._is_list,
+    "Optional": Values._is_optional,
+    "Tuple": Values._is_tuple,
+    "Union": Values._is_union,
+}

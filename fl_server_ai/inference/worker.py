@@ -1,0 +1,174 @@
+"""What a serving worker does: files to a runner, a result to the storage."""
+
+import json
+import logging
+import time
+from contextlib import ExitStack
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from django.conf import settings
+
+from fl_server_ai.inference.choice import Choice, choose
+from fl_server_ai.inference.errors import (
+    CannotLoad,
+    JobRefused,
+    Missing,
+    NoCage,
+    NoRunner,
+    RunnerDied,
+    RunnerTooSlow,
+)
+from fl_server_ai.inference.protocol import Load, Pack, Predict, Summarise
+from fl_server_ai.inference.runner.launcher import Launcher
+from fl_server_ai.inference.runner.pool import Pool, Runner
+from fl_server_ai.inference.terms import Terms
+from fl_server_core.exceptions import InvalidRequest
+from fl_server_core.files import local_path, scratch_folder, store, stored_path
+from fl_server_core.models import Model
+from fl_server_core.models.model import ModelKind
+from fl_server_core.places import Places
+
+logger = logging.getLogger(__name__)
+
+TERMS = Terms(
+    memory_bytes=settings.FL_RUNNER_MEMORY_BYTES,
+    seconds=settings.FL_RUNNER_SECONDS,
+    device=settings.FL_DEVICE,
+    cage_must_hold=settings.FL_CAGE == "require",
+)
+LAUNCHER = Launcher(TERMS, settings.FL_RUNNERS_SOCKET)
+RUNNERS = Pool(LAUNCHER, settings.FL_RUNNERS)
+"""This process's; none is started before it is needed."""
+
+SUMMARISERS = Pool(LAUNCHER, idle=0)
+"""No model is summarised twice, so none of these stays."""
+
+TURNS = Places(4)
+"""Predictions under way at once in this process."""
+
+MAX_STATS = 16 << 20
+"""Bytes; a layer takes some 500."""
+
+PACKER = "packer"
+"""The key of the runner that loads no model."""
+
+Outcome = dict[str, str]
+"""One entry: `file`, the stored answer's name; or the kind of a failure and its sentence."""
+
+
+def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> Outcome:
+    """Predict for a stored input and store the answer in this form."""
+    model = Model.objects.select_related("base_model").filter(pk=model_id).first()
+    if model is None:
+        return {"refused": "The model was removed meanwhile."}
+    try:
+        return {"file": _predict(choose(model), input_name, is_json=is_json, form=form)}
+    except (InvalidRequest, JobRefused, RunnerDied) as error:
+        return {"refused": str(error)}
+    except FileNotFoundError:  # the model has moved on, or nobody waits any more
+        return {"refused": "A file is gone; try again."}
+    except RunnerTooSlow:
+        return {"slow": f"The model took more than {settings.FL_RUNNER_SECONDS} seconds."}
+    except NoRunner as error:
+        logger.error("model %s isn't run: %s", model_id, error)
+        return {"away": "No runner can be started."}
+    except NoCage as error:
+        logger.error("model %s isn't run: %s", model_id, error)
+        return {"uncaged": "Models aren't run: this system can't hold them as FL_CAGE requires."}
+    except Missing as error:
+        return {"missing": str(error)}
+    except CannotLoad as error:
+        logger.warning("model %s can't be loaded: %s", model_id, error)
+        return {"unloadable": str(error)}
+
+
+def _predict(choice: Choice, input_name: str, *, is_json: bool, form: str) -> str:
+    with scratch_folder() as folder:
+        result, answer = folder / "result", folder / "answer"
+        with (
+            RUNNERS.runner(choice.key) as runner,
+            stored_path(input_name) as path,
+            path.open("rb") as source,
+            result.open("wb") as target,
+        ):
+            deadline = time.monotonic() + settings.FL_RUNNER_SECONDS  # now that there is a runner
+            _load(runner, choice, deadline)
+            job = Predict(
+                method=choice.method.value,
+                samples=choice.samples,
+                softmax=choice.softmax,
+                input=source,
+                is_json=is_json,
+                input_shape=choice.input_shape,
+                max_batch=settings.FL_MAX_INFERENCE_BATCH,
+            )
+            runner.do(job, deadline, target)
+        with (
+            RUNNERS.runner(PACKER) as packer,
+            result.open("rb") as source,
+            answer.open("wb") as target,
+        ):
+            packer.do(Pack(source, form), deadline, target)
+        return store(answer).name
+
+
+def _load(runner: Runner, choice: Choice, deadline: float) -> None:
+    """Have the runner load what it needs, unless it has done so for an earlier request."""
+    if runner.used:
+        return
+    with ExitStack() as stack:
+        opened: dict[str, BinaryIO] = {}
+
+        def file_of(field: Any) -> BinaryIO:
+            if field.name not in opened:
+                path = stack.enter_context(local_path(field))
+                opened[field.name] = stack.enter_context(path.open("rb"))
+            return opened[field.name]
+
+        job = Load(
+            members=[
+                (
+                    file_of(member.global_model.file),
+                    file_of(member.file) if member.kind == ModelKind.LOCAL else None,
+                )
+                for member in choice.members
+            ],
+            moments=[file_of(moment) for moment in choice.moments],
+            preprocessing=file_of(choice.preprocessing) if choice.preprocessing else None,
+            device=settings.FL_DEVICE,
+        )
+        runner.do(job, deadline)
+
+
+def summarise(model: Model, input_shape: list[int | None]) -> dict[str, Any] | None:
+    """Return torchinfo's summary of a model with a file; None if there can't be one."""
+    try:
+        with (
+            scratch_folder() as folder,
+            SUMMARISERS.runner(f"summary of {model.sha256}") as runner,
+            local_path(model.file) as path,
+            path.open("rb") as file,
+            (folder / "stats").open("w+b") as stats,
+        ):
+            deadline = time.monotonic() + settings.FL_RUNNER_SECONDS
+            runner.do(Load([(file, None)], [], None, settings.FL_DEVICE), deadline)
+            runner.do(Summarise(input_shape), deadline, stats)
+            return _read_stats(stats)
+    except (JobRefused, CannotLoad, RunnerDied, RunnerTooSlow) as error:
+        logger.info("model %s can't be summarised: %s", model.pk, error)
+        return None
+
+
+def _read_stats(file: BinaryIO) -> dict[str, Any]:
+    """Read what a runner wrote: no trust here."""
+    if file.tell() > MAX_STATS:
+        raise JobRefused("The summary is too long.")
+    file.seek(0)
+    try:
+        stats = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise JobRefused("The summary can't be read.") from error
+    if not isinstance(stats, dict):
+        raise JobRefused("The summary is no object.")
+    return stats
