@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-import fl_server_core
+import fl_archive
 
-ADMITTED = Path(fl_server_core.__file__).parent / "archive" / "admitted"
+ADMITTED = Path(fl_archive.__file__).parent / "admitted"
 # Outside of an archive, `torch` is Python's module, and functions stand beside each other.
 CHECKED = re.sub(
     r"\btorch\.(\w+)\(",

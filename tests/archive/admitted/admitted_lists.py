@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-import fl_server_core
+import fl_archive
 
 Pair = tuple[str, str]
 REASONS = Path(__file__).parent
-FOLDER = Path(fl_server_core.__file__).parent / "archive" / "admitted"
+FOLDER = Path(fl_archive.__file__).parent / "admitted"
 
 # --- What an eager module's pickle may name ----------------------------------------------
 NOT_PICKLED = re.compile(
