@@ -128,10 +128,11 @@ def buffers() -> tuple[np.ndarray, np.ndarray]:
 
 def merged(folder: Path, clients: int) -> None:
     """The server's way, from the updates' files to the next model's."""
-    from fl_server_ai.aggregation import Update, merge
+    from fl_server_ai.aggregation.engine import Update, merge
+    from fl_server_ai.aggregation.strategies.fed_avg import FedAvg
 
     merge(
-        strategy="FedAvg",
+        strategy=FedAvg(),
         template=folder / "template",
         updates=[Update(folder / f"{c}.safetensors", str(c), c + 1) for c in range(clients)],
         target=folder / "merged",

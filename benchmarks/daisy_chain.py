@@ -204,7 +204,8 @@ def permuted(weights: Weights, dice: random.Random) -> Weights:
 def merged(folder: Path, weights: Weights) -> Weights:
     """Merge the clients' files as the server does, and share the result."""
     from fl_archive.tensors import encode_header
-    from fl_server_ai.aggregation import Update, merge
+    from fl_server_ai.aggregation.engine import Update, merge
+    from fl_server_ai.aggregation.strategies.fed_avg import FedAvg
 
     layout = {name: ("F32", tuple(value.shape[1:])) for name, value in weights.items()}
     updates = []
@@ -216,7 +217,7 @@ def merged(folder: Path, weights: Weights) -> Weights:
         updates.append(Update(path, hashlib.sha256(content).hexdigest(), SAMPLES))
     target = folder / "merged.pt"
     merge(
-        strategy="FedAvg",
+        strategy=FedAvg(),
         template=folder / "global.pt",
         updates=updates,
         target=target,

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
 if TYPE_CHECKING:  # settings come first
-    from fl_server_ai.aggregation import Update
+    from fl_server_ai.aggregation.engine import Update
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "digits"
 CLIENTS, SAMPLES, ROUNDS = 5, 1000, 5
@@ -159,7 +159,8 @@ def train(folder: Path, clients: Sequence[Samples]) -> None:
     import learning
 
     from fl_archive.update import admit_update
-    from fl_server_ai.aggregation import merge
+    from fl_server_ai.aggregation.engine import merge
+    from fl_server_ai.aggregation.strategies.fed_avg import FedAvg
 
     model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 64), nn.ReLU(), nn.Linear(64, 10))
     torch.jit.save(torch.jit.script(model), folder / "global.pt")
@@ -170,7 +171,7 @@ def train(folder: Path, clients: Sequence[Samples]) -> None:
             learning.train(model, x, y, EPOCHS)
             updates.append(admitted(folder, f"{client}", model.state_dict(), len(y), admit_update))
         merge(
-            strategy="FedAvg",
+            strategy=FedAvg(),
             template=folder / "global.pt",
             updates=updates,
             target=folder / "merged.pt",
@@ -187,7 +188,7 @@ def version(folder: Path, number: int) -> Path:
 
 def remember(folder: Path, last: int) -> None:
     """Leave the moments of so many of the last merged models in `first` and `second`."""
-    from fl_server_ai.aggregation import make_moments
+    from fl_server_ai.aggregation.trajectory import make_moments
 
     make_moments(
         versions=[version(folder, number) for number in range(ROUNDS, ROUNDS - last, -1)],
@@ -202,7 +203,7 @@ def collect(folder: Path, clients: Sequence[Samples], rate: float) -> None:
     import learning
 
     from fl_archive.update import admit_moments
-    from fl_server_ai.aggregation import merge_tensors
+    from fl_server_ai.aggregation.engine import merge_tensors
 
     moments: dict[str, list[Update]] = {"first": [], "second": []}
     for number, (x, y) in enumerate(clients):
@@ -218,7 +219,7 @@ def admitted(
 ) -> "Update":
     """Take what a client sends as the server does."""
     from fl_archive.model import read_model
-    from fl_server_ai.aggregation import Update
+    from fl_server_ai.aggregation.engine import Update
 
     torch.save(sent, folder / "sent")
     with read_model(folder / "global.pt") as reference:

@@ -7,7 +7,8 @@ can neither map nor stream. See https://github.com/huggingface/safetensors#forma
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,7 +21,7 @@ from fl_archive.dtypes import DTYPES
 from fl_archive.errors import NotAModel, shown
 from fl_archive.files import Bytes, map_file, new_file
 
-__all__ = ["DTYPES", "TensorFile", "TensorInfo", "write_tensor_file"]
+__all__ = ["DTYPES", "TensorFile", "TensorInfo", "new_tensor_file", "write_tensor_file"]
 
 MAX_HEADER = 4 << 20
 """Some 40,000 tensors. Parsed JSON takes up to 25 times its text."""
@@ -77,19 +78,29 @@ class TensorFile:
         return self._data[info.start : info.end]
 
 
-def write_tensor_file(path: Path, layout: Layout, chunks: Iterable[Bytes]) -> None:
-    """Write the tensors' bytes as they come: one after another in `layout`'s order, cut anywhere.
+@contextmanager
+def new_tensor_file(path: Path, layout: Layout) -> Iterator[Callable[[Bytes], object]]:
+    """Write a file by the function that this yields, which takes the tensors' bytes as they come.
 
-    The file is on disk on return, and removed on an error. Raises `ValueError` if the chunks
-    are together shorter or longer than the layout says.
+    They come one after another in `layout`'s order, cut anywhere. The file is on disk when the
+    block ends, and removed on an error. Raises `ValueError` if all that came is shorter or longer
+    than the layout says.
     """
     header = encode_header(layout)
     expected = sum(size_of(dtype, shape) for dtype, shape in layout.values())
     with new_file(path) as file:
         file.write(header)
-        written = sum(file.write(chunk.data) for chunk in chunks)
+        yield lambda chunk: file.write(chunk.data)
+        written = file.tell() - len(header)
         if written != expected:
             raise ValueError(f"{written} bytes for tensors of {expected} bytes")
+
+
+def write_tensor_file(path: Path, layout: Layout, chunks: Iterable[Bytes]) -> None:
+    """Write tensors' bytes as `new_tensor_file` does."""
+    with new_tensor_file(path, layout) as write:
+        for chunk in chunks:
+            write(chunk)
 
 
 def encode_header(layout: Layout) -> bytes:

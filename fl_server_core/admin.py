@@ -262,7 +262,8 @@ class TrainingAdmin(ReadOnlyAdmin):
 class CheckpointAdmin(ReadOnlyAdmin):
     """Versions of global models."""
 
-    exclude = ["file", "swag_first_moment", "swag_second_moment"]  # come through the API alone
+    # Files come through the API alone.
+    exclude = ["file", "swag_first_moment", "swag_second_moment", "server_state"]
     list_display = ["model", "round", "attempt", "size", "sha256", "created_at"]
     list_filter = ["created_at", ("file", admin.EmptyFieldListFilter)]
     list_select_related = ["model"]

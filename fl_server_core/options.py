@@ -22,6 +22,9 @@ BIG = 2**63 - 1
 Share = NewType("Share", float)
 """A whole number from 1 on, or a fraction between 0 and 1."""
 
+MethodOptions = NewType("MethodOptions", dict[str, Any])
+"""Options that only the method itself can read; it has a class of its own for them."""
+
 
 def count(share: Share, whole: int) -> int:
     """Return a share of a whole, rounded up; a number may be more than there is."""
@@ -30,11 +33,12 @@ def count(share: Share, whole: int) -> int:
 
 @dataclass(frozen=True)
 class Range:
-    """What a number may be; `above` instead of `least` leaves the bound itself out."""
+    """What a number may be; `above` and `below`, unlike `least` and `most`, leave the bound out."""
 
     least: float | None = None
     most: float | None = None
     above: float | None = None
+    below: float | None = None
 
 
 def option(
@@ -74,6 +78,11 @@ class Options:
     def objections(self) -> Iterator[tuple[str, str]]:
         """Yield what speaks against this combination: an option's path, or "", and a sentence."""
         yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions(Options):
+    """None at all."""
 
 
 def types_of(group: type[Options]) -> dict[str, Any]:
@@ -272,6 +281,9 @@ class TrainingOptions(Options):
         "Local rounds to a merge, for FedDC; 0 and 1 merge every round.",
         0,
         within=Range(0, SMALL),
+    )
+    aggregation: MethodOptions | None = option(
+        "What the aggregation method is to be told; see below.", otherwise="the method's"
     )
     managed_by: Manager = option(
         "Who changes the participants and starts: the actor and the participants, or the actor "

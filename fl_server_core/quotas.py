@@ -20,10 +20,10 @@ def stored_bytes(user: User) -> int:
     models = owned.exclude(file="")
     versions = Checkpoint.objects.stored().filter(model__owner=user)
     # The newest version's file is the model's own.
-    versions = versions.exclude(file__in=models.values("file"))
+    older = versions.exclude(file__in=models.values("file"))
     moments = Moments.objects.filter(owner=user).exclude(first="")
-    sizes = [_sum(rows, "size") for rows in (models, versions, moments)]
-    return sum(sizes) + _sum(owned, "preprocessing_size")
+    sizes = [_sum(rows, "size") for rows in (models, older, moments)]
+    return sum(sizes) + _sum(owned, "preprocessing_size") + _sum(versions, "server_state_size")
 
 
 def _sum(rows: QuerySet[Any], field: str) -> int:

@@ -1,8 +1,11 @@
-"""Merging a round's updates into the next global model. Imports torch: for workers only."""
+"""Merging a round's updates into the next global model.
 
-from fl_server_ai.aggregation.engine import Update, merge, merge_tensors
-from fl_server_ai.aggregation.errors import AggregationError
-from fl_server_ai.aggregation.registry import STRATEGIES
-from fl_server_ai.aggregation.trajectory import make_moments
+    strategies/   how updates become a model, one file each; read without torch
+    engine        the walk through the updates, block by block, in bounded memory
+    block         what a strategy sees of a block, and what it may do with it
+    means         weighted means
+    trajectory    SWAG's moments of a model's own versions
+    merging       the merge task's body
 
-__all__ = ["STRATEGIES", "AggregationError", "Update", "make_moments", "merge", "merge_tensors"]
+All but `strategies` import torch: for workers only.
+"""

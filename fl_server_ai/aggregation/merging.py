@@ -12,17 +12,13 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models.fields.files import FieldFile
 
-from fl_server_ai.aggregation import (
-    AggregationError,
-    Update,
-    make_moments,
-    merge,
-    merge_tensors,
-)
+from fl_server_ai.aggregation.engine import State, Update, merge, merge_tensors
+from fl_server_ai.aggregation.errors import AggregationError
+from fl_server_ai.aggregation.strategies import STRATEGIES, Strategy
+from fl_server_ai.aggregation.trajectory import make_moments
 from fl_server_ai.device import DeviceMissing
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.lease import ClaimLost, MergeClaim
-from fl_server_ai.trainer.plan import plan_of
 from fl_server_ai.trainer.weighting import weights_of
 from fl_server_core.files import StoredFile, local_path, named_or_gone, scratch_path, store
 from fl_server_core.models import Training
@@ -66,22 +62,37 @@ def _give_up(claim: MergeClaim, error: str) -> None:
 
 def _merge_updates(claim: MergeClaim) -> None:
     training, weights = claim.training, weights_of(claim.training, claim.merge.updates)
+    strategy = _strategy_of(training)
     with ExitStack() as stack:
         updates = [
-            _answer(stack, update.file, update.sha256, weight)
+            _answer(stack, update.file, update.sha256, weight, training.round - update.round)
             for update, weight in zip(claim.merge.updates, weights, strict=True)
         ]
         target = stack.enter_context(scratch_path())
+        state = _state(stack, training) if strategy.initial_state() else None
         merge(
-            strategy=plan_of(training).strategy,
+            strategy=strategy,
             template=stack.enter_context(local_path(training.model.file)),
             updates=updates,
             target=target,
             progress=_now_and_then(claim.renew),
+            participants=training.participants.count(),
+            state=state,
         )
-        merged = store(target)
-    with named_or_gone(merged), ModelTrainer.locked(training.pk) as trainer:
-        trainer.complete_merge(claim, merged)
+        stored = [store(target)] + ([store(state.target)] if state else [])
+    with named_or_gone(*stored), ModelTrainer.locked(training.pk) as trainer:
+        trainer.complete_merge(claim, *stored)
+
+
+def _strategy_of(training: Training) -> Strategy:
+    kind = STRATEGIES[training.aggregation_method]
+    return kind(kind.Options.read(training.typed_options.aggregation))
+
+
+def _state(stack: ExitStack, training: Training) -> State:
+    file = training.model.server_state
+    present = stack.enter_context(local_path(file)) if file else None
+    return State(present, stack.enter_context(scratch_path()))
 
 
 def _merge_moments(claim: MergeClaim) -> None:
@@ -121,8 +132,8 @@ def _merged_moment(moments: list[Update], claim: MergeClaim) -> StoredFile:
         return store(target)
 
 
-def _answer(stack: ExitStack, file: FieldFile, sha256: str, weight: int) -> Update:
-    return Update(path=stack.enter_context(local_path(file)), sha256=sha256, weight=weight)
+def _answer(stack: ExitStack, file: FieldFile, sha256: str, weight: int, age: int = 0) -> Update:
+    return Update(stack.enter_context(local_path(file)), sha256, weight, age)
 
 
 def _now_and_then(renew: Callable[[], None]) -> Callable[[], None]:

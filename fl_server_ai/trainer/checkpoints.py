@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from django.conf import settings
 from django.db.models import Avg, F
 
-from fl_server_core.files import let_go, names_in
+from fl_server_core.files import StoredFile, let_go, names_in
 from fl_server_core.models import Checkpoint, Metric, Model, Training
 from fl_server_core.models.notification import NotificationType
 from fl_server_core.options import MetricGoal
 
-FILES = ("file", "swag_first_moment", "swag_second_moment")
+FILES = ("file", "swag_first_moment", "swag_second_moment", "server_state")
 
 
-def keep_checkpoint(training: Training, updates: Sequence[Model] = ()) -> None:
-    """Note the model as it is now as the version that these updates made."""
+def keep_checkpoint(
+    training: Training, updates: Sequence[Model] = (), state: StoredFile | None = None
+) -> None:
+    """Note the model as it is now as the version that these updates made, with this state."""
     model = training.model
     checkpoint = Checkpoint.objects.create(
         model=model,
@@ -23,6 +25,8 @@ def keep_checkpoint(training: Training, updates: Sequence[Model] = ()) -> None:
         file=model.file.name,
         sha256=model.sha256,
         size=model.size,
+        server_state=state.name if state else "",
+        server_state_size=state.size if state else 0,
     )
     Model.objects.filter(pk__in=[update.pk for update in updates]).update(merged_into=checkpoint)
 

@@ -3,15 +3,7 @@
 from dataclasses import dataclass
 
 from fl_server_core.models import Training
-from fl_server_core.models.training import AggregationMethod, PhaseName, UncertaintyMethod
-
-# The strategy that merges, a key of `aggregation.STRATEGIES`. FedProx changes the participants'
-# loss only, FedDC only how often there is a merge.
-STRATEGY = {
-    AggregationMethod.FEDAVG: "FedAvg",
-    AggregationMethod.FEDDC: "FedAvg",
-    AggregationMethod.FEDPROX: "FedAvg",
-}
+from fl_server_core.models.training import PhaseName, UncertaintyMethod
 
 FIRST = PhaseName.UPDATE
 """What every round begins with."""
@@ -27,7 +19,6 @@ class Plan:
     """
 
     phases: tuple[PhaseName, ...]
-    strategy: str
     period: int
     serves_updates: bool
 
@@ -46,7 +37,6 @@ def plan_of(training: Training) -> Plan:
     has_swag = training.uncertainty_method == UncertaintyMethod.SWAG
     return Plan(
         phases=(FIRST, *([PhaseName.SWAG] if has_swag else []), PhaseName.TEST),
-        strategy=STRATEGY[AggregationMethod(training.aggregation_method)],
         period=training.typed_options.chain_period,
         serves_updates=training.uncertainty_method == UncertaintyMethod.ENSEMBLE,
     )

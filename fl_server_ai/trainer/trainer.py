@@ -301,18 +301,21 @@ class ModelTrainer:
             return None
         return lease.take_turn(training, phase.to_merge(quorum))
 
-    def complete_merge(self, claim: MergeClaim, merged: StoredFile) -> None:
-        """Make the merged file the model of the next round.
+    def complete_merge(
+        self, claim: MergeClaim, merged: StoredFile, state: StoredFile | None = None
+    ) -> None:
+        """Make the merged file the model of the next round, and keep its strategy's state with it.
 
-        Raises ClaimLost when the turn is no longer this worker's: its file is dropped.
+        Raises ClaimLost when the turn is no longer this worker's: its files are dropped.
         """
         lease.end_turn(self.training, claim)
         training, model, follows = self.training, self.training.model, self.phase.follows
-        let_go([model.file.name])
+        let_go([model.file.name, model.server_state.name])
         model.file, model.sha256, model.size = merged.name, merged.sha256, merged.size
+        model.server_state = state.name if state else ""
         model.round += 1
-        model.save(update_fields=["file", "sha256", "size", "round"])
-        checkpoints.keep_checkpoint(training, claim.merge.updates)
+        model.save(update_fields=["file", "sha256", "size", "server_state", "round"])
+        checkpoints.keep_checkpoint(training, claim.merge.updates, state)
         self._close_rounds(before=model.round, keep=plan_of(training).serves_updates)
         logger.info("training %s: the model is now at round %s", training.pk, model.round)
         self._open(follows)

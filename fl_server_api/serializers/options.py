@@ -11,6 +11,7 @@ from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from fl_server_api.serializers.fields import SMALL, WholeNumber
 from fl_server_core.options import (
+    MethodOptions,
     Options,
     Range,
     Share,
@@ -49,6 +50,7 @@ FIELDS: dict[Any, type[fields.Field[Any]]] = {
     bool: fields.Boolean,
     float: Number,
     int: WholeNumber,
+    MethodOptions: fields.Dict,
     Share: ShareNumber,
     str: fields.String,
 }
@@ -103,8 +105,12 @@ def _limit(kind: Any, within: Range | None) -> validate.Validator | None:
         return validate.Length(max=255)
     if within is None:
         return None
-    least = within.least if within.above is None else within.above
-    return validate.Range(least, within.most, min_inclusive=within.above is None)
+    return validate.Range(
+        within.least if within.above is None else within.above,
+        within.most if within.below is None else within.below,
+        min_inclusive=within.above is None,
+        max_inclusive=within.below is None,
+    )
 
 
 OptionsSchema = schema_of(TrainingOptions)

@@ -1,5 +1,6 @@
 """Trainings: the requests that open one and change who takes part."""
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -7,10 +8,11 @@ from uuid import UUID
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 from rest_framework import serializers
 
+from fl_server_ai.aggregation.strategies import STRATEGIES
 from fl_server_api.serializers.fields import MAX_ITEMS, SMALL, WholeNumber, ids, short_text
-from fl_server_api.serializers.options import OptionsSchema, check_size
-from fl_server_core.models.training import AggregationMethod, UncertaintyMethod
-from fl_server_core.options import TrainingOptions
+from fl_server_api.serializers.options import OptionsSchema, check_size, schema_of
+from fl_server_core.models.training import UncertaintyMethod
+from fl_server_core.options import TrainingOptions, types_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class CreateTrainingRequest:
     model_id: UUID
     target_num_updates: int
     metric_names: list[str]
-    aggregation_method: AggregationMethod
+    aggregation_method: str
     uncertainty_method: UncertaintyMethod = UncertaintyMethod.NONE
     options: dict[str, Any] = field(default_factory=dict)
     clients: list[UUID] = field(default_factory=list)
@@ -33,6 +35,16 @@ class ClientAdministrationBody:
     clients: list[UUID]
 
 
+def describe_strategies() -> str:
+    """Return a sentence on each strategy, with the options that it has."""
+    lines = ["How updates become the next model."]
+    for name, strategy in STRATEGIES.items():
+        names = ", ".join(f"`{option}`" for option in types_of(strategy.Options))
+        options = f" `options.aggregation`: {names}." if names else ""
+        lines.append(f"- `{name}`: {inspect.getdoc(strategy)}{options}")
+    return "\n".join(lines)
+
+
 class CreateTrainingRequestSchema(Schema):
     """The body of `POST /trainings/`."""
 
@@ -41,11 +53,10 @@ class CreateTrainingRequestSchema(Schema):
         required=True, validate=validate.Range(1, SMALL), metadata={"description": "Merges."}
     )
     metric_names = fields.List(short_text(), required=True, validate=validate.Length(max=MAX_ITEMS))
-    aggregation_method = fields.Enum(
-        AggregationMethod,
-        by_value=fields.String,
+    aggregation_method = fields.String(
         required=True,
-        metadata={"description": "How updates become the next model, and how often."},
+        validate=validate.OneOf(STRATEGIES),
+        metadata={"description": describe_strategies()},
     )
     uncertainty_method = fields.Enum(UncertaintyMethod, by_value=fields.String)
     options = fields.Nested(OptionsSchema, validate=check_size)
@@ -60,7 +71,15 @@ class CreateTrainingRequestSchema(Schema):
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> CreateTrainingRequest:
-        """Return the request."""
+        """Return the request, with the method's own options as its class has them."""
+        options = data.get("options", {})
+        schema = schema_of(STRATEGIES[data["aggregation_method"]].Options)()  # type: ignore[arg-type]  # mypy takes dataclasses for unhashable
+        try:
+            wanted = schema.load(options.get("aggregation") or {})
+        except ValidationError as error:
+            raise ValidationError({"options": {"aggregation": error.messages}}) from error
+        if wanted:
+            options["aggregation"] = wanted
         return CreateTrainingRequest(**data)
 
 

@@ -33,6 +33,8 @@ class Checkpoint(models.Model):
     size = models.PositiveBigIntegerField(help_text="Bytes.")
     swag_first_moment = models.FileField(blank=True)
     swag_second_moment = models.FileField(blank=True)
+    server_state = models.FileField(blank=True)
+    server_state_size = models.PositiveBigIntegerField(default=0, help_text="Bytes.")
 
     objects = CheckpointQuerySet.as_manager()
 

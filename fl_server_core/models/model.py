@@ -92,6 +92,9 @@ class Model(models.Model):
         blank=True, help_text="Mean of the weights over the participants' training."
     )
     swag_second_moment = models.FileField(blank=True, help_text="Mean of the squared weights.")
+    server_state = models.FileField(
+        blank=True, editable=False, help_text="What the aggregation strategy remembers."
+    )
 
     members = models.ManyToManyField(
         "self", symmetrical=False, blank=True, related_name="mean_models"

@@ -46,7 +46,7 @@ class ReasonCode(models.TextChoices):
 
 
 class AggregationMethod(models.TextChoices):
-    """How a round's updates become the next global model."""
+    """The contract's strategies; `fl_server_ai.aggregation.strategies` has all there are."""
 
     FEDAVG = "FedAvg", "FedAvg"
     FEDDC = "FedDC", "FedDC"
@@ -114,7 +114,9 @@ class Training(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     target_num_updates = models.PositiveIntegerField(validators=[MinValueValidator(1)])
 
-    aggregation_method = models.CharField(max_length=32, choices=AggregationMethod)
+    aggregation_method = models.CharField(
+        max_length=32, help_text="One of the aggregation strategies."
+    )
     uncertainty_method = models.CharField(
         max_length=32, choices=UncertaintyMethod, default=UncertaintyMethod.NONE
     )

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fl_archive.admission import admit_model
-from fl_server_ai.aggregation import AggregationError, merging
+from fl_server_ai.aggregation import merging
+from fl_server_ai.aggregation.errors import AggregationError
 from fl_server_core.files import local_path, scratch_path, store
 from fl_server_core.models import LocalModel, Training
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 
+from fl_server_ai.aggregation.strategies import STRATEGIES
 from fl_server_api.serializers.options import OptionsSchema
 from fl_server_core.options import TrainingOptions, default_of, is_group, types_of
 from tests.compose import ROOT
@@ -18,11 +19,17 @@ HEAD = """# Options of a training
 What `options` of `POST /api/trainings/` may say. Keys that aren't known are kept for the clients
 and named in the answer; in `round` and `checkpoints` they are refused: a misspelt deadline would
 never come. A share is a number from 1 on, or a fraction below 1, rounded up. More about
-[rounds](rounds.md), [daisy chains](aggregation.md) and [uncertainty](uncertainty.md).
+[rounds](rounds.md), [aggregation methods](aggregation.md) and [uncertainty](uncertainty.md).
 
 | option | default | meaning |
 | --- | --- | --- |
 """
+
+STRATEGIES_HEAD = """
+Some aggregation methods have options of their own; others are refused.
+
+| `aggregation_method` | option | default | meaning |
+| --- | --- | --- | --- |"""
 
 
 def lines(group, path="") -> Iterator[str]:
@@ -34,8 +41,14 @@ def lines(group, path="") -> Iterator[str]:
             yield from lines(kind, f"{name}.")
 
 
+def of_strategies() -> Iterator[str]:
+    for name, strategy in STRATEGIES.items():
+        for line in lines(strategy.Options, "aggregation."):
+            yield line.replace("| ", f"| {name} | ", 1)
+
+
 def test_the_document_has_every_option(pytestconfig):
-    rendered = HEAD + "\n".join(lines(TrainingOptions)) + "\n"
+    rendered = HEAD + "\n".join([*lines(TrainingOptions), STRATEGIES_HEAD, *of_strategies()]) + "\n"
     if pytestconfig.getoption("--write-docs"):
         DOCUMENT.write_text(rendered)
     assert DOCUMENT.read_text() == rendered

@@ -30,6 +30,7 @@ FIELDS = {
 
 
 SHARE = "Must be a whole number from 1 on, or between 0 and 1."
+BELOW_1 = "Must be greater than or equal to 0 and less than 1."
 NOT_FINITE = "Special numeric values (nan or infinity) are not permitted."
 
 
@@ -68,6 +69,27 @@ def test_options_that_mean_nothing_are_kept_and_named(client, model):
     response = client.post(URL, body(model, options=options))
     assert response.json()["unknown_options"] == ["uncertanty", "uncertainty.n"]
     assert Training.objects.get().options == options
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "kept"),
+    [
+        ("FedMedian", {}, {}),
+        ("FedAdam", {"aggregation": {"tau": "0.1"}}, {"aggregation": {"tau": 0.1}}),
+        ("NormBoundedFedAvg", {"aggregation": {"bound": 3}}, {"aggregation": {"bound": 3.0}}),
+    ],
+)
+def test_a_method_has_options_of_its_own(client, model, method, given, kept):
+    response = client.post(URL, body(model, aggregation_method=method, options=given))
+    assert "unknown_options" not in response.json()
+    training = Training.objects.get()
+    assert (training.aggregation_method, training.options) == (method, kept)
+
+
+def test_a_method_that_must_be_told_something_says_so(client, model):
+    response = client.post(URL, body(model, aggregation_method="NormBoundedFedAvg"))
+    wanted = {"options": {"aggregation": {"bound": ["Missing data for required field."]}}}
+    assert (response.status_code, response.json()) == (400, wanted)
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "x/y"])
@@ -168,6 +190,22 @@ def test_a_model_in_use_is_cloned_at_round_0(client, training):
                 ({"stop_when": {"metric": "loss", "value": 1, "goal": "up"}}, None),
                 ({"stop_when": {"metric": "loss", "patience": 0}}, None),
             )
+        ),
+        *(
+            (
+                {"aggregation_method": method, "options": {"aggregation": wrong}},
+                {"options": {"aggregation": answer}},
+            )
+            for method, wrong, answer in (
+                ("FedAvg", {"bound": 1}, {"bound": ["Unknown field."]}),
+                ("FedAdam", {"bound": 1}, {"bound": ["Unknown field."]}),
+                ("FedAdam", {"beta_1": 1}, {"beta_1": [BELOW_1]}),
+                ("NormBoundedFedAvg", {}, {"bound": ["Missing data for required field."]}),
+            )
+        ),
+        (
+            {"options": {"aggregation": 3}},
+            {"options": {"aggregation": ["Not a valid mapping type."]}},
         ),
         ({"options": {"checkpoints": {"last": 0}}}, None),
         ({"options": {"checkpoints": {"every": 0}}}, None),

@@ -11,7 +11,9 @@ from torch import Tensor
 from fl_archive.dtypes import TORCH
 from fl_archive.files import Bytes
 from fl_archive.tensors import write_tensor_file
-from fl_server_ai.aggregation import Update, merge
+from fl_server_ai.aggregation.engine import State, Update, merge
+from fl_server_ai.aggregation.strategies import Strategy
+from fl_server_ai.aggregation.strategies.fed_avg import FedAvg
 
 WriteUpdate = Callable[..., Update]
 Merge = Callable[..., Path]
@@ -34,12 +36,24 @@ def write_update(tmp_path: Path) -> WriteUpdate:
 
 @pytest.fixture
 def merged(tmp_path: Path) -> Merge:
+    """Merges to `tmp_path / "merged"`, with the strategy's next state beside it."""
+
     def run(
-        template: Path, updates: Sequence[Update], strategy: str = "FedAvg", progress=lambda: None
+        template: Path,
+        updates: Sequence[Update],
+        strategy: Strategy | None = None,
+        progress=lambda: None,
+        state: Path | None = None,
     ) -> Path:
-        target = tmp_path / "merged"
+        target, strategy = tmp_path / "merged", strategy or FedAvg()
+        next_state = State(state, tmp_path / "state") if strategy.initial_state() else None
         merge(
-            strategy=strategy, template=template, updates=updates, target=target, progress=progress
+            strategy=strategy,
+            template=template,
+            updates=updates,
+            target=target,
+            progress=progress,
+            state=next_state,
         )
         return target
 

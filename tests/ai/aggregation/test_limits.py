@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from fl_server_ai.aggregation import Update, merge
+from fl_server_ai.aggregation.engine import State, Update, merge
+from tests.ai.aggregation.strategies.conftest import make
 
 MEGABYTE = 1 << 20
 LAYERS, WIDTH = 5, 1024  # of four megabytes each
@@ -40,9 +41,9 @@ def anonymous_memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
-def growth_while_merging(template: Path, updates: list[Update], target: Path) -> int:
+def growth_while_merging(template: Path, updates: list[Update], target: Path, name: str) -> int:
     """The most that anonymous memory grows by, looked at every millisecond."""
-    merge_quietly(template, updates[:1], target)  # what torch sets up once isn't counted
+    merge_quietly(template, updates[:1], target, name)  # what torch sets up once isn't counted
     before = anonymous_memory()
     peak = 0
     done = threading.Event()
@@ -54,20 +55,25 @@ def growth_while_merging(template: Path, updates: list[Update], target: Path) ->
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    merge_quietly(template, updates, target)
+    merge_quietly(template, updates, target, name)
     done.set()
     watcher.join()
     return peak - before
 
 
-def merge_quietly(template: Path, updates: list[Update], target: Path) -> None:
-    target.unlink(missing_ok=True)
+def merge_quietly(
+    template: Path, updates: list[Update], target: Path, name: str = "FedAvg"
+) -> None:
+    strategy, state = make(name), target.with_name("state")
+    for path in (target, state):
+        path.unlink(missing_ok=True)
     merge(
-        strategy="FedAvg",
+        strategy=strategy,
         template=template,
         updates=updates,
         target=target,
         progress=lambda: None,
+        state=State(None, state) if strategy.initial_state() else None,
     )
 
 
@@ -77,15 +83,19 @@ def merge_with_few_files(template: Path, updates: list[Update], target: Path) ->
     merge_quietly(template, updates, target)
 
 
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("FedAvg", 64), ("FedMedian", 192), ("FedAdam", 128), ("NormBoundedFedAvg", 128)],
+)
 def test_memory_does_not_grow_with_the_number_of_updates(
-    in_child: Callable, template: Path, write_update, tmp_path: Path
+    in_child: Callable, template: Path, write_update, tmp_path: Path, name: str, limit: int
 ) -> None:
     updates = [random_update(write_update) for _ in range(30)]
-    few = in_child(growth_while_merging, template, updates[:3], tmp_path / "few")
-    many = in_child(growth_while_merging, template, updates, tmp_path / "many")
-    # Two tensors of four and the blocks at work, of which the allocator keeps some.
+    few = in_child(growth_while_merging, template, updates[:3], tmp_path / "few", name)
+    many = in_child(growth_while_merging, template, updates, tmp_path / "many", name)
+    # Two tensors of four with their state, and the blocks at work; the allocator keeps some.
     assert few < 64 * MEGABYTE
-    assert many < 64 * MEGABYTE  # of updates of 600
+    assert many < limit * MEGABYTE  # of updates of 600
 
 
 def test_updates_may_outnumber_the_files_a_process_may_open(

@@ -1,6 +1,6 @@
 """Whole merges: real models in, a real model out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from fl_archive.model import read_model
-from fl_server_ai.aggregation import STRATEGIES
+from fl_server_ai.aggregation.block import Block
 from fl_server_ai.aggregation.errors import NoMean, NothingToMerge, Unusable
-from fl_server_ai.aggregation.fed_avg import FedAvg
+from fl_server_ai.aggregation.strategies import STRATEGIES
+from fl_server_ai.aggregation.strategies.base import Combined
+from fl_server_ai.aggregation.strategies.fed_avg import FedAvg
+from tests.ai.aggregation.strategies.conftest import make
 
 # TorchScript is on its way out of torch, but what clients send.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -114,35 +117,39 @@ def test_tied_weights_stay_tied(template: Path, write_state: Callable, merged: C
     assert torch.equal(load_state(target)["2.weight"], make_model(1).state_dict()["0.weight"])
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_the_order_of_updates_is_of_no_consequence(
-    template: Path, write_state: Callable, merged: Callable, strategy: str
+    template: Path, write_state: Callable, merged: Callable, name: str
 ) -> None:
+    strategy = make(name)
     updates = [write_state(make_model(seed).state_dict(), seed) for seed in range(5)]
     updates.append(write_state(make_model(1).state_dict(), 9))
     one_way = merged(template, updates, strategy).read_bytes()
     assert merged(template, updates[::-1], strategy).read_bytes() == one_way
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_updates_that_are_the_template_leave_it_as_it_is(
-    template: Path, write_state: Callable, merged: Callable, strategy: str
+    template: Path, write_state: Callable, merged: Callable, name: str
 ) -> None:
     state = load_state(template)
-    result = load_state(merged(template, [write_state(state, size) for size in SIZES], strategy))
+    updates = [write_state(state, size) for size in SIZES]
+    result = load_state(merged(template, updates, make(name)))
     assert all(torch.equal(result[name], state[name]) for name in state)
 
 
 def test_values_lie_where_their_type_may(
-    template: Path, write_state: Callable, merged: Callable, monkeypatch: pytest.MonkeyPatch
+    template: Path, write_state: Callable, merged: Callable
 ) -> None:
     class Spy(FedAvg):
-        def combine(self, values: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
-            assert all(value.data_ptr() % value.element_size() == 0 for value in values)
-            return super().combine(values, weights)
+        needs_global = True
 
-    monkeypatch.setitem(STRATEGIES, "spy", Spy)
-    merged(template, [write_state(make_model(seed).state_dict()) for seed in (1, 2)], "spy")
+        def combine(self, block: Block) -> Combined:
+            seen = [*block.values, block.global_values]
+            assert all(values.data_ptr() % values.element_size() == 0 for values in seen)
+            return super().combine(block)
+
+    merged(template, [write_state(make_model(seed).state_dict()) for seed in (1, 2)], Spy())
 
 
 def test_many_blocks_are_merged_like_one(

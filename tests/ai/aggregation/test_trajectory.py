@@ -9,7 +9,8 @@ from torch import nn
 from fl_archive.model import read_model
 from fl_archive.tensors import TensorFile
 from fl_archive.update import admit_moments
-from fl_server_ai.aggregation import AggregationError, make_moments
+from fl_server_ai.aggregation.errors import AggregationError
+from fl_server_ai.aggregation.trajectory import make_moments
 
 
 @pytest.fixture
