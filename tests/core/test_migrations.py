@@ -26,44 +26,64 @@ def migrate_to_newest():
     executor.migrate(executor.loader.graph.leaf_nodes(APP))
 
 
-@pytest.fixture
-def one_migration_back(transactional_db):
-    """The rows' classes as they were before the newest migration; it is applied afterwards."""
+@pytest.fixture(params=["0009_token", "the last but one"])
+def earlier(request, transactional_db):
+    """The rows' classes as they were before, and what upgrades; the newest are there afterwards."""
+    name = request.param if request.param.startswith("0") else last_but_one()
+    yield migrate(name), migrate_to_newest
+    migrate_to_newest()
+
+
+def last_but_one():
     graph = MigrationExecutor(connection).loader.graph
-    [(_, newest)] = graph.leaf_nodes(APP)
-    [previous] = [name for app, name in graph.node_map[(APP, newest)].parents if app == APP]
-    yield migrate(previous), lambda: migrate(newest)
-    migrate(newest)
+    [newest] = graph.leaf_nodes(APP)
+    [previous] = [name for app, name in graph.node_map[newest].parents if app == APP]
+    return previous
 
 
-def fill(apps):
-    """Store a training that waits for one of two updates."""
-    row = {name: apps.get_model(APP, name) for name in ("User", "Model", "Training")}
-    actor, first, second = (row["User"].objects.create(username=n) for n in ("a", "b", "c"))
-    model = row["Model"].objects.create(owner=actor, kind="GLOBAL", name="m", file="m", round=1)
-    training = row["Training"].objects.create(
+STATES = {"update": "O", "swag": "S", "test": "O"}
+ASKED = {"update": "UPDATE_ROUND_START", "swag": "SWAG_ROUND_START", "test": "MODEL_TEST_ROUND"}
+
+
+def fill(apps, phase="update"):
+    """Store a training of two participants, of whom the first has answered in this phase."""
+    names = ("User", "Model", "Training", "Notification", "Moments", "Metric")
+    row = {name: apps.get_model(APP, name).objects for name in names}
+    actor, first, second = (row["User"].create(username=n) for n in ("a", "b", "c"))
+    model = row["Model"].create(owner=actor, kind="GLOBAL", name="m", file="m", round=1)
+    training = row["Training"].create(
         model=model,
         actor=actor,
-        state="O",
-        phase="update",
+        state=STATES[phase],
+        phase=phase,
         target_num_updates=2,
         aggregation_method="FedAvg",
+        uncertainty_method="SWAG" if phase == "swag" else "NONE",
     )
     training.participants.set([first, second])
+    body = {"round": 1, "global_model_uuid": str(model.pk)}
     for user in (first, second):
-        apps.get_model(APP, "Notification").objects.create(
+        row["Notification"].create(
             training=training,
             receiver=user,
-            type="UPDATE_ROUND_START",
+            type=ASKED[phase],
             round=1,
             attempt=0,
             sequence=1,
-            body={"round": 1, "global_model_uuid": str(model.pk)},
+            body=body,
             delivered_at=timezone.now(),
         )
-    row["Model"].objects.create(
-        owner=first, kind="LOCAL", base_model=model, round=1, sample_size=1, file="u"
-    )
+    answers = {
+        "update": ("Model", {"kind": "LOCAL", "base_model": model, "file": "u"}),
+        "swag": ("Moments", {"model": model, "first": "1", "second": "2"}),
+        "test": ("Metric", {"model": model, "key": "loss", "value_float": 1.0}),
+    }
+    kind, fields = answers[phase]
+    if phase == "test":
+        fields |= {"reporter": first, "step": 1}
+    else:
+        fields |= {"owner": first, "round": 1, "sample_size": 1}
+    row[kind].create(**fields)
     return training.pk
 
 
@@ -115,22 +135,49 @@ def test_messages_states_are_what_their_times_said(transactional_db):
         executor.migrate(executor.loader.graph.leaf_nodes(APP))
 
 
-def test_a_running_training_goes_on_after_an_upgrade(one_migration_back):
-    old, upgrade = one_migration_back
-    training_id = fill(old)
+def any_file():
+    return StoredFile(name=str(uuid.uuid4()), sha256="0" * 64, size=1)
+
+
+def finish_phase(trainer, user):
+    """Let a user give what the present phase asks for."""
+    model, given = trainer.training.model, {"owner": user, "sample_size": 1}
+    match trainer.training.phase:
+        case "update":
+            trainer.receive_update(**given, round=model.round, file=any_file())
+        case "swag":
+            trainer.receive_moments(**given, round=model.round, first=any_file(), second=any_file())
+        case "test":
+            trainer.receive_metrics(model=model, reporter=user, metrics=[("loss", 1.0)])
+
+
+def merge(training_id, phase):
+    with ModelTrainer.locked(training_id) as trainer:
+        claim = trainer.claim_merge(trainer.training.round, 0)
+    with ModelTrainer.locked(training_id) as trainer:
+        if phase == "swag":
+            assert len(claim.merge.moments) == 2
+            trainer.complete_swag(claim, any_file(), any_file())
+        else:
+            assert len(claim.merge.updates) == 2
+            trainer.complete_merge(claim, any_file())
+
+
+@pytest.mark.parametrize("phase", ["update", "swag", "test"])
+def test_a_running_training_goes_on_after_an_upgrade(earlier, phase):
+    old, upgrade = earlier
+    training_id = fill(old, phase)
     upgrade()
     users = {user.username: user for user in User.objects.all()}
-    file = StoredFile(name=str(uuid.uuid4()), sha256="0" * 64, size=1)
-    with ModelTrainer.locked(training_id) as trainer:
-        trainer.receive_update(owner=users["c"], round=1, sample_size=1, file=file)
-    with ModelTrainer.locked(training_id) as trainer:
-        claim = trainer.claim_merge(1, 0)
-    assert len(claim.merge.updates) == 2
-    with ModelTrainer.locked(training_id) as trainer:
-        trainer.complete_merge(claim, file)
-    for name in ("b", "c"):
-        with ModelTrainer.locked(training_id) as trainer:
-            model = trainer.training.model
-            trainer.receive_metrics(model=model, reporter=users[name], metrics=[("loss", 1.0)])
-    training = Training.objects.get(pk=training_id)
+    waiting = ["c"]  # the other one's answer is there
+    while (training := Training.objects.get(pk=training_id)).state != "C":
+        phase = training.phase
+        for name in waiting:
+            with ModelTrainer.locked(training_id) as trainer:
+                finish_phase(trainer, users[name])
+        if phase != "test":
+            merge(training_id, phase)
+        after = Training.objects.get(pk=training_id)
+        assert (after.phase, after.round) != (phase, training.round)
+        waiting = ["b", "c"]
     assert (training.state, training.model.round) == ("C", 2)
