@@ -15,7 +15,7 @@ from fl_server_ai.inference.errors import NoRunner
 from fl_server_ai.inference.runner.cage import Report
 from fl_server_ai.inference.terms import Terms
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 KEPT = (
     # What the system's libraries and CUDA's need; nothing that the server is configured by.
