@@ -3,6 +3,7 @@
 All may be lost, late or run twice. Which queue takes which is in the settings.
 """
 
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +11,13 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 
 from fl_server_ai import sweeper
+from fl_server_ai.failures import Failure, NoWorker
 from fl_server_ai.inference import stats, worker
 from fl_server_ai.inference.client import QUEUE_SECONDS
 from fl_server_ai.notification import delivery, outbox
 from fl_server_core import files
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task
@@ -58,12 +62,16 @@ def remove_orphaned_files() -> None:
 @shared_task(ignore_result=False)
 def predict(
     model_id: str, input_name: str, is_json: bool, form: str, user_id: str
-) -> worker.Outcome:
-    """Predict for a stored input; the user waits for the result."""
-    with worker.TURNS.place(UUID(user_id), seconds=QUEUE_SECONDS) as may_begin:
-        if not may_begin:
-            return {"busy": "The user's other predictions, or too many others', are under way."}
-        return worker.predict(UUID(model_id), input_name, is_json=is_json, form=form)
+) -> dict[str, str]:
+    """Predict for a stored input; the user waits for the stored answer's name, or a failure."""
+    try:
+        with worker.TURNS.place(UUID(user_id), seconds=QUEUE_SECONDS) as may_begin:
+            if not may_begin:
+                raise NoWorker("The user's other predictions, or too many others', are under way.")
+            return {"file": worker.predict(UUID(model_id), input_name, is_json=is_json, form=form)}
+    except Failure as failure:
+        logger.log(failure.level, "model %s isn't run: %s", model_id, failure)
+        return failure.tell()
 
 
 @shared_task

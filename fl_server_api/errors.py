@@ -19,7 +19,7 @@ from rest_framework import status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from fl_server_ai.inference import client
+from fl_server_ai import failures
 from fl_server_core import exceptions as fl
 from fl_server_core.models import Model, Training
 
@@ -72,6 +72,7 @@ class Unserved(drf.APIException):
     """The server runs no models."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "Models aren't run: this system can't hold them as FL_CAGE requires."
 
 
 class TooSlow(drf.APIException):
@@ -118,11 +119,13 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.NoRoom: lambda error: DiskFull(str(error)),
     fl.TooMany: lambda error: drf.Throttled(error.seconds, str(error)),
     marshmallow.ValidationError: lambda error: drf.ValidationError(error.messages),
-    client.NoWorker: lambda _: Busy(),
-    client.NoCage: lambda error: Unserved(str(error)),
-    client.TooSlow: lambda error: TooSlow(str(error)),
-    client.Missing: lambda error: Unloadable(str(error)),
-    client.CannotLoad: lambda _: Unloadable(),
+    failures.JobRefused: lambda error: drf.ValidationError(str(error).split("\n")),
+    failures.RunnerDied: lambda error: drf.ValidationError([str(error)]),
+    failures.NoWorker: lambda _: Busy(),
+    failures.NoCage: lambda _: Unserved(),
+    failures.TooSlow: lambda error: TooSlow(str(error)),
+    failures.Missing: lambda error: Unloadable(str(error)),
+    failures.CannotLoad: lambda _: Unloadable(),
     Training.DoesNotExist: lambda _: drf.NotFound("The training was removed meanwhile."),
     Model.DoesNotExist: lambda _: drf.NotFound("The model was removed meanwhile."),
     django.RequestDataTooBig: lambda _: TooLarge(),

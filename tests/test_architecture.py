@@ -18,6 +18,7 @@ ROOMS = [
     "fl_server_api",
     "fl_server_ai.aggregation",
     "fl_server_ai.enqueue",
+    "fl_server_ai.failures",
     "fl_server_ai.inference",
     "fl_server_ai.notification",
     "fl_server_ai.sweeper",

@@ -5,7 +5,7 @@
     stats       summaries, asked for and stored
     start       what a worker says when it starts
     worker      the worker's side: finds the files, has runners do the work
-    protocol    what a runner is asked to do; terms and errors belong to it
+    protocol    what a runner is asked to do; terms belong to it
     runner/     child processes, caged and bound, the only ones that load models
     jobs/       what is done there: decode, load, predict, summarise, pack
 

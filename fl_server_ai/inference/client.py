@@ -1,7 +1,6 @@
 """Asking a serving worker and waiting for what it says."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -13,7 +12,8 @@ from celery.result import AsyncResult
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from fl_server_core.exceptions import InvalidRequest
+from fl_server_ai import failures
+from fl_server_ai.failures import NoWorker
 from fl_server_core.files import discard, store, take
 
 logger = logging.getLogger(__name__)
@@ -22,59 +22,18 @@ QUEUE_SECONDS = 10
 """How long a request may wait for a worker, and there for its user's turn."""
 
 
-class ServingError(Exception):
-    """A prediction that can't be had, through no fault of the request.
-
-    ServingError
-    ├── NoWorker      none is there, or none is free
-    ├── NoCage        workers may not run models here
-    ├── TooSlow       the model was stopped
-    └── CannotLoad    the stored model can't be loaded
-        └── Missing   because the server lacks something
-    """
-
-
-class NoWorker(ServingError):
-    """No worker took the request in time."""
-
-
-class NoCage(ServingError):
-    """The system can't hold models as it must."""
-
-
-class TooSlow(ServingError):
-    """The model took longer than it may."""
-
-
-class CannotLoad(ServingError):
-    """The model's file, or one that belongs to it, can't be loaded."""
-
-
-class Missing(CannotLoad):
-    """A library or a device isn't there."""
-
-
-FAILURES: dict[str, Callable[[str], Exception]] = {
-    "busy": NoWorker,
-    "refused": lambda sentences: InvalidRequest(*sentences.split("\n")),
-    "away": NoWorker,
-    "uncaged": NoCage,
-    "slow": TooSlow,
-    "missing": Missing,
-    "unloadable": CannotLoad,
-}
-
-
 def predict(model_id: UUID, source: Path, *, user: UUID, is_json: bool, form: str) -> BinaryIO:
-    """Return the answer for the input in a file, which is moved away; it blocks until then."""
+    """Return the answer for the input in a file, which is moved away; it blocks until then.
+
+    Raises a `Failure` if there is none.
+    """
     name = store(source).name
     try:
         outcome = ask("predict", str(model_id), name, is_json, form, str(user))
     finally:
         discard(name)
-    for failure, kind in FAILURES.items():
-        if failure in outcome:
-            raise kind(outcome[failure])
+    if "file" not in outcome:
+        raise failures.read(outcome)
     return take(outcome["file"])
 
 

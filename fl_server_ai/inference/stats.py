@@ -9,8 +9,8 @@ from uuid import UUID
 from django.utils import timezone
 
 from fl_server_ai import enqueue
+from fl_server_ai.failures import NoCage
 from fl_server_ai.inference import worker
-from fl_server_ai.inference.errors import NoCage
 from fl_server_core.models import Model, ModelStats
 
 logger = logging.getLogger(__name__)

@@ -9,16 +9,8 @@ from uuid import UUID
 
 from django.conf import settings
 
+from fl_server_ai.failures import CannotLoad, JobRefused, RunnerDied, TooSlow
 from fl_server_ai.inference.choice import Choice, choose
-from fl_server_ai.inference.errors import (
-    CannotLoad,
-    JobRefused,
-    Missing,
-    NoCage,
-    NoRunner,
-    RunnerDied,
-    RunnerTooSlow,
-)
 from fl_server_ai.inference.protocol import Load, Pack, Predict, Summarise
 from fl_server_ai.inference.runner.launcher import Launcher
 from fl_server_ai.inference.runner.pool import Pool, Runner
@@ -53,34 +45,24 @@ MAX_STATS = 16 << 20
 PACKER = "packer"
 """The key of the runner that loads no model."""
 
-Outcome = dict[str, str]
-"""One entry: `file`, the stored answer's name; or the kind of a failure and its sentence."""
 
+def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> str:
+    """Predict for a stored input; return the name under which the answer in this form is stored.
 
-def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> Outcome:
-    """Predict for a stored input and store the answer in this form."""
+    Raises a `Failure`.
+    """
     model = Model.objects.select_related("base_model").filter(pk=model_id).first()
     if model is None:
-        return {"refused": "The model was removed meanwhile."}
+        raise JobRefused("The model was removed meanwhile.")
     try:
-        return {"file": _predict(choose(model), input_name, is_json=is_json, form=form)}
-    except (InvalidRequest, JobRefused, RunnerDied) as error:
-        return {"refused": str(error)}
-    except FileNotFoundError:  # the model has moved on, or nobody waits any more
-        return {"refused": "A file is gone; try again."}
-    except RunnerTooSlow:
-        return {"slow": f"The model took more than {settings.FL_RUNNER_SECONDS} seconds."}
-    except NoRunner as error:
-        logger.error("model %s isn't run: %s", model_id, error)
-        return {"away": "No runner can be started."}
-    except NoCage as error:
-        logger.error("model %s isn't run: %s", model_id, error)
-        return {"uncaged": "Models aren't run: this system can't hold them as FL_CAGE requires."}
-    except Missing as error:
-        return {"missing": str(error)}
-    except CannotLoad as error:
-        logger.warning("model %s can't be loaded: %s", model_id, error)
-        return {"unloadable": str(error)}
+        return _predict(choose(model), input_name, is_json=is_json, form=form)
+    except InvalidRequest as error:
+        raise JobRefused(str(error)) from error
+    except FileNotFoundError as error:  # the model has moved on, or nobody waits any more
+        raise JobRefused("A file is gone; try again.") from error
+    except TooSlow as error:
+        seconds = settings.FL_RUNNER_SECONDS
+        raise TooSlow(f"The model took more than {seconds} seconds.") from error
 
 
 def _predict(choice: Choice, input_name: str, *, is_json: bool, form: str) -> str:
@@ -155,7 +137,7 @@ def summarise(model: Model, input_shape: list[int | None]) -> dict[str, Any] | N
             runner.do(Load([(file, None)], [], None, settings.FL_DEVICE), deadline)
             runner.do(Summarise(input_shape), deadline, stats)
             return _read_stats(stats)
-    except (JobRefused, CannotLoad, RunnerDied, RunnerTooSlow) as error:
+    except (JobRefused, CannotLoad, RunnerDied, TooSlow) as error:
         logger.info("model %s can't be summarised: %s", model.pk, error)
         return None
 

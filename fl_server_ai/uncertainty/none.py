@@ -1,6 +1,6 @@
 """No uncertainty: the likeliest class."""
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from fl_server_ai.uncertainty.walk import CLASSES, Prediction, Run
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fl_archive.tensors import TensorFile
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from fl_server_ai.inference.jobs.tensors import to_tensor
 from fl_server_ai.uncertainty.walk import Prediction, Run, accumulator, walk
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from fl_server_ai.inference.jobs.calling import call
 from fl_server_ai.inference.jobs.loading import Served
 

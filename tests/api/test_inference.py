@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.torch import save as save_tensors
 
 from fl_server_ai import tasks
+from fl_server_ai.failures import NoCage, NoRunner, NoWorker
 from fl_server_ai.inference import client as serving
 from fl_server_ai.inference import worker
-from fl_server_ai.inference.errors import NoCage, NoRunner
 from fl_server_ai.inference.runner.pool import Runner
 from fl_server_api import waiting
 from tests.api.conftest import as_user, files, make_module, saved, scripted, upload
@@ -344,7 +344,7 @@ def test_beyond_the_users_places_the_server_is_busy_and_serves_others(client, us
 
 def test_without_a_worker_the_server_is_busy(client, model, monkeypatch):
     def nobody_there(*args):
-        raise serving.NoWorker("No worker is free.")
+        raise NoWorker("No worker is free.")
 
     monkeypatch.setattr(serving, "ask", nobody_there)
     before = files()
@@ -367,7 +367,7 @@ def test_what_cannot_be_cleaned_up_does_not_replace_the_answer(client, model, mo
         id = "1"
 
         def get(self, **_):
-            return {"refused": "No."}
+            return {"code": "refused", "sentence": "No."}
 
         def forget(self):
             raise OSError("It is gone.")

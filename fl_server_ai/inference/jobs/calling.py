@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 
 MAX_REASON = 500
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fl_archive.errors import ArchiveError
 from fl_archive.model import read_model
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from fl_server_ai.inference.jobs.images import is_image, read_image
 from fl_server_ai.inference.jobs.scratch import scratch_copy
 from fl_server_ai.inference.jobs.tensors import TORCH, to_tensor

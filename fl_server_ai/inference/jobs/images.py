@@ -7,7 +7,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")

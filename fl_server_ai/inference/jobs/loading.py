@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fl_archive.tensors import TensorFile
 from fl_server_ai.device import DeviceMissing, pick_device
-from fl_server_ai.inference.errors import CannotLoad, Missing
+from fl_server_ai.failures import CannotLoad, Missing
 from fl_server_ai.inference.jobs.scratch import scratch_copy
 from fl_server_ai.inference.jobs.tensors import to_tensor
 from fl_server_ai.inference.protocol import Load

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from fl_server_ai.inference.jobs.calling import call, reason
 from fl_server_ai.inference.jobs.decoding import (
     Decoded,

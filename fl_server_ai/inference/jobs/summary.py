@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torchinfo
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from fl_server_ai.inference.jobs.loading import Served
 from fl_server_ai.inference.jobs.predicting import embeds
 from fl_server_ai.inference.protocol import Summarise

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
 
-from fl_server_ai.inference.errors import CannotLoad, JobRefused, Missing, NoCage
+from fl_server_ai.failures import Failure, JobRefused, NoCage, RunnerFault, RunnerSpent
 from fl_server_ai.inference.jobs.loading import Served, load, open_device
 from fl_server_ai.inference.jobs.packing import pack
 from fl_server_ai.inference.jobs.predicting import predict
@@ -22,8 +22,6 @@ from fl_server_ai.inference.runner import cage, limits
 from fl_server_ai.inference.terms import Terms
 
 SIGKILL = 9
-MAX_REASON = 1000
-MAX_TRACE = 10_000
 
 
 def become_runner(fork_server: int, terms: Terms) -> "Session":
@@ -62,20 +60,18 @@ def work(connection: socket.socket, session: "Session", seconds: int) -> None:
 
 
 def _reply(session: "Session", job: Job) -> tuple[dict[str, Any], bytes]:
-    """Do a job; say `done` and how long the result is, or what went wrong, as `pool` knows it."""
+    """Do a job; say `done` and how long the result is, or tell the failure."""
     try:
         result = session.do(job)
     except JobRefused as error:
-        return {"refused" if session.works() else "spent": str(error)[:MAX_REASON]}, b""
-    except Missing as error:
-        return {"missing": str(error)[:MAX_REASON]}, b""
-    except CannotLoad as error:
-        return {"unloadable": str(error)[:MAX_REASON]}, b""
-    except NoCage as error:
-        return {"uncaged": str(error)[:MAX_REASON]}, b""
+        failure: Failure = error if session.works() else RunnerSpent(str(error))
+    except Failure as error:
+        failure = error
     except Exception:  # the job ends here; whoever asked logs it
-        return {"fault": traceback.format_exc()[-MAX_TRACE:]}, b""
-    return {"done": len(result)}, result
+        failure = RunnerFault(traceback.format_exc()[-RunnerFault.longest :])
+    else:
+        return {"done": len(result)}, result
+    return failure.tell(), b""
 
 
 class Session:

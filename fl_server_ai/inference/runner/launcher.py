@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from fl_server_ai.inference.errors import NoRunner
+from fl_server_ai.failures import NoRunner
 from fl_server_ai.inference.runner.cage import Report
 from fl_server_ai.inference.terms import Terms
 

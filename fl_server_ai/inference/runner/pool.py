@@ -10,17 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from fl_server_ai.inference.errors import (
-    CannotLoad,
-    JobRefused,
-    Missing,
-    NoCage,
-    RunnerDied,
-    RunnerError,
-    RunnerFault,
-    RunnerSpent,
-    RunnerTooSlow,
-)
+from fl_server_ai import failures
+from fl_server_ai.failures import JobRefused, RunnerDied, RunnerSpent, TooSlow
 from fl_server_ai.inference.protocol import Job, send
 from fl_server_ai.inference.runner.launcher import Launcher
 
@@ -28,14 +19,6 @@ logger = logging.getLogger(__name__)
 
 MAX_REPLY = 1 << 16
 MAX_PART = 1 << 20
-SAID: dict[str, type[RunnerError]] = {
-    "refused": JobRefused,
-    "spent": RunnerSpent,
-    "missing": Missing,
-    "unloadable": CannotLoad,
-    "uncaged": NoCage,
-    "fault": RunnerFault,
-}
 
 
 class Runner:
@@ -60,21 +43,21 @@ class Runner:
     def do(self, job: Job, deadline: float, result: BinaryIO | None = None) -> None:
         """Have the job done by `deadline`, in `time.monotonic`'s seconds, and write its result.
 
-        Raises what `errors` describes. After `RunnerDied`, `RunnerTooSlow` and `RunnerSpent` the
-        runner is of no more use.
+        Raises a `Failure`. After `RunnerDied`, `TooSlow` and `RunnerSpent` the runner is of no
+        more use.
         """
         try:
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
             send(self._socket, job)
             reply, begun = self._read_reply(deadline)
+            failure = None if "done" in reply else failures.read(reply)
             self._copy_result(reply, begun, deadline, result)
         except TimeoutError as error:
-            raise RunnerTooSlow("The model took too long.") from error
+            raise TooSlow("The model took too long.") from error
         except (OSError, ValueError) as error:
             raise RunnerDied(_obituary(self.end())) from error
-        for word, kind in SAID.items():
-            if word in reply:
-                raise kind(str(reply[word]))
+        if failure:
+            raise failure
         self.used = True
 
     def end(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from fl_server_ai.uncertainty import METHODS
 from fl_server_core.models.training import UncertaintyMethod
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from fl_server_ai.uncertainty import walk
 from fl_server_ai.uncertainty.mc_dropout import switch_on
 from fl_server_ai.uncertainty.swag import draw

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from fl_server_ai.inference.jobs.decoding import (
     Unrecognised,
     decode_bytes,

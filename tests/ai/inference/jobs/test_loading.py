@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fl_archive.tensors import TensorFile, write_tensor_file
-from fl_server_ai.inference.errors import CannotLoad, Missing
+from fl_server_ai.failures import CannotLoad, Missing
 from fl_server_ai.inference.jobs.loading import Member, load_module, open_device
 from fl_server_ai.inference.protocol import Predict
 from tests.ai.inference.runner.conftest import Written, ask, loading, opened, soon

@@ -16,7 +16,7 @@ import torch
 from billiard.util import get_pdeathsig, set_pdeathsig
 from torch import nn
 
-from fl_server_ai.inference.errors import RunnerDied
+from fl_server_ai.failures import RunnerDied
 from fl_server_ai.inference.runner import cage
 from fl_server_ai.inference.runner.cage import calls, privileges
 from fl_server_ai.inference.runner.launcher import ROOT, Launcher, try_cage

@@ -7,7 +7,7 @@ import sys
 import pytest
 from torch import nn
 
-from fl_server_ai.inference.errors import NoRunner
+from fl_server_ai.failures import NoRunner
 from fl_server_ai.inference.runner.launcher import ROOT, Launcher
 from fl_server_ai.inference.runner.pool import Pool
 from tests.ai.inference.runner.conftest import ask, loading, soon, terms, until_gone

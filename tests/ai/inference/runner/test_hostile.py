@@ -7,13 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from fl_server_ai.inference.errors import (
-    CannotLoad,
-    JobRefused,
-    RunnerDied,
-    RunnerSpent,
-    RunnerTooSlow,
-)
+import fl_server_ai
+from fl_server_ai.failures import CannotLoad, JobRefused, RunnerDied, RunnerSpent, TooSlow
+from fl_server_ai.inference.runner.launcher import ROOT
 from tests.ai.inference.runner.conftest import Written, ask, evil, loading, soon
 
 
@@ -31,13 +27,13 @@ ENDLESS = "while True: pass"
 
 
 def test_a_model_that_loops_is_killed(run, well):
-    with pytest.raises(RunnerTooSlow):
+    with pytest.raises(TooSlow):
         run(evil(ENDLESS), seconds=2.0)
     well()
 
 
 def test_a_file_that_loops_when_it_is_loaded_is_killed(run, well):
-    with pytest.raises(RunnerTooSlow):
+    with pytest.raises(TooSlow):
         run(Written(ENDLESS), seconds=2.0)
     well()
 
@@ -110,6 +106,14 @@ def test_the_environment_holds_nothing_of_the_servers(run, monkeypatch, launcher
     assert "DJANGO" not in seen
 
 
+def test_a_runner_runs_its_workers_code(run):
+    """Its environment says where that is, wherever else the package may be installed."""
+    found = text_of(run(telling("sys.modules['fl_server_ai'].__file__")))
+    assert found == fl_server_ai.__file__
+    assert str(ROOT) == text_of(run(telling("os.environ['PYTHONPATH']")))
+    assert (ROOT / "fl_server_ai").is_dir()
+
+
 def test_what_a_model_prints_goes_nowhere(run, well, capfd):
     run(evil("print('hello')\nos.write(2, b'hello')\nreturn x"))
     assert capfd.readouterr() == ("", "")
@@ -117,7 +121,7 @@ def test_what_a_model_prints_goes_nowhere(run, well, capfd):
 
 def test_what_a_model_says_in_the_runners_place_is_not_believed(run, well):
     said = "for n in range(3, 20):\n  try: os.write(n, {!r})\n  except OSError: pass\nreturn x"
-    for nonsense in (b"[]\n", b"nonsense\n", b"x" * 100_000):
+    for nonsense in (b"[]\n", b"nonsense\n", b"{}\n", b'{"code": "other"}\n', b"x" * 100_000):
         with pytest.raises(RunnerDied):
             run(evil(said.format(nonsense)))
     well()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fl_server_ai.inference.errors import JobRefused
+from fl_server_ai.failures import JobRefused
 from tests.ai.inference.runner.conftest import Written, ask, evil, loading, soon
 
 ROWS = [[1.0, 2.0], [3.0, 4.0]]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fl_server_ai.inference.errors import JobRefused, RunnerFault
+from fl_server_ai.failures import JobRefused, RunnerFault
 from fl_server_ai.inference.protocol import Pack
 from fl_server_ai.inference.runner.launcher import ROOT, Launcher
 from fl_server_ai.inference.runner.pool import Pool
