@@ -250,12 +250,14 @@ def predict_mean(folder: Path, images: Tensor) -> Tensor:
 def sample(folder: Path, images: Tensor, passes: int) -> Tensor:
     """Return SWAG's probabilities, as the server finds them."""
     from fl_archive.tensors import TensorFile
-    from fl_server_ai.inference.jobs.loading import Member, Served
-    from fl_server_ai.uncertainty import METHODS, Run
+    from fl_server_ai.inference.jobs.loading import Member
+    from fl_server_ai.inference.jobs.tensors import Tensors
+    from fl_server_ai.uncertainty.swag import swag
+    from fl_server_ai.uncertainty.walk import Run
 
     with TensorFile(folder / "first") as first, TensorFile(folder / "second") as second:
-        served = Served([Member(load(folder))], [first, second], None, torch.device("cpu"))
-        return METHODS["SWAG"](Run(served, images, passes, softmax=True)).inference
+        moments = [Tensors(first), Tensors(second)]
+        return swag(Run([Member(load(folder))], moments, images, passes, softmax=True)).inference
 
 
 def judge(on_digits: Tensor, on_noise: Tensor, digits: Tensor) -> Figures:

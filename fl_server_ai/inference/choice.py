@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from django.db.models.fields.files import FieldFile
 
+from fl_server_ai.uncertainty.registry import METHODS, Method
 from fl_server_core.ensembles import find_members, find_moments
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.models import Model, Training
 from fl_server_core.models.model import ModelKind
-from fl_server_core.models.training import UncertaintyMethod
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The method, and whose files it needs; `moments` for SWAG alone."""
+    """The method, and the files that it needs."""
 
-    method: UncertaintyMethod
+    method: Method
     samples: int
     softmax: bool
     members: list[Model]
@@ -44,7 +44,7 @@ def choose(model: Model) -> Choice:
     training = model.find_training()
     options = (training or Training()).typed_options.uncertainty
     method = _method(model, training)
-    members = find_members(model) if method == UncertaintyMethod.ENSEMBLE else [model]
+    members = find_members(model) if method.members else [model]
     for member in members:
         _check_callable(member)
     if any(not member.file for member in members):
@@ -54,7 +54,7 @@ def choose(model: Model) -> Choice:
         samples=options.N,
         softmax=options.softmax,
         members=members,
-        moments=find_moments(model) if method == UncertaintyMethod.SWAG else [],
+        moments=find_moments(model) if method.moments else [],
         preprocessing=model.global_model.preprocessing_file,
         input_shape=model.global_model.input_shape,
     )
@@ -68,7 +68,7 @@ def _check_callable(model: Model) -> None:
         )
 
 
-def _method(model: Model, training: Training | None) -> UncertaintyMethod:
+def _method(model: Model, training: Training | None) -> Method:
     if model.kind == ModelKind.MEAN:
-        return UncertaintyMethod.ENSEMBLE
-    return UncertaintyMethod(training.uncertainty_method) if training else UncertaintyMethod.NONE
+        return METHODS["ENSEMBLE"]
+    return METHODS[training.uncertainty_method if training else "NONE"]

@@ -33,7 +33,8 @@ class Load:
 class Predict:
     """Predict with what is loaded; the result are safetensors.
 
-    `is_json` tells that the input came as JSON, a list or base64; else it is bytes of any kind.
+    `method` is the path of one of the functions that the runners' terms name. `is_json` tells
+    that the input came as JSON, a list or base64; else it is bytes of any kind.
     """
 
     method: str

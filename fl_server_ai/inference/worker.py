@@ -15,6 +15,7 @@ from fl_server_ai.inference.protocol import Load, Pack, Predict, Summarise
 from fl_server_ai.inference.runner.launcher import Launcher
 from fl_server_ai.inference.runner.pool import Pool, Runner
 from fl_server_ai.inference.terms import Terms
+from fl_server_ai.uncertainty.registry import METHODS
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import local_path, scratch_folder, store, stored_path
 from fl_server_core.models import Model
@@ -28,6 +29,7 @@ TERMS = Terms(
     seconds=settings.FL_RUNNER_SECONDS,
     device=settings.FL_DEVICE,
     cage_must_hold=settings.FL_CAGE == "require",
+    methods=[method.function for method in METHODS.values()],
 )
 LAUNCHER = Launcher(TERMS, settings.FL_RUNNERS_SOCKET)
 RUNNERS = Pool(LAUNCHER, settings.FL_RUNNERS)
@@ -77,7 +79,7 @@ def _predict(choice: Choice, input_name: str, *, is_json: bool, form: str) -> st
             deadline = time.monotonic() + settings.FL_RUNNER_SECONDS  # now that there is a runner
             _load(runner, choice, deadline)
             job = Predict(
-                method=choice.method.value,
+                method=choice.method.function,
                 samples=choice.samples,
                 softmax=choice.softmax,
                 input=source,

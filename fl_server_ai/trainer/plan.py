@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from fl_server_ai.uncertainty.registry import METHODS
 from fl_server_core.models import Training
-from fl_server_core.models.training import PhaseName, UncertaintyMethod
+from fl_server_core.models.training import PhaseName
 
 FIRST = PhaseName.UPDATE
 """What every round begins with."""
@@ -34,9 +35,9 @@ class Plan:
 
 def plan_of(training: Training) -> Plan:
     """Return the plan that the training's methods and options make."""
-    has_swag = training.uncertainty_method == UncertaintyMethod.SWAG
+    method = METHODS[training.uncertainty_method]
     return Plan(
-        phases=(FIRST, *([PhaseName.SWAG] if has_swag else []), PhaseName.TEST),
+        phases=(FIRST, *([method.phase] if method.phase else []), PhaseName.TEST),
         period=training.typed_options.chain_period,
-        serves_updates=training.uncertainty_method == UncertaintyMethod.ENSEMBLE,
+        serves_updates=method.members,
     )

@@ -11,4 +11,4 @@ def ensemble(run: Run) -> Prediction:
     models are an ensemble: Linsner et al. 2021, "Approaches to Uncertainty Quantification in
     Federated Deep Learning".
     """
-    return walk(run.output(member.fresh()) for member in run.served.members)
+    return walk(run.output(member.fresh()) for member in run.members)

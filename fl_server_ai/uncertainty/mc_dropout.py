@@ -28,7 +28,7 @@ def mc_dropout(run: Run) -> Prediction:
     Gal, Ghahramani 2016, "Dropout as a Bayesian Approximation: Representing Model Uncertainty
     in Deep Learning", arXiv 1506.02142, section 4.
     """
-    module = run.served.members[0].fresh()
+    module = run.members[0].fresh()
     switch_on(module)
     return walk(run.output(module) for _ in range(run.samples))
 

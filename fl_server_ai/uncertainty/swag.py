@@ -1,13 +1,11 @@
 """SWAG: several passes, each with weights drawn from a Gaussian that training left behind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from fl_archive.tensors import TensorFile
 from fl_server_ai.failures import JobRefused
-from fl_server_ai.inference.jobs.tensors import to_tensor
 from fl_server_ai.uncertainty.walk import Prediction, Run, accumulator, walk
 
 
@@ -21,31 +19,29 @@ def swag(run: Run) -> Prediction:
 
 
 def _outputs(run: Run) -> Iterator[Tensor]:
-    module = run.served.members[0].fresh()
+    module = run.members[0].fresh()
     for _ in range(run.samples):
-        draw(module, *run.served.moments)
+        draw(module, *run.moments)
         yield run.output(module)
 
 
-def draw(module: nn.Module, first: TensorFile, second: TensorFile) -> None:
+def draw(module: nn.Module, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
     """Set every parameter to a sample of N(first, second - first²).
 
-    The files hold the parameters by name, in the order of `parameters_to_vector`.
+    They hold the parameters by name, in the order of `parameters_to_vector`.
     """
     state = module.state_dict()
-    if not first.tensors.keys() == second.tensors.keys() <= state.keys():
+    if not first.keys() == second.keys() <= state.keys():
         raise JobRefused("The SWAG moments are not those of this model.")
     with torch.no_grad():
-        for name in first.tensors:
-            mean, mean_square = (_values(file, name) for file in (first, second))
+        for name in first:
+            mean, mean_square = _real(first[name]), _real(second[name])
             # Rounding may leave less than the square of the mean.
             std = (mean_square - mean.square()).clamp(min=0).sqrt()
             state[name].copy_(mean + std * torch.randn_like(std))
 
 
-def _values(file: TensorFile, name: str) -> Tensor:
-    info = file.tensors[name]
-    values = to_tensor(file.raw(name), info.dtype, info.shape)
+def _real(values: Tensor) -> Tensor:
     if values.is_complex():
         raise JobRefused("SWAG knows no complex weights.")
     return values.to(accumulator(values))

@@ -1,14 +1,14 @@
 """What the methods share: running a model once, and what several outputs say together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from fl_server_ai.failures import JobRefused
-from fl_server_ai.inference.jobs.calling import call
-from fl_server_ai.inference.jobs.loading import Served
+from fl_server_ai.uncertainty.calling import call
 
 CLASSES = 1
 """The dimension over which classes lie."""
@@ -22,11 +22,23 @@ class Prediction:
     uncertainty: dict[str, Tensor] = field(default_factory=dict)
 
 
+class Member(Protocol):
+    """A model to run."""
+
+    def fresh(self) -> nn.Module:
+        """Return a copy in eval mode, which may be changed."""
+
+
 @dataclass(frozen=True)
 class Run:
-    """A batch to predict, with so many `samples` where a method draws some."""
+    """A batch to predict and all that a method does it with.
 
-    served: Served
+    `members` is the model, or are an ensemble's; `moments` are SWAG's first and second of the
+    parameters by name, or none. `samples` tells how many to draw where a method draws some.
+    """
+
+    members: Sequence[Member]
+    moments: Sequence[Mapping[str, Tensor]]
     batch: Tensor
     samples: int
     softmax: bool

@@ -6,6 +6,7 @@ from uuid import UUID
 from rest_framework import serializers
 
 from fl_server_ai.trainer.phases import UpdatePhase, phase_of
+from fl_server_ai.uncertainty.registry import METHODS
 from fl_server_core.models import Training
 from fl_server_core.models.training import PhaseName
 
@@ -27,6 +28,10 @@ class TrainingSerializer(serializers.ModelSerializer[Training]):
 
     locked = serializers.BooleanField(
         read_only=True, help_text="Whether an aggregation is under way."
+    )
+
+    uncertainty_method = serializers.ChoiceField(
+        [(name, f"passes: {method.passes}") for name, method in METHODS.items()], read_only=True
     )
 
     class Meta:

@@ -9,9 +9,9 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 from rest_framework import serializers
 
 from fl_server_ai.aggregation.strategies import STRATEGIES
+from fl_server_ai.uncertainty.registry import METHODS
 from fl_server_api.serializers.fields import MAX_ITEMS, SMALL, WholeNumber, ids, short_text
 from fl_server_api.serializers.options import OptionsSchema, check_size, schema_of
-from fl_server_core.models.training import UncertaintyMethod
 from fl_server_core.options import TrainingOptions, types_of
 
 
@@ -23,7 +23,7 @@ class CreateTrainingRequest:
     target_num_updates: int
     metric_names: list[str]
     aggregation_method: str
-    uncertainty_method: UncertaintyMethod = UncertaintyMethod.NONE
+    uncertainty_method: str = "NONE"
     options: dict[str, Any] = field(default_factory=dict)
     clients: list[UUID] = field(default_factory=list)
 
@@ -58,7 +58,10 @@ class CreateTrainingRequestSchema(Schema):
         validate=validate.OneOf(STRATEGIES),
         metadata={"description": describe_strategies()},
     )
-    uncertainty_method = fields.Enum(UncertaintyMethod, by_value=fields.String)
+    uncertainty_method = fields.String(
+        validate=validate.OneOf(METHODS),
+        metadata={"description": "How predictions and their uncertainty are found."},
+    )
     options = fields.Nested(OptionsSchema, validate=check_size)
     clients = ids()
 

@@ -10,7 +10,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
-from fl_server_ai.trainer import ModelTrainer
+from fl_server_ai.trainer import ModelTrainer, opening
 from fl_server_api.openapi import STRANGER, answers, said
 from fl_server_api.parsers import AnyTypeJSONParser, JSONParser
 from fl_server_api.permissions import (
@@ -104,7 +104,7 @@ class Training(ViewSet):
         """
         wanted = asdict(CreateTrainingRequestSchema().load(request.data))
         model = self.get_entity(models.Model.objects.visible(), wanted.pop("model_id"))
-        training = trainings.create_training(
+        training = opening.create_training(
             actor=request.user,
             model=model,
             participants=_find_users(wanted.pop("clients")),

@@ -54,7 +54,10 @@ class AggregationMethod(models.TextChoices):
 
 
 class UncertaintyMethod(models.TextChoices):
-    """How a prediction's uncertainty is found."""
+    """How a prediction's uncertainty is found: the contract's names.
+
+    `fl_server_ai.uncertainty.registry` says which methods there are; there may be more.
+    """
 
     NONE = "NONE", "none"
     ENSEMBLE = "ENSEMBLE", "ensemble"
@@ -118,7 +121,7 @@ class Training(models.Model):
         max_length=32, help_text="One of the aggregation strategies."
     )
     uncertainty_method = models.CharField(
-        max_length=32, choices=UncertaintyMethod, default=UncertaintyMethod.NONE
+        max_length=32, default=UncertaintyMethod.NONE, help_text="One of the uncertainty methods."
     )
     metric_names = models.JSONField(default=list, blank=True)
     options = models.JSONField(default=dict, blank=True)

@@ -1,6 +1,6 @@
-"""docs/options.md is what the options' classes say.
+"""docs/options.md is what the options' classes say, a table in docs/uncertainty.md the registry.
 
-`pytest tests/api/test_docs.py --write-docs` writes it anew.
+`pytest tests/api/test_docs.py --write-docs` writes them anew.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from fl_server_ai.aggregation.strategies import STRATEGIES
+from fl_server_ai.uncertainty.registry import METHODS
 from fl_server_api.serializers.options import OptionsSchema
 from fl_server_core.options import TrainingOptions, default_of, is_group, types_of
 from tests.compose import ROOT
@@ -52,6 +53,18 @@ def test_the_document_has_every_option(pytestconfig):
     if pytestconfig.getoption("--write-docs"):
         DOCUMENT.write_text(rendered)
     assert DOCUMENT.read_text() == rendered
+
+
+def test_the_document_has_every_uncertainty_method(pytestconfig):
+    document = ROOT / "docs" / "uncertainty.md"
+    table = re.compile(r"(?<=\| method \| the passes \| `inference` \|\n).*?(?=\n\n)", re.DOTALL)
+    rows = [f"| {name} | {how.passes} | {how.answer} |" for name, how in METHODS.items()]
+    rendered = "\n".join(["| --- | --- | --- |", *rows])
+    text = document.read_text()
+    if pytestconfig.getoption("--write-docs"):
+        text = table.sub(lambda _: rendered, text)
+        document.write_text(text)
+    assert table.search(text)[0] == rendered
 
 
 def test_the_example_is_valid():

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fl_server_core import trainings, uploads
+from fl_server_ai.trainer import opening
+from fl_server_core import uploads
 from fl_server_core.models import Model, Training
 from tests.api.conftest import make_module, saved
 from tests.factories import LocalModelFactory, UserFactory
@@ -39,7 +40,7 @@ def test_a_model_removed_while_its_preprocessing_was_read(client, model, removed
 
 
 def test_a_model_removed_while_a_training_is_opened(client, model, removed_after):
-    removed_after(trainings, "_check_trainable")
+    removed_after(opening, "_check_trainable")
     wanted = {
         "model_id": str(model.pk),
         "target_num_updates": 1,

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fl_archive.tensors import TensorFile
 from fl_server_ai.device import DeviceMissing, pick_device
 from fl_server_ai.failures import CannotLoad, Missing
 from fl_server_ai.inference.jobs.scratch import scratch_copy
-from fl_server_ai.inference.jobs.tensors import to_tensor
+from fl_server_ai.inference.jobs.tensors import Tensors
 from fl_server_ai.inference.protocol import Load
 
 UNUSED_OPERATORS = {
@@ -27,15 +27,16 @@ class Member:
     """A model: a loaded module, and for an update the numbers that go into it."""
 
     template: nn.Module
-    numbers: TensorFile | None = None
+    numbers: Tensors | None = None
 
     def fresh(self) -> nn.Module:
         """Return a copy to run, in eval mode: what a run leaves in it is nobody else's."""
         module = copy.deepcopy(self.template)
         if self.numbers is not None:
             state = module.state_dict()
-            for name in self.numbers.tensors:
-                put(self.numbers, name, state[name])
+            with torch.no_grad():
+                for name, values in self.numbers.items():
+                    state[name].copy_(values)  # whatever device that is on
         return module.eval()
 
 
@@ -44,16 +45,9 @@ class Served:
     """All that serving a model needs. `moments` are SWAG's first and second, or none."""
 
     members: list[Member]
-    moments: list[TensorFile]
+    moments: list[Tensors]
     preprocessing: nn.Module | None
     device: torch.device
-
-
-def put(source: TensorFile, name: str, target: Tensor) -> None:
-    """Copy a tensor of a file into one of the same shape, whatever device that is on."""
-    info = source.tensors[name]
-    with torch.no_grad():
-        target.copy_(to_tensor(source.raw(name), info.dtype, info.shape))
 
 
 def open_device(name: str, memory_bytes: int) -> torch.device:
@@ -76,10 +70,10 @@ def load(job: Load, device: torch.device) -> Served:
         modules[archive] = load_module(archive, device)
     return Served(
         members=[
-            Member(modules[archive], TensorFile(numbers) if numbers else None)
+            Member(modules[archive], Tensors(TensorFile(numbers)) if numbers else None)
             for archive, numbers in job.members
         ],
-        moments=[TensorFile(moment) for moment in job.moments],
+        moments=[Tensors(TensorFile(moment)) for moment in job.moments],
         # It sees what came in: on the processor.
         preprocessing=load_module(job.preprocessing, torch.device("cpu"))
         if job.preprocessing

@@ -1,13 +1,14 @@
 """Predicting: the input through preprocessing and checks to the method that runs the model."""
 
+import importlib
 import json
+from collections.abc import Callable
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from fl_server_ai.failures import JobRefused
-from fl_server_ai.inference.jobs.calling import call, reason
 from fl_server_ai.inference.jobs.decoding import (
     Decoded,
     Unrecognised,
@@ -17,7 +18,8 @@ from fl_server_ai.inference.jobs.decoding import (
 )
 from fl_server_ai.inference.jobs.loading import Served
 from fl_server_ai.inference.protocol import Predict
-from fl_server_ai.uncertainty import METHODS, Run
+from fl_server_ai.uncertainty.calling import call, reason
+from fl_server_ai.uncertainty.walk import Prediction, Run
 
 NO_TENSOR = (
     "Model input could not be casted or interpreted as a PyTorch tensor object "
@@ -38,15 +40,28 @@ def predict(served: Served, job: Predict) -> bytes:
 
 
 def _run(served: Served, batch: Tensor, job: Predict) -> dict[str, Tensor]:
-    run = Run(served, batch.to(served.device), samples=job.samples, softmax=job.softmax)
+    run = Run(
+        members=served.members,
+        moments=served.moments,
+        batch=batch.to(served.device),
+        samples=job.samples,
+        softmax=job.softmax,
+    )
     with torch.no_grad():
-        prediction = METHODS[job.method](run)
+        prediction = find_method(job.method)(run)
     named = {f"uncertainty.{name}": value for name, value in prediction.uncertainty.items()}
     # A GPU may not have got so far before this; if it fails, it does so here.
     return {
         name: value.cpu().contiguous()
         for name, value in ({"inference": prediction.inference} | named).items()
     }
+
+
+def find_method(path: str) -> Callable[[Run], Prediction]:
+    """Return the function of this path; once caged, only of a module that is imported already."""
+    module, _, name = path.rpartition(".")
+    function: Callable[[Run], Prediction] = getattr(importlib.import_module(module), name)
+    return function
 
 
 def prepare(served: Served, job: Predict) -> Tensor:

@@ -1,4 +1,4 @@
-"""The process that runners are forked from: it has imported torch, and runs nothing itself.
+"""The process that runners are forked from: it has imported all they need, and runs nothing.
 
     python -m fl_server_ai.inference.runner.fork_server DESCRIPTOR
 
@@ -14,8 +14,11 @@ import signal
 import socket
 import sys
 
+from fl_server_ai.inference.jobs.predicting import find_method
 from fl_server_ai.inference.runner import child
 from fl_server_ai.inference.terms import Terms
+
+MAX_ORDER = 1 << 16
 
 
 def take_orders(control: socket.socket) -> None:
@@ -23,11 +26,13 @@ def take_orders(control: socket.socket) -> None:
     terms: Terms | None = None
     runners: set[int] = set()
     while True:
-        order, descriptors, _, _ = socket.recv_fds(control, 1024, 1)
+        order, descriptors, _, _ = socket.recv_fds(control, MAX_ORDER, 1)
         if not order:
             return
         if terms is None:
             terms, reply = Terms(**json.loads(order)), os.getpid()
+            for path in terms.methods:
+                find_method(path)
         elif descriptors:
             reply = _fork(control, descriptors[0], terms)
             runners.add(reply)

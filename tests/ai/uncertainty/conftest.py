@@ -9,8 +9,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fl_archive.tensors import TensorFile
-from fl_server_ai.inference.jobs.loading import Member, Served
-from fl_server_ai.uncertainty import METHODS, Prediction, Run
+from fl_server_ai.inference.jobs.loading import Member
+from fl_server_ai.inference.jobs.predicting import find_method
+from fl_server_ai.inference.jobs.tensors import Tensors
+from fl_server_ai.uncertainty.registry import METHODS
+from fl_server_ai.uncertainty.walk import Prediction, Run
 
 
 def linear(*weights):
@@ -21,10 +24,10 @@ def linear(*weights):
 
 
 def moments_of(folder: Path, first, second):
-    """Return moment files, as a SWAG round leaves them."""
+    """Return moments of files, as a SWAG round leaves them."""
     for name, tensors in (("first", first), ("second", second)):
         save_file(tensors, folder / name)
-    return [TensorFile(folder / "first"), TensorFile(folder / "second")]
+    return [Tensors(TensorFile(folder / name)) for name in ("first", "second")]
 
 
 @pytest.fixture
@@ -35,15 +38,15 @@ def predict(tmp_path):
         state = {name: value.detach().clone() for name, value in module.named_parameters()}
         second = {name: value.square() + std**2 for name, value in state.items()}
         device = torch.device(os.environ["FL_DEVICE"])
-        served = Served(
+        run = Run(
             members=[Member(each.to(device)) for each in (module, *others)],
-            moments=moments_of(tmp_path, state, second) if method == "SWAG" else [],
-            preprocessing=None,
-            device=device,
+            moments=moments_of(tmp_path, state, second) if METHODS[method].moments else [],
+            batch=batch.to(device),
+            samples=samples,
+            softmax=softmax,
         )
         with torch.no_grad():
-            run = Run(served, batch.to(device), samples=samples, softmax=softmax)
-            prediction = METHODS[method](run)
+            prediction = find_method(METHODS[method].function)(run)
         for each in (module, *others):
             each.cpu()
         on_cpu = {name: value.cpu() for name, value in prediction.uncertainty.items()}

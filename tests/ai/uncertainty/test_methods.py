@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from fl_server_ai.failures import JobRefused
-from fl_server_ai.uncertainty import walk
 from fl_server_ai.uncertainty.mc_dropout import switch_on
 from fl_server_ai.uncertainty.swag import draw
+from fl_server_ai.uncertainty.walk import walk
 from tests.ai.uncertainty.conftest import linear, moments_of
 
 

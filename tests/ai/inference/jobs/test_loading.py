@@ -7,7 +7,9 @@ from torch import nn
 from fl_archive.tensors import TensorFile, write_tensor_file
 from fl_server_ai.failures import CannotLoad, Missing
 from fl_server_ai.inference.jobs.loading import Member, load_module, open_device
+from fl_server_ai.inference.jobs.tensors import Tensors
 from fl_server_ai.inference.protocol import Predict
+from fl_server_ai.uncertainty.registry import METHODS
 from tests.ai.inference.runner.conftest import Written, ask, loading, opened, soon
 from tests.vision import import_torchvision
 
@@ -29,7 +31,7 @@ def test_torchvisions_transforms_are_preprocessing(tmp_path, launcher):
     torch.save(nn.Flatten(), tmp_path / "model")
     Image.new("L", (8, 4), 255).save(tmp_path / "input", "PNG")
     job = Predict(
-        method="MC_DROPOUT",
+        method=METHODS["MC_DROPOUT"].function,
         samples=1,
         softmax=False,
         input=opened(tmp_path / "input"),
@@ -92,7 +94,7 @@ def test_numbers_of_every_type_go_where_they_belong(tmp_path):
         (value.reshape(-1).view(torch.uint8).numpy() for value in values.values()),
     )
     with TensorFile(tmp_path / "numbers") as numbers:
-        state = Member(module, numbers).fresh().state_dict()
+        state = Member(module, Tensors(numbers)).fresh().state_dict()
     assert all(torch.equal(state[name], value) for name, value in values.items())
     assert not module.count.any()
 
@@ -105,6 +107,6 @@ def test_a_tied_weight_is_filled_by_either_name(tmp_path):
         tmp_path / "numbers", {"0.weight": ("F32", (1, 1))}, [number.view(torch.uint8).numpy()[0]]
     )
     with TensorFile(tmp_path / "numbers") as numbers:
-        filled = Member(module, numbers).fresh()
+        filled = Member(module, Tensors(numbers)).fresh()
     assert filled[1].weight.item() == 5.0
     assert module[0].weight.item() != 5.0

@@ -16,6 +16,7 @@ from fl_server_ai.inference.protocol import Load, Predict
 from fl_server_ai.inference.runner.launcher import Launcher
 from fl_server_ai.inference.runner.pool import Pool
 from fl_server_ai.inference.terms import Terms
+from fl_server_ai.uncertainty.registry import METHODS
 from tests.waiting import PATIENCE, wait_until
 
 
@@ -51,7 +52,8 @@ MEMORY = 256 << 20 if os.environ["FL_DEVICE"] == "cpu" else 4 << 30
 
 
 def terms(**others):
-    usual = {"memory_bytes": MEMORY, "seconds": 20, "cage_must_hold": False}
+    methods = [method.function for method in METHODS.values()]
+    usual = {"memory_bytes": MEMORY, "seconds": 20, "cage_must_hold": False, "methods": methods}
     return Terms(device=os.environ["FL_DEVICE"], **usual | others)
 
 
@@ -115,7 +117,7 @@ def predicting(tmp_path):
     def make(rows, method="MC_DROPOUT", samples=2):
         (tmp_path / "input").write_text(json.dumps(rows))
         return Predict(
-            method=method,
+            method=METHODS[method].function,
             samples=samples,
             softmax=False,
             input=opened(tmp_path / "input"),
