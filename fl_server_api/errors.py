@@ -5,14 +5,16 @@ Nothing a client sends may end in the last branch; what does gets an id that is 
 
 import errno
 import logging
+import sqlite3
 import sys
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import marshmallow
+import psycopg
 from django.core import exceptions as django
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError, OperationalError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, UnreadablePostError
 from rest_framework import exceptions as drf
 from rest_framework import status
@@ -54,20 +56,6 @@ class DiskFull(drf.APIException):
     default_detail = "The server's disk is full; nothing of this request was kept."
 
 
-BUSY = (
-    "locked",
-    "deadlock detected",
-    "couldn't get a connection",
-    "closed the connection",
-    "terminating connection",
-    "connection is closed",
-    "connection already closed",
-    "connection is lost",
-)
-"""What SQLite, PostgreSQL and the pool of connections say when too many want something, and
-when PostgreSQL ends in the middle of it."""
-
-
 class Unserved(drf.APIException):
     """The server runs no models."""
 
@@ -91,15 +79,46 @@ class Unloadable(drf.APIException):
         self.detail = [drf.ErrorDetail(text) for text in (self.default_detail, *reasons)]
 
 
+NO_CONNECTION = "08000"
+BUSY = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    NO_CONNECTION,
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "53300",  # too_many_connections
+    "55P03",  # lock_not_available
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+)
+"""What databases answer when too many want something, and when PostgreSQL ends meanwhile."""
+
+FULL = (sqlite3.SQLITE_FULL, "53100")  # disk_full
+DANGLES = (sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, "23503")  # foreign_key_violation
+
+
+def _code(error: Exception) -> int | str | None:
+    """Return what the driver said: PostgreSQL's SQLSTATE or SQLite's code, extended or not.
+
+    Where psycopg knows no SQLSTATE the server has said nothing: it couldn't be reached in time.
+    """
+    cause = error.__cause__
+    if isinstance(cause, psycopg.OperationalError):
+        return cause.sqlstate or NO_CONNECTION
+    return getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorcode", None)
+
+
 def _operational(error: Exception) -> Exception:
-    text = str(error)
-    if "disk is full" in text or "No space left" in text:
+    code = _code(error)
+    code = code & 0xFF if isinstance(code, int) else code  # the primary code, as both lists have
+    if code in FULL:
         return DiskFull()
-    return Busy() if any(phrase in text for phrase in BUSY) else error
+    return Busy() if code in BUSY else error
 
 
 def _integrity(error: Exception) -> Exception:
-    dangles = "foreign key" in str(error).lower()
+    dangles = _code(error) in DANGLES
     return drf.NotFound("What this refers to was removed meanwhile.") if dangles else error
 
 
@@ -134,7 +153,6 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     UnreadablePostError: lambda _: drf.ParseError("The request ended too early."),
     DataError: lambda _: drf.ParseError("A value can't be stored."),
     OperationalError: _operational,
-    InterfaceError: _operational,
     IntegrityError: _integrity,
     OSError: _os,
 }
