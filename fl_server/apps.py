@@ -5,12 +5,14 @@ from django.core.checks import register
 
 
 class ServerConfig(AppConfig):
-    """Registers the checks on the settings."""
+    """Makes the folders, before any other app begins; registers the checks on the settings."""
 
     name = "fl_server"
 
     def ready(self) -> None:  # noqa: D102
         from fl_server.checks import check_environment, check_model_classes
+        from fl_server.folders import prepare
 
+        prepare()
         register(check_environment)
         register(check_model_classes)

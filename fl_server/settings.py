@@ -2,7 +2,7 @@
 
 Without any variable the server runs embedded: SQLite, a broker made of files, everything
 under `FL_DATA_DIR`. `FL_POSTGRES_HOST`, `FL_REDIS_HOST` and `FL_S3_BUCKET` name servers to use
-instead.
+instead. Reading this changes nothing; `folders` makes what it names.
 """
 
 from importlib.util import find_spec
@@ -17,7 +17,6 @@ from fl_server import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("FL_DATA_DIR", "var")).absolute()
-DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 POSTGRES_HOST = env.text("FL_POSTGRES_HOST")
 REDIS_HOST = env.text("FL_REDIS_HOST")
@@ -27,7 +26,7 @@ DEBUG = env.boolean("FL_DEBUG", default=False)
 SECRET_KEY = env.secret("FL_DJANGO_SECRET_KEY")
 if not SECRET_KEY and POSTGRES_HOST:
     env.problems.append("Set FL_DJANGO_SECRET_KEY or FL_DJANGO_SECRET_KEY_FILE.")
-SECRET_KEY = SECRET_KEY or env.kept_secret(DATA_DIR / "secret_key")
+KEY_FILE = None if SECRET_KEY else DATA_DIR / "secret_key"  # read, or made, as the server starts
 SECRET_KEY_FALLBACKS = env.secrets("FL_DJANGO_SECRET_KEY_FALLBACK")
 ALLOWED_HOSTS = env.items("FL_DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 CORS_ALLOWED_ORIGINS = env.items("CORS_ALLOWED_ORIGINS")
@@ -205,7 +204,6 @@ STORAGES = {
 # Inside the storage folder, so that a finished file is moved there and not copied; with S3
 # the local copies lie here.
 SCRATCH_DIR = MODEL_DIR / "scratch"
-SCRATCH_DIR.mkdir(parents=True, exist_ok=True)
 
 # --- Broker, queues, beat ------------------------------------------------------------
 REDIS_URL = env.secret("FL_REDIS_LOCATION")
@@ -227,6 +225,7 @@ CACHES: dict[str, Any] = {
 }
 
 BROKER_DIR = DATA_DIR / "broker"
+RESULT_DIR = DATA_DIR / "results"
 if REDIS_URL:
     CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = REDIS_TIMEOUTS
@@ -240,8 +239,6 @@ else:
     CELERY_BROKER_URL = "filesystem://localhost"
     CELERY_BROKER_TRANSPORT = "fl_server.transport:Transport"
     CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(BROKER_DIR), "polling_interval": 0.02}
-    RESULT_DIR = DATA_DIR / "results"
-    RESULT_DIR.mkdir(exist_ok=True)
     CELERY_RESULT_BACKEND = f"fl_server.results.FileBackend+file://{RESULT_DIR}"
 CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = 1
 CELERY_REDIS_SOCKET_TIMEOUT = 5

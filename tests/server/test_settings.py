@@ -128,3 +128,26 @@ def test_models_must_be_caged_in_production_unless_told_otherwise(tmp_path):
         ({"FL_CAGE": "require"}, "require"),
     ):
         assert run(tmp_path, "-c", code, **settings, **environment).stdout == f"{chosen}\n"
+
+
+def test_reading_the_settings_makes_nothing(tmp_path):
+    folder = tmp_path / "data"
+    done = run(folder, "-W", "error", "-c", "import fl_server.settings")
+    assert (done.returncode, folder.exists()) == (0, False), done.stderr
+
+
+def test_the_first_command_makes_the_folders_and_the_key(tmp_path):
+    folder = tmp_path / "deep" / "data"
+    done = run(folder, "manage.py", "check")
+    assert done.returncode == 0, done.stderr
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.name for path in folder.iterdir()} >= {"models", "results", "secret_key"}
+    tell = "from fl_server.wsgi import application; from django.conf import settings as s;"
+    told = run(folder, "-c", f"{tell} print(s.SECRET_KEY)").stdout
+    assert told.strip() == (folder / "secret_key").read_text()
+
+
+def test_a_folder_that_can_not_be_made_stops_the_start(tmp_path):
+    (tmp_path / "file").touch()
+    done = run(tmp_path / "file" / "data", "-m", "fl_server.processes", "web")
+    assert "(fl_server.E001) FL_DATA_DIR can't be used: [Errno 20] Not a directory" in done.stderr
