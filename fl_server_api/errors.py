@@ -132,6 +132,7 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.CannotStart: lambda error: drf.ParseError(str(error)),
     fl.Unwilling: lambda error: drf.ParseError(str(error)),
     fl.InvalidRequest: lambda error: drf.ValidationError(list(error.args)),
+    fl.NameTaken: lambda error: drf.ValidationError({error.field: [str(error)]}),
     fl.PermissionDenied: lambda error: drf.PermissionDenied(str(error)),
     fl.NotFound: lambda error: drf.NotFound(str(error)),
     fl.QuotaReached: lambda error: QuotaReached(str(error)),

@@ -4,6 +4,7 @@
     ├── InvalidRequest    400, a list: it doesn't fit the state that things are in
     │   ├── CannotStart   400, a detail
     │   └── Unwilling     400, a detail
+    ├── NameTaken         400, by its field
     ├── PermissionDenied  403, a detail
     ├── NotFound          404, a detail
     ├── TooMany           429, a detail
@@ -31,6 +32,14 @@ class CannotStart(InvalidRequest):
 
 class Unwilling(InvalidRequest):
     """A user takes part in no trainings of this actor."""
+
+
+class NameTaken(FLError):
+    """Another row has this value of `field`."""
+
+    def __init__(self, sentence: str, *, field: str) -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class PermissionDenied(FLError):

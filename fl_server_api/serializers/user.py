@@ -1,18 +1,14 @@
 """Users and groups."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
 
-from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as Weak
-from django.db import IntegrityError, transaction
 from rest_framework import serializers
 
-from fl_server_core.models import Invitation, Notification, User
+from fl_server_core.models import User
 from fl_server_core.trainings import find_users
 
 
@@ -22,10 +18,6 @@ class GroupSerializer(serializers.ModelSerializer[Group]):
     class Meta:
         model = Group
         fields = ["id", "name"]
-
-    def save(self, **kwargs: Any) -> Group:  # noqa: D102
-        with _unique("name", "group with this name already exists."):
-            return super().save(**kwargs)
 
 
 UNSAID = {"email": "", "message_endpoint": ""}
@@ -133,18 +125,6 @@ class CreateUserSerializer(serializers.ModelSerializer[User]):
         check_rules(attrs["password"], User(**others))
         return attrs
 
-    def create(self, validated_data: dict[str, Any]) -> User:
-        """Hash the password before the transaction begins: that takes longer than all else."""
-        password, code = validated_data.pop("password"), validated_data.pop("invitation")
-        user = User(**validated_data)
-        user.email = User.objects.normalize_email(user.email)
-        user.set_password(password)
-        with _unique("username", "A user with that username already exists."):
-            user.save()
-            if code:
-                Invitation.objects.use(code, user)
-        return user
-
 
 class RegistrationSerializer(CreateUserSerializer):
     """A user who registers, for the documentation: with the code, which a permission reads."""
@@ -206,23 +186,3 @@ class ChangeUserSerializer(serializers.ModelSerializer[User]):
             setattr(user, name, attrs[name])
         check_rules(attrs["password"], user)
         return attrs
-
-    def update(self, user: User, changed: dict[str, Any]) -> User:
-        """Store what is changed and nothing else; sessions end with their password."""
-        for name, value in changed.items():
-            setattr(user, name, make_password(value) if name == "password" else value)
-        with transaction.atomic():
-            user.save(update_fields=list(changed))
-            if "message_endpoint" in changed:
-                Notification.objects.readdress(user)
-        return user
-
-
-@contextmanager
-def _unique(field: str, message: str) -> Iterator[None]:
-    """Tell of a name taken by a request that came at the same time like of any other."""
-    try:
-        with transaction.atomic():
-            yield
-    except IntegrityError as error:
-        raise serializers.ValidationError({field: [message]}) from error

@@ -12,6 +12,7 @@ from fl_server_api.permissions import IsGroupMember, IsSuperuser
 from fl_server_api.serializers.user import GroupSerializer
 from fl_server_api.utils import AuthenticatedRequest, read_body
 from fl_server_api.views.base import ViewSet
+from fl_server_core import users
 
 UNKNOWN = {"detail": "Group 7 not found."}
 STRANGER = {"detail": IsGroupMember.message}
@@ -46,10 +47,8 @@ class Group(ViewSet):
         """
         serializer = GroupSerializer(data=read_body(request))
         serializer.is_valid(raise_exception=True)
-        with transaction.atomic():
-            group = serializer.save()
-            group.user_set.add(request.user)
-        return Response(serializer.data, status.HTTP_201_CREATED)
+        group = users.create_group(member=request.user, **serializer.validated_data)
+        return Response(GroupSerializer(group).data, status.HTTP_201_CREATED)
 
     @extend_schema(responses=answers({200: GroupSerializer}, {400: [UNKNOWN], 403: [STRANGER]}))
     def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
@@ -68,8 +67,9 @@ class Group(ViewSet):
             group = self.get_entity(models.Group.objects.select_for_update(), id)
             serializer = GroupSerializer(group, data=body, partial=partial)
             serializer.is_valid(raise_exception=True)
-            serializer.save()
-        return Response(serializer.data)
+            if serializer.validated_data:
+                users.rename_group(group, **serializer.validated_data)
+        return Response(GroupSerializer(group).data)
 
     @extend_schema(
         request=GroupSerializer,

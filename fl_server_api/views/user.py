@@ -19,7 +19,7 @@ from fl_server_api.serializers.user import (
 )
 from fl_server_api.utils import AuthenticatedRequest, get_entity, read_body
 from fl_server_api.views.base import ViewSet
-from fl_server_core import models
+from fl_server_core import models, users
 from fl_server_core.models.token import issue_token
 from fl_server_core.throttles import REGISTRATIONS, address_of
 
@@ -37,8 +37,8 @@ class User(ViewSet):
 
         Where others are reached, `email` and `message_endpoint`, is left empty but for staff.
         """
-        users = models.User.objects.order_by("date_joined", "pk")
-        return Response(UserSerializer(users, many=True, context={"viewer": request.user}).data)
+        everybody = models.User.objects.order_by("date_joined", "pk")
+        return Response(UserSerializer(everybody, many=True, context={"viewer": request.user}).data)
 
     @extend_schema(
         request=RegistrationSerializer,
@@ -59,7 +59,7 @@ class User(ViewSet):
         REGISTRATIONS.take(address_of(request))
         serializer = CreateUserSerializer(data=read_body(request))
         serializer.is_valid(raise_exception=True)
-        user = serializer.save(invitation=invitation_code(request))
+        user = users.register(invitation=invitation_code(request), **serializer.validated_data)
         shown = OwnUserSerializer(user, context={"viewer": user}).data
         return Response(shown, status.HTTP_201_CREATED)
 
@@ -101,8 +101,8 @@ class User(ViewSet):
         """
         serializer = ChangeUserSerializer(request.user, data=read_body(request), partial=True)
         serializer.is_valid(raise_exception=True)
-        user = serializer.save()
-        return Response(MyselfSerializer(user, context={"viewer": user}).data)
+        users.change_user(request.user, **serializer.validated_data)
+        return self.myself(request)
 
     @extend_schema(request=None, responses=answers({201: TokenSerializer}))
     def renew_token(self, request: AuthenticatedRequest) -> Response:
