@@ -1,31 +1,41 @@
 """Posting JSON to somebody else's server, which may be broken or hostile.
 
-`requests` bounds each wait for bytes and not all of them together, and its sessions read the
-whole body of a redirect, followed or not. So a message goes through its adapter alone, over
-connections that are cut when their time is up.
+libcurl bounds all that a post takes together, from the name's look-up to the answer's last header,
+and asks before it connects to an address. What it follows, decodes and logs in to by itself is
+what it is told to: nothing.
 """
 
 import logging
 import socket
-import threading
-import time
 from collections.abc import Mapping
-from concurrent.futures import Future
-from contextlib import suppress
-from http.client import HTTPException
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
+import certifi
+import pycurl
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
-from urllib3.util.connection import create_connection
 
 from fl_server_ai.notification.destinations import is_open
 
 logger = logging.getLogger(__name__)
+
+QUICK_EXIT = 322
+"""CURLOPT_QUICK_EXIT, for which pycurl has no name: the system's resolver takes no time-out, and
+who has given up doesn't wait for it."""
+REASONS = {
+    pycurl.E_COULDNT_RESOLVE_HOST: "unknown host",
+    pycurl.E_COULDNT_CONNECT: "no connection",
+    pycurl.E_OPERATION_TIMEDOUT: "no answer in time",
+}
+OPTIONS: dict[int, Any] = {
+    pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+    pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
+    pycurl.PROXY: "",  # whatever the environment says
+    pycurl.CAINFO: certifi.where(),
+    pycurl.NOSIGNAL: 1,  # this is a thread
+    QUICK_EXIT: 1,
+}
 
 
 class Unreachable(Exception):
@@ -35,18 +45,25 @@ class Unreachable(Exception):
 def post(url: str, body: bytes, *, seconds: float, headers: Mapping[str, str] | None = None) -> int:
     """Post JSON and return the status that comes within so many seconds; else raise Unreachable.
 
-    Nothing of ours goes along: no proxy's, .netrc's or earlier answer's credentials. Redirects
-    aren't followed, an answer's body isn't read.
+    Redirects aren't followed, an answer's body isn't read.
     """
+    sent = {"Content-Type": "application/json", "Expect": "", **(headers or {})}
     try:
-        sent = {"Content-Type": "application/json", **(headers or {})}
-        request = requests.Request("POST", url, headers=sent, data=body).prepare()
-        with _Adapter() as adapter:
-            answer = adapter.send(request, stream=True, timeout=seconds)
-            answer.close()
-    except (requests.RequestException, HTTPError, HTTPException, ValueError, OSError) as error:
-        raise Unreachable(type(error).__name__) from error
-    return answer.status_code
+        plain_url = requests.Request("POST", url).prepare().url  # in ASCII
+    except ValueError as error:
+        raise Unreachable("no URL") from error
+    with ExitStack() as stack, pycurl.Curl() as curl:
+        options = OPTIONS | {
+            pycurl.URL: plain_url,
+            pycurl.POSTFIELDS: body,
+            pycurl.HTTPHEADER: [f"{name}: {value}" for name, value in sent.items()],
+            pycurl.TIMEOUT_MS: int(seconds * 1000),
+            pycurl.OPENSOCKETFUNCTION: lambda _, target: _open(target, stack),
+            pycurl.HEADERFUNCTION: _Headers().take,
+        }
+        for option, value in options.items():
+            curl.setopt(option, value)
+        return _status(curl)
 
 
 def address(url: str) -> str:
@@ -58,87 +75,32 @@ def address(url: str) -> str:
         return url
 
 
-class _Connection(HTTPConnection):
-    """A connection that is cut when its time is up, however much trickles in."""
-
-    _twin: socket.socket | None = None
-    _cut: threading.Timer
-
-    def _new_conn(self) -> socket.socket:
-        end = time.monotonic() + float(self.timeout or 0)
-        found = self._reach(end)
-        self._twin = found.dup()  # stays ours when TLS takes the socket itself over
-        self._cut = threading.Timer(end - time.monotonic(), _shut_down, [self._twin])
-        self._cut.start()
-        return found
-
-    def _reach(self, end: float) -> socket.socket:
-        """Connect to one of the name's addresses: all of them share the time that there is."""
-        error: OSError = TimeoutError()
-        for host in _look_up(self.host, self.port, end - time.monotonic()):
-            left = end - time.monotonic()
-            if left <= 0:
-                break
-            try:
-                return create_connection((host, self.port), left)
-            except OSError as refused:
-                error = refused
-        raise error
-
-    def close(self) -> None:
-        super().close()
-        if self._twin:
-            self._cut.cancel()
-            self._twin.close()
+def _status(curl: pycurl.Curl) -> int:
+    try:
+        curl.perform()
+    except pycurl.error as error:
+        code = error.args[0]
+        if code != pycurl.E_WRITE_ERROR:  # which is that `_Headers` took no more
+            raise Unreachable(REASONS.get(code, f"no HTTP (curl {code})")) from error
+    return int(curl.getinfo(pycurl.RESPONSE_CODE))
 
 
-class _TLSConnection(_Connection, HTTPSConnection):
-    pass
+def _open(target: tuple[Any, ...], stack: ExitStack) -> socket.socket | int:
+    """Return a socket to connect, unless nothing may be posted there; curl takes a copy of it."""
+    family, kind, protocol, (host, port, *_) = target
+    if not is_open(host, port):
+        logger.warning("nothing may be posted to %s, port %s, see FL_NOTIFY_ALLOW", host, port)
+        return int(pycurl.SOCKET_BAD)
+    return stack.enter_context(socket.socket(family, kind, protocol))
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+class _Headers:
+    """Takes lines up to the blank one that ends an answer's; a "100 Continue" is none yet."""
 
+    _interim = False
 
-class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
-
-    def __enter__(self) -> "_Adapter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _look_up(host: str, port: int, seconds: float) -> list[str]:
-    """Return a name's addresses that are open; TimeoutError when they come too late.
-
-    The system's resolver takes no time-out and may try for half a minute, in a thread of its
-    own then; a daemon, so that a process that ends doesn't wait for it.
-    """
-    found: Future[list[str]] = Future()
-
-    def resolve() -> None:
-        try:
-            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            hosts = [str(row[4][0]) for row in rows]
-            found.set_result([host for host in hosts if is_open(host, port)])
-        except Exception as error:
-            found.set_exception(error)
-
-    threading.Thread(target=resolve, daemon=True).start()
-    hosts = found.result(seconds)
-    if not hosts:
-        logger.warning("nothing may be posted to %.200r, port %s, see FL_NOTIFY_ALLOW", host, port)
-    return hosts
-
-
-def _shut_down(twin: socket.socket) -> None:
-    with suppress(OSError):  # the other side may have ended it already
-        twin.shutdown(socket.SHUT_RDWR)
+    def take(self, line: bytes) -> int:
+        """Return how much of it is taken."""
+        if line.startswith(b"HTTP/"):
+            self._interim = line[8:10] == b" 1"
+        return len(line) if line.strip() or self._interim else -1

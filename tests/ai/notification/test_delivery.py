@@ -3,8 +3,6 @@ import uuid
 from datetime import timedelta
 
 import pytest
-import requests
-import responses
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -12,15 +10,8 @@ from fl_server_ai.notification import delivery, outbox
 from fl_server_ai.notification.bulkheads import Delivery
 from fl_server_ai.notification.delivery import deliver
 from fl_server_core.models import Notification
+from tests.ai.notification.conftest import silence
 from tests.factories import NotificationFactory
-
-URL = "http://client.test/"
-
-
-@pytest.fixture
-def endpoint():
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        yield mock
 
 
 @pytest.fixture
@@ -30,7 +21,7 @@ def started(move, training, participants):
 
 
 def posted(endpoint):
-    return [json.loads(call.request.body)["notification_type"] for call in endpoint.calls]
+    return [json.loads(body)["notification_type"] for body in endpoint.bodies]
 
 
 def make_due():
@@ -41,7 +32,7 @@ def make_due():
 
 def test_messages_are_posted_in_order_and_once(started, endpoint):
     training, user = started
-    endpoint.post(URL, status=204)
+    endpoint.answer = 204
     deliver(training.pk, user.pk)
     deliver(training.pk, user.pk)
     assert posted(endpoint) == ["TRAINING_START", "UPDATE_ROUND_START"]
@@ -50,9 +41,8 @@ def test_messages_are_posted_in_order_and_once(started, endpoint):
 
 def test_the_body_is_the_contracts(started, endpoint):
     training, user = started
-    endpoint.post(URL)
     deliver(training.pk, user.pk)
-    assert json.loads(endpoint.calls[1].request.body) == {
+    assert json.loads(endpoint.bodies[1]) == {
         "notification_type": "UPDATE_ROUND_START",
         "training_uuid": str(training.pk),
         "body": {"round": 0, "global_model_uuid": str(training.model_id)},
@@ -61,7 +51,7 @@ def test_the_body_is_the_contracts(started, endpoint):
 
 def test_nothing_overtakes_a_message_that_could_not_be_delivered(started, endpoint):
     training, user = started
-    endpoint.post(URL, body=requests.ConnectionError())
+    endpoint.answer = silence
     deliver(training.pk, user.pk)
     deliver(training.pk, user.pk)
     assert posted(endpoint) == ["TRAINING_START"]
@@ -70,7 +60,7 @@ def test_nothing_overtakes_a_message_that_could_not_be_delivered(started, endpoi
 def test_an_unreachable_receiver_is_retried_after_growing_pauses(started, endpoint, settings):
     settings.FL_NOTIFY_RETRY_SECONDS = 10
     training, user = started
-    endpoint.post(URL, body=requests.ConnectionError())
+    endpoint.answer = silence
     second = timedelta(seconds=1)
     for pause in (10, 20, 40):
         make_due()
@@ -79,12 +69,12 @@ def test_an_unreachable_receiver_is_retried_after_growing_pauses(started, endpoi
         head = user.notifications.get(type="TRAINING_START")
         failed_at = head.next_attempt_at - pause * second
         assert begun - second < failed_at < timezone.now() + second
-    assert head.error == "ConnectionError"
+    assert head.error == "no answer in time"
 
 
 def test_a_receiver_that_stays_away_is_lost_after_five_retries(started, endpoint):
     training, user = started
-    endpoint.post(URL, body=requests.ReadTimeout())
+    endpoint.answer = silence
     user.notifications.get(type="TRAINING_START").delete()
     for _ in range(6):
         training.refresh_from_db()
@@ -93,14 +83,14 @@ def test_a_receiver_that_stays_away_is_lost_after_five_retries(started, endpoint
         deliver(training.pk, user.pk)
     training.refresh_from_db()
     assert training.state == "E"
-    assert len(endpoint.calls) == 6
+    assert len(endpoint.bodies) == 6
 
 
 def test_a_receiver_that_comes_back_goes_on_in_order(started, endpoint):
     training, user = started
-    endpoint.post(URL, body=requests.ConnectionError())
+    endpoint.answer = silence
     deliver(training.pk, user.pk)
-    endpoint.replace(responses.POST, URL, status=200)
+    endpoint.answer = 200
     make_due()
     deliver(training.pk, user.pk)
     assert posted(endpoint) == ["TRAINING_START", "TRAINING_START", "UPDATE_ROUND_START"]
@@ -109,7 +99,7 @@ def test_a_receiver_that_comes_back_goes_on_in_order(started, endpoint):
 @pytest.mark.parametrize("status", [400, 404, 500])
 def test_an_error_status_to_a_round_call_removes_the_participant(started, endpoint, status):
     training, user = started
-    endpoint.post(URL, status=status)
+    endpoint.answer = status
     deliver(training.pk, user.pk)
     assert posted(endpoint) == ["TRAINING_START", "UPDATE_ROUND_START", "CLIENT_REMOVED"]
     assert not training.is_participant(user)
@@ -121,7 +111,7 @@ def test_somebody_who_fetches_is_never_posted_to(training, participants, move, e
     user.save()
     move("start")
     deliver(training.pk, user.pk)
-    assert not endpoint.calls
+    assert not endpoint.bodies
     assert user.notifications.pending().count() == 2
 
 
@@ -134,7 +124,6 @@ def test_of_two_workers_one_gets_the_message(started):
 
 def test_a_message_of_a_worker_that_died_is_posted_again(started, endpoint):
     training, user = started
-    endpoint.post(URL)
     outbox.claim_next(training.pk, user.pk)
     make_due()
     deliver(training.pk, user.pk)
@@ -143,7 +132,7 @@ def test_a_message_of_a_worker_that_died_is_posted_again(started, endpoint):
 
 def test_delivering_for_a_training_that_is_gone_does_nothing(db, endpoint):
     deliver(uuid.uuid4(), uuid.uuid4())
-    assert not endpoint.calls
+    assert not endpoint.bodies
 
 
 def test_an_endpoint_that_can_not_be_parsed_counts_as_unreachable(started):
@@ -187,16 +176,14 @@ def test_who_answers_within_a_second_is_prompt_and_who_takes_longer_is_not(
     started, endpoint, clock
 ):
     training, user = started
-    endpoint.post(URL)
     deliver(training.pk, user.pk)
     assert is_prompt(user)
 
-    def dawdle(_):
+    def dawdle():
         clock[0] += 1.5
-        return 200, {}, ""
+        return 200
 
-    endpoint.reset()
-    endpoint.add_callback(responses.POST, URL, dawdle)
+    endpoint.answer = dawdle
     user.notifications.all().send_again()
     deliver(training.pk, user.pk)
     assert not is_prompt(user)
@@ -205,18 +192,17 @@ def test_who_answers_within_a_second_is_prompt_and_who_takes_longer_is_not(
 
 def test_a_refusal_is_an_answer_and_silence_is_none(started, endpoint):
     training, user = started
-    endpoint.post(URL, status=500)
+    endpoint.answer = 500
     deliver(training.pk, user.pk)
     assert is_prompt(user)
     user.notifications.filter(type="CLIENT_REMOVED").send_again()
-    endpoint.replace(responses.POST, URL, body=requests.ReadTimeout())
+    endpoint.answer = silence
     deliver(training.pk, user.pk)
     assert not is_prompt(user)
 
 
 def test_who_is_told_by_one_training_is_prompt_for_all(started, endpoint, monkeypatch):
     training, user = started
-    endpoint.post(URL)
     deliver(training.pk, user.pk)
     joined = []
     monkeypatch.setattr(delivery.bulkheads, "join", joined.append)
@@ -228,10 +214,9 @@ def test_what_waits_in_line_is_posted_by_who_makes_room(started, participants, e
     training, first = started
     second = participants[1]
     delivery.bulkheads.join(Delivery(training.pk, second.pk))
-    endpoint.post(URL)
     deliver(training.pk, first.pk)
     assert not training.notifications.pending().exists()
-    assert len(endpoint.calls) == 4
+    assert len(endpoint.bodies) == 4
 
 
 def test_a_delivery_that_fails_gives_its_place_back(started, monkeypatch):

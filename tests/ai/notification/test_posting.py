@@ -1,17 +1,30 @@
 """What a receiver may do to us: nothing that takes long, much memory or our credentials."""
 
 import json
+import os
 import re
+import shutil
 import socket
+import ssl
+import subprocess
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from ipaddress import ip_network
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 
+import pycurl
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from fl_server_ai.notification import posting
 from fl_server_ai.notification.posting import Unreachable, post
+from tests.compose import ROOT
 from tests.waiting import PATIENCE
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -155,9 +168,8 @@ def test_an_endless_body_is_not_read(status):
         b"",
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70000 + b"\r\n\r\n",
-        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 400_000 + b"\r\n\r\n",
     ],
 )
 def test_an_answer_that_is_no_http_is_none(data):
@@ -194,29 +206,95 @@ def test_other_networks_are_reached(settings):
         assert post(url, b"{}", seconds=PATIENCE) == 200
 
 
-def test_a_name_that_nobody_resolves_in_time_is_given_up(monkeypatch):
+def test_an_international_name_is_looked_up(monkeypatch):
+    with pytest.raises(Unreachable, match="unknown host"):
+        post("http://b\u00fccher.invalid/", b"{}", seconds=PATIENCE)
+
+
+def test_a_status_is_known_before_the_body_comes():
     go_on = threading.Event()
-    monkeypatch.setattr(posting.socket, "getaddrinfo", lambda *_, **__: go_on.wait())
-    try:
-        with pytest.raises(Unreachable):
-            post("http://slow.test/", b"{}", seconds=0.2)
-        assert not go_on.is_set()
-    finally:
+
+    def answer(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        go_on.wait(PATIENCE)
+
+    with endpoint(answer) as (url, _):
+        assert post(url, b"{}", seconds=PATIENCE) == 200
         go_on.set()
 
 
-def test_all_addresses_of_a_name_share_the_time(monkeypatch):
-    tried, now = [], [0.0]
+SLOW_RESOLVER = r"""
+#include <netdb.h>
+#include <unistd.h>
+int getaddrinfo(const char *a, const char *b, const struct addrinfo *c, struct addrinfo **d) {
+    sleep(1000);
+    return EAI_FAIL;
+}
+"""
+GIVES_UP = """
+from django import setup
+setup()
+from fl_server_ai.notification import posting
+try:
+    posting.post("http://slow.test/", b"{}", seconds=0.2)
+except posting.Unreachable as error:
+    print(error)
+"""
 
-    def time_out(address, seconds):
-        tried.append(seconds)
-        now[0] += seconds
-        raise TimeoutError
 
-    info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))
-    monkeypatch.setattr(posting.socket, "getaddrinfo", lambda *_, **__: [info] * 1000)
-    monkeypatch.setattr(posting, "create_connection", time_out)
-    monkeypatch.setattr(posting.time, "monotonic", lambda: now[0])
-    with pytest.raises(Unreachable):
-        post("http://many.test/", b"{}", seconds=PATIENCE)
-    assert tried == [PATIENCE]
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_a_name_that_nobody_resolves_in_time_is_given_up(tmp_path):
+    """In a process whose resolver hangs; neither the post nor the process's end waits for it."""
+    source, library = tmp_path / "slow.c", tmp_path / "slow.so"
+    source.write_text(SLOW_RESOLVER)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    environment = os.environ | {
+        "LD_PRELOAD": str(library),
+        "DJANGO_SETTINGS_MODULE": "fl_server.settings",
+    }
+    command = [sys.executable, "-c", GIVES_UP]
+    said = subprocess.check_output(command, cwd=ROOT, env=environment, timeout=PATIENCE, text=True)
+    assert said == "no answer in time\n"
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """One for 127.0.0.1 that nobody has signed but itself, with its key, in a file."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
+    host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    signed = made.add_extension(host, critical=False).sign(key, hashes.SHA256())
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path = tmp_path / "certificate"
+    pem = serialization.Encoding.PEM
+    path.write_bytes(key.private_bytes(pem, *form) + signed.public_bytes(pem))
+    return path
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_only_certificates_that_are_trusted_count(certificate, monkeypatch, trusted):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    if trusted:
+        monkeypatch.setitem(posting.OPTIONS, pycurl.CAINFO, str(certificate))
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        served = pool.submit(answer_one, context, listener)
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        if trusted:
+            assert post(url, b"{}", seconds=PATIENCE) == 200
+        else:
+            with pytest.raises(Unreachable, match="no HTTP"):
+                post(url, b"{}", seconds=PATIENCE)
+    assert served.result() == trusted
+
+
+def answer_one(context, listener):
+    """Answer a request; return whether there was one, and no quarrel about the certificate."""
+    connection = listener.accept()[0]
+    connection.settimeout(PATIENCE)
+    with connection, suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
+        read_request(tls)
+        tls.sendall(OK)
+        return True
+    return False
