@@ -28,7 +28,7 @@ COMMANDS = {
     # Merging imports torch, once and before the pool's processes are forked.
     "rounds": (
         *WORKER, "-n", "rounds@%h", "-Q", "rounds",
-        "-P", "prefork", "-c", "2", "--include", "fl_server_ai.aggregation",
+        "-P", "prefork", "-c", "2", "--include", "fl_server_ai.aggregation.merging",
     ),
     "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", f"{THREADS}"),
     # Most of these threads wait for their user's turn.
