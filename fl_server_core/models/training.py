@@ -25,7 +25,7 @@ class TrainingState(models.TextChoices):
 
 
 class PhaseName(models.TextChoices):
-    """What a running training waits for from its participants."""
+    """What a running training waits for; `fl_server_ai.trainer.phases` has each phase."""
 
     NONE = "", "nothing"
     UPDATE = "update", "updates of the model"
@@ -113,7 +113,7 @@ class Training(models.Model):
     state = models.CharField(max_length=1, choices=TrainingState, default=TrainingState.INITIAL)
     state_reason = models.TextField(blank=True, help_text="Why it ended, if not at its target.")
     reason_code = models.CharField(max_length=15, choices=ReasonCode, blank=True, default="")
-    phase = models.CharField(max_length=6, choices=PhaseName, default=PhaseName.NONE, blank=True)
+    phase = models.CharField(max_length=32, default=PhaseName.NONE, blank=True)
     attempt = models.PositiveIntegerField(default=0)
     target_num_updates = models.PositiveIntegerField(validators=[MinValueValidator(1)])
 

@@ -6,15 +6,8 @@ from django.utils import timezone
 from safetensors.torch import save_file
 from torch import nn
 
-from fl_server_ai.inference import worker
-from fl_server_ai.inference.runner.launcher import Launcher
-from fl_server_ai.inference.runner.pool import Pool
-from fl_server_ai.trainer.plan import plan_of
-from fl_server_ai.uncertainty.registry import METHODS, Method
 from fl_server_core.files import scratch_path, store
 from fl_server_core.models import LocalModel
-from fl_server_core.models.training import PhaseName
-from tests.ai.inference.runner.conftest import terms
 from tests.api.conftest import saved, scripted
 from tests.api.serving import (
     _served_here,  # noqa: F401 (a fixture)
@@ -123,20 +116,6 @@ def test_swag_samples_what_the_moments_say(client, model, user):
     assert answer["inference"][0] == pytest.approx([3.0, 3.0], rel=0.05)
     assert answer["uncertainty"]["std"][0] == pytest.approx([0.5, 0.5], rel=0.2)
     assert answer["inference"][0][0] != answer["inference"][0][1]
-
-
-def test_a_method_from_elsewhere_is_one_entry_in_the_registry(client, model, monkeypatch):
-    toy = Method("tests.ai.uncertainty.toy.margin", "one", phase=PhaseName.SWAG)
-    monkeypatch.setitem(METHODS, "MARGIN", toy)
-    launcher = Launcher(terms(memory_bytes=1 << 30))
-    monkeypatch.setattr(worker, "RUNNERS", Pool(launcher, idle=0))
-    wanted = {"model_id": str(model.pk), "target_num_updates": 1, "metric_names": []}
-    methods = {"aggregation_method": "FedAvg", "uncertainty_method": "MARGIN"}
-    assert client.post("/api/trainings/", wanted | methods, format="json").status_code == 201
-    assert plan_of(model.find_training()).phases == ("update", "swag", "test")
-    answer = read(ask(client, model, [[2.0]]))
-    assert answer == {"inference": [0], "uncertainty": {"margin": [0.0]}}
-    launcher.close()
 
 
 def test_softmax_is_applied_where_the_training_says_so(client, model, user):
