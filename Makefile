@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/ai/aggregation \
 	--ignore tests/api/test_schemathesis.py
 
-.PHONY: help install demo serve test soak fuzz check lint audit format clean
+.PHONY: help install demo serve test soak fuzz check check-tests lint audit format clean
 
 help:
 	@echo "make install what the server, the demo and the example need, into $(VENV)"
@@ -47,10 +47,12 @@ soak: $(VENV)/installed
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-# Those of a file share servers, so they stay in one process.
-check: lint audit
+check: lint audit check-tests
+
+# Those that share servers stay in one process.
+check-tests: $(VENV)/installed
 	$(BIN)/pytest -n 2 -m "not e2e"
-	$(BIN)/pytest -n 2 --dist loadfile -m e2e
+	$(BIN)/pytest -n 3 --dist loadgroup -m e2e
 	$(BIN)/python -m tests.on_postgres -n 2 $(ON_POSTGRES)
 
 lint: $(VENV)/installed

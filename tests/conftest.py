@@ -33,6 +33,7 @@ def _quick_and_apart(settings, tmp_path_factory):
     cache.clear()  # counts nothing of other tests
     settings.FL_DEVICE = os.environ["FL_DEVICE"]
     settings.FL_MODEL_CODE = "any"  # on PostgreSQL it is another
+    settings.WHITENOISE_AUTOREFRESH = True  # each test's client would list all static files first
     settings.MODEL_DIR = tmp_path_factory.mktemp("models")
     settings.SCRATCH_DIR = settings.MODEL_DIR / "scratch"
     settings.SCRATCH_DIR.mkdir()

@@ -81,6 +81,15 @@ def production(tmp_path_factory) -> Iterator[Production]:
         yield running
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have those that share one of these servers run in one process: there is one of each then."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        for name in {"embedded", "production"} & {parameters.get("server"), *item.fixturenames}:
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
 @pytest.fixture(scope="session", params=["embedded", "production"])
 def server(request) -> str:
     """The URL of a server, once of each topology."""

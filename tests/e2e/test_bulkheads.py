@@ -14,7 +14,7 @@ from tests.e2e.people import Person
 from tests.e2e.tiny import endless, scripted
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bulkheads")]
 
 THREADS = 8
 SILENT = 32
@@ -27,7 +27,7 @@ def server(tmp_path_factory):
         "FL_WEB_WORKERS": "1",
         "FL_WEB_THREADS": str(THREADS),
         "FL_NOTIFY_TIMEOUT_SECONDS": "3600",
-        "FL_RUNNER_SECONDS": "15",
+        "FL_RUNNER_SECONDS": "8",
         "FL_STATS_WAIT_SECONDS": "1",
     }
     with running_server(tmp_path_factory.mktemp("bulkheads"), **settings) as url:

@@ -16,7 +16,7 @@ from tests.e2e.people import Person
 from tests.servers import S3, Redis
 from tests.waiting import PATIENCE, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("inference")]
 
 BATCH = [[1.0, 2.0, 3.0]]
 
@@ -61,7 +61,7 @@ def stats(person, model):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inference")
-    with running_server(folder, FL_RUNNER_SECONDS="20") as url:
+    with running_server(folder, FL_RUNNER_SECONDS="8") as url:
         yield url, folder / "var" / "models"
 
 

@@ -12,7 +12,7 @@ from tests.compose import ROOT
 from tests.servers import Postgres
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("pool")]
 
 SETUP = """
 import json, sys, threading

@@ -40,11 +40,18 @@ class Backstage:
         sql = "SELECT claim IS NOT NULL FROM fl_server_core_training WHERE id = %s"
         return bool(self.query(sql, training.id)[0][0])
 
-    def expire(self, training: Running, column: str) -> None:
-        """Let the training's deadline, or its claim's lease, be over."""
+    def expire_deadline(self, training: Running) -> None:
+        """Let the training's deadline be over; it would be judged then at the latest."""
+        self._expire(training, "deadline", "judge_at")
+
+    def expire_lease(self, training: Running) -> None:
+        """Let the lease of the claim on the training's merge be over, if there is one."""
+        self._expire(training, "claimed_until")
+
+    def _expire(self, training: Running, *columns: str) -> None:
+        past = ", ".join(f"{column} = now() - interval '1 second'" for column in columns)
         self.query(
-            f"UPDATE fl_server_core_training SET {column} = now() - interval '1 second' "
-            f"WHERE id = %s AND {column} IS NOT NULL",
+            f"UPDATE fl_server_core_training SET {past} WHERE id = %s AND {columns[0]} IS NOT NULL",
             training.id,
         )
 

@@ -35,6 +35,7 @@ def backstage(tmp_path_factory) -> Iterator[Backstage]:
     settings = IMPATIENT | {"PYTHONPATH": path, "FL_FAULTS": str(faults)}
     with running_production(tmp_path_factory.mktemp("production"), settings) as production:
         yield Backstage(production, faults)
+        production.kill(*production.processes)  # as often before; to ask them takes long
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ def silent_client_with_a_quorum(server: Backstage, training: Running) -> None:
     """A client accepts the call and stays silent: at the deadline the others are enough."""
     training.silence()
     training.contributors[MIDDLE] -= {training.last.number}
-    server.expire(training, "deadline")
+    server.expire_deadline(training)
 
 
 @fault(round={"deadline_seconds": 600})
@@ -98,11 +98,11 @@ def silent_client_without_a_quorum(server: Backstage, training: Running) -> None
     """Without a quorum the round is begun anew, then fails with the reason; resumed, it ends."""
     training.silence()
     training.attempt = 1
-    server.expire(training, "deadline")
+    server.expire_deadline(training)
     training.wait(lambda: server.attempt(training) == 1)
     others = len(training.participants) - 1
     training.wait(lambda: training.state()["local_models_arrived"] == others)
-    server.expire(training, "deadline")
+    server.expire_deadline(training)
     training.wait(lambda: training.has_failed)
     reason = f"Round {MIDDLE}: only 3 of 4 participants answered in time, 4 are needed."
     assert training.state()["state_reason"] == reason

@@ -31,7 +31,7 @@ def worker_killed_during_the_merge(server: Backstage, training: Running) -> None
     server.production.kill(server.name_of(pid))
     server.release(pid)
     assert len(training.checkpoints()) == MIDDLE + 1
-    server.expire(training, "claimed_until")
+    server.expire_lease(training)
 
 
 @fault()
@@ -42,7 +42,7 @@ def pool_process_killed_during_the_merge(server: Backstage, training: Running) -
     pid = server.held()
     os.kill(pid, signal.SIGKILL)
     server.release(pid)
-    server.expire(training, "claimed_until")
+    server.expire_lease(training)
 
 
 @fault()
@@ -61,7 +61,7 @@ def merge_outlives_its_lease(server: Backstage, training: Running) -> None:
     pid = server.held()
     os.kill(pid, signal.SIGSTOP)
     try:
-        server.expire(training, "claimed_until")
+        server.expire_lease(training)
         training.await_round(MIDDLE + 1)
     finally:
         server.release(pid)

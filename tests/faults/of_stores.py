@@ -71,7 +71,7 @@ def disk_full_at_a_merge(server: Backstage, training: Running) -> None:
     before = server.scratch
     with server.full_disk("rounds"):
         training.answer()
-        training.wait(lambda: server.expire(training, "claimed_until") or training.has_failed)
+        training.wait(lambda: server.expire_lease(training) or training.has_failed)
     assert "No space left on device" in training.state()["state_reason"]
     assert len(training.checkpoints()) == MIDDLE + 1
     wait_until(lambda: server.scratch <= before)  # a request cleans up after its answer

@@ -9,7 +9,7 @@ from tests.faults import of_people, of_processes, of_serve, of_stores  # noqa: F
 from tests.faults.registry import FAULTS
 from tests.faults.training import running
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("faults")]
 
 
 @pytest.mark.parametrize("name", FAULTS)

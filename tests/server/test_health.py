@@ -85,6 +85,7 @@ def test_the_database_check_passes():
 
 
 @pytest.mark.e2e
+@pytest.mark.xdist_group("serve")
 def test_readiness_follows_the_workers(server):
     def told() -> tuple[int, str]:
         answer = server.get("/health/ready/")

@@ -14,12 +14,13 @@ import pytest
 import requests
 
 from fl_server import receiving
+from fl_server.processes import COMMANDS
 from fl_server.receiving import BEGUN, HALF, TOO_LONG, WHOLE, judge
 from tests.compose import ROOT
 from tests.servers import free_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("receiving")]
 
 GET = b"GET /health/ HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /api/users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -116,18 +117,31 @@ def test_who_hardly_reads_its_answer_is_given_up(monkeypatch):
 # --- Over sockets ------------------------------------------------------------------------
 
 
+THREADS = 8
+
+
 @pytest.fixture(scope="module")
 def web(tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("web"), free_port()
-    settings = {"FL_DATA_DIR": str(folder), "FL_WEB_WORKERS": "1", "FL_WEB_THREADS": "8"}
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "-v0"],
-        cwd=ROOT,
-        env=os.environ | settings,
-        check=True,
-    )
+    with running_web(tmp_path_factory.mktemp("web"), "fl_server.gunicorn") as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def impatient_web(tmp_path_factory):
+    """One that gives slow clients up within seconds."""
+    with running_web(tmp_path_factory.mktemp("web"), "tests.server.impatient") as port:
+        yield port
+
+
+@contextmanager
+def running_web(folder, configuration):
+    settings = {"FL_DATA_DIR": str(folder), "FL_WEB_WORKERS": "1", "FL_WEB_THREADS": str(THREADS)}
+    migrate = [sys.executable, "manage.py", "migrate", "-v0"]
+    subprocess.run(migrate, cwd=ROOT, env=os.environ | settings, check=True)
+    command = [word.replace("fl_server.gunicorn", configuration) for word in COMMANDS["web"]]
+    port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "fl_server.processes", "web", "--bind", f"127.0.0.1:{port}"],
+        [sys.executable, "-m", *command, "--bind", f"127.0.0.1:{port}"],
         cwd=ROOT,
         env=os.environ | settings,
         stdout=subprocess.DEVNULL,
@@ -178,28 +192,29 @@ STARTS = {
 @pytest.mark.parametrize("start", STARTS)
 def test_half_sent_requests_hold_up_nobody(web, start):
     with ExitStack() as stack:
-        for _ in range(64):
+        for _ in range(2 * THREADS):
             stack.enter_context(sent(web, STARTS[start]))
         for _ in range(3):
             assert requests.get(f"http://127.0.0.1:{web}/health/", timeout=60).ok
         # All of them are in the middle of it still, or were told off: nobody's time ran out.
 
 
-def test_who_hardly_reads_an_answer_leaves_the_threads_to_others(web):
+def test_who_hardly_reads_an_answer_leaves_the_threads_to_others(impatient_web):
     script = b"/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
     wish = GET.replace(b"/health/", script) + b"\r\n"
+    health = f"http://127.0.0.1:{impatient_web}/health/"
     with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
         readers = [stack.enter_context(socket.socket()) for _ in range(32)]
         for number, reader in enumerate(readers):
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
             reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)  # as in a network
             reader.bind((f"127.0.0.{2 + number % 4}", 0))  # one address doesn't get all threads
-            reader.connect(("127.0.0.1", web))
+            reader.connect(("127.0.0.1", impatient_web))
             reader.sendall(wish * 8)  # more than the system takes off the server's hands
         turns = cycle(readers)
         for _ in range(2):  # until all of them are in the middle of an answer, and after that
-            asked = pool.submit(requests.get, f"http://127.0.0.1:{web}/health/", timeout=600)
-            wait_until(lambda: read_a_little(next(turns)) or asked.done(), seconds=120)  # noqa: B023
+            asked = pool.submit(requests.get, health, timeout=PATIENCE)
+            wait_until(lambda: read_a_little(next(turns)) or asked.done(), seconds=45)  # noqa: B023
             assert asked.result().ok
             for _ in readers:
                 wait_until(lambda: read_a_little(next(turns)) or True)
@@ -231,6 +246,6 @@ def test_a_head_without_end_is_refused(web):
         assert answer(connection).startswith(b"HTTP/1.1 431 ")
 
 
-def test_who_does_not_go_on_is_cut_off(web):
-    with sent(web, GET) as connection:
+def test_who_does_not_go_on_is_cut_off(impatient_web):
+    with sent(impatient_web, GET) as connection:
         assert answer(connection) == b""

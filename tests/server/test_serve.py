@@ -15,7 +15,7 @@ from tests.server.conftest import MANAGE, Server, processes, started
 from tests.servers import Redis
 from tests.waiting import PATIENCE, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("serve")]
 
 
 def serve(folder, **environment):
@@ -108,14 +108,7 @@ def test_a_taken_port_is_told(server, tmp_path):
     assert f"Can't listen on http://127.0.0.1:{port}" in second.stderr
 
 
-def test_ctrl_c_ends_all_processes(tmp_path):
-    with started(tmp_path) as server:
-        server.end(signal.SIGINT)
-    (line,) = server.read("stdout").splitlines()
-    assert line.startswith("ready http://127.0.0.1:")
-
-
-def test_nobody_else_reads_the_data(tmp_path):
+def test_nobody_else_reads_the_data_and_ctrl_c_ends_all_processes(tmp_path):
     data = tmp_path / "data"
     (data / "models").mkdir(parents=True)
     (data / "models" / "of an earlier version").write_text("x")
@@ -134,6 +127,9 @@ def test_nobody_else_reads_the_data(tmp_path):
         )
         assert uploaded.status_code == 201
         wait_until(lambda: server.get("/health/ready/").ok)
+        server.end(signal.SIGINT)
+    (line,) = server.read("stdout").splitlines()
+    assert line.startswith("ready http://127.0.0.1:")
     modes = {path: path.lstat().st_mode for path in (data, *data.rglob("*"))}
     assert {"db.sqlite3", "secret_key", "models", "broker"} <= {path.name for path in modes}
     assert [path for path, mode in modes.items() if mode & 0o077] == []
