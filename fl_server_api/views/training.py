@@ -35,6 +35,7 @@ from fl_server_api.serializers.training import (
 from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models, removal, trainings
+from fl_server_core.links import with_ids
 from fl_server_core.options import TrainingOptions
 
 ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
@@ -60,8 +61,8 @@ class Training(ViewSet):
     @extend_schema(responses=answers({200: TrainingSerializer(many=True)}))
     def list(self, request: AuthenticatedRequest) -> Response:
         """List the trainings whose actor the caller is."""
-        rows = models.Training.objects.filter(actor=request.user)
-        return Response(TrainingSerializer(rows.prefetch_related("participants"), many=True).data)
+        rows = with_ids(models.Training.objects.filter(actor=request.user), "participants")
+        return Response(TrainingSerializer(rows, many=True).data)
 
     @extend_schema(
         request={"application/json": CreateTrainingRequestSchema},
