@@ -106,6 +106,7 @@ class Model(ViewSet):
                 tag=handouts.model_tag(model),
                 open=lambda: handouts.open_model(model),
                 stored_name="" if model.kind == ModelKind.LOCAL else str(model.file),
+                size=handouts.model_size(model),
             ),
         )
 
@@ -268,6 +269,7 @@ class Model(ViewSet):
                 tag=model.preprocessing_sha256,
                 open=lambda: handouts.open_preprocessing(model),
                 stored_name=str(model.preprocessing_file),
+                size=model.preprocessing_size,
             ),
         )
 
