@@ -80,9 +80,9 @@ def test_what_is_too_large_to_keep_is_read_all_the_same(settings):
 def test_a_file_that_fails_leaves_nothing(settings):
     def fail(path):
         path.write_bytes(b"half")
-        raise OSError
+        raise OSError("full")
 
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="full"):
         open_written("tag", fail)
     assert kept(settings) == []
 
