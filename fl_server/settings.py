@@ -306,6 +306,7 @@ FL_QUOTA_BYTES = env.integer("FL_QUOTA_BYTES", 100 * 1024**3)
 FL_QUOTA_MODELS = env.integer("FL_QUOTA_MODELS", 10_000)
 FL_QUOTA_TRAININGS = env.integer("FL_QUOTA_TRAININGS", 1000)
 FL_QUOTA_RUNNING = env.integer("FL_QUOTA_RUNNING", 100)
+FL_QUOTA_GROUPS = env.integer("FL_QUOTA_GROUPS", 100)
 # A proxy's internal location for MODEL_DIR: the proxy then sends the files.
 FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
 # Such a proxy is a user of its own.
