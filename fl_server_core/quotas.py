@@ -1,4 +1,6 @@
-"""How much one user may have: room on the disk, models, trainings, groups. Settings say it; 0 is no limit.
+"""How much one user may have: room on the disk, models, trainings, groups.
+
+Settings say it; 0 is no limit.
 
 What a request would add is judged by what is there, without a lock: some requests at once may
 go beyond a limit by what they bring.

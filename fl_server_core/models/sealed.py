@@ -45,7 +45,7 @@ class SealedField(models.CharField):  # type: ignore[type-arg]  # generic only i
     def from_db_value(self, value: str | None, *_: Any) -> str | None:  # noqa: D102
         return Sealed(value) if value else value
 
-    def pre_save(self, model_instance: models.Model, add: bool) -> Any:  # noqa: ARG002, FBT001, D102 (Django's)
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:  # noqa: ARG002, D102 (Django's)
         return model_instance.__dict__[self.attname]
 
     def get_prep_value(self, value: Any) -> Any:  # noqa: D102

@@ -72,8 +72,9 @@ def find_token(key: str) -> Token | None:
     if token is None or token.is_over:
         return None
     stored = stored_form(key)
-    if token.digest != stored["digest"]:  # unless another request has ended or stored it meanwhile
-        if Token.objects.filter(pk=token.pk, digest=token.digest).update(**stored):
+    if token.digest != stored["digest"]:
+        mine = Token.objects.filter(pk=token.pk, digest=token.digest)
+        if mine.update(**stored):  # unless another request has ended or stored it meanwhile
             token.user.reseal_secret()
     return token
 
