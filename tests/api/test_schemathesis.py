@@ -43,7 +43,7 @@ CHECKS = [
     checks.response_schema_conformance,
 ]
 THOROUGH = settings.get_current_profile_name() == "thorough"
-AT_RANDOM = 100 if THOROUGH else 3  # for each endpoint
+AT_RANDOM = 50 if THOROUGH else 3  # for each endpoint
 GENERATION = GenerationConfig(deterministic=True, max_examples=AT_RANDOM)
 PHASES = PhasesConfig(
     coverage=CoveragePhaseConfig(enabled=THOROUGH, unexpected_methods=set()),
