@@ -17,6 +17,8 @@ graceful_timeout = 5
 # Longer than clients pause between two requests: one that comes as the connection closes fails.
 keepalive = 75
 control_socket_disable = True
+# Names that gunicorn takes from who comes by loopback, that is here from any local client.
+forwarder_headers = ""
 LINGER_SECONDS = 30
 SILENT_SECONDS = 5
 logconfig_dict = settings.LOGGING | {

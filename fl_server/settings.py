@@ -75,6 +75,7 @@ PASSWORD_HASHERS = [
 ]
 FL_WRONG_PASSWORDS = env.integer("FL_WRONG_PASSWORDS", 30, minimum=1)
 FL_REGISTRATIONS = env.integer("FL_REGISTRATIONS", 1000, minimum=1)
+FL_STEERINGS = env.integer("FL_STEERINGS", 300, minimum=1)
 FL_PROXIES = env.networks("FL_PROXIES")  # who is believed that sets X-Real-IP
 
 # --- What is installed ---------------------------------------------------------------
@@ -306,6 +307,7 @@ FL_QUOTA_BYTES = env.integer("FL_QUOTA_BYTES", 100 * 1024**3)
 FL_QUOTA_MODELS = env.integer("FL_QUOTA_MODELS", 10_000)
 FL_QUOTA_TRAININGS = env.integer("FL_QUOTA_TRAININGS", 1000)
 FL_QUOTA_RUNNING = env.integer("FL_QUOTA_RUNNING", 100)
+FL_QUOTA_GROUPS = env.integer("FL_QUOTA_GROUPS", 100)
 # A proxy's internal location for MODEL_DIR: the proxy then sends the files.
 FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
 # Such a proxy is a user of its own.

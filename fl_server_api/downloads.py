@@ -20,13 +20,15 @@ BLOCK = 1 << 18
 class Download:
     """A file to send; `tag` changes whenever the bytes do.
 
-    `stored_name` is its name in the storage, where it lies there as it is sent.
+    `stored_name` is its name in the storage, where it lies there as it is sent. By `size`, if it
+    is known, HEAD is answered without opening the file, which may mean to write or to fetch it.
     """
 
     filename: str
     tag: str
     open: Callable[[], BinaryIO]
     stored_name: str = ""
+    size: int = 0
 
 
 class Part:
@@ -68,8 +70,21 @@ def _hand_over(download: Download) -> HttpResponse | None:
 
 
 def _stream(request: Request, download: Download, etag: str) -> HttpResponseBase:
+    if request.method == "HEAD" and download.size:
+        code, headers, _ = _part(request, download, etag, download.size)
+        return HttpResponse(status=code, headers=headers)
     file = download.open()
-    size = file.seek(0, os.SEEK_END)
+    code, headers, wanted = _part(request, download, etag, file.seek(0, os.SEEK_END))
+    if request.method == "HEAD" or not wanted:
+        file.close()
+        return HttpResponse(status=code, headers=headers)
+    return _streamed(Part(file, wanted), code, headers)
+
+
+def _part(
+    request: Request, download: Download, etag: str, size: int
+) -> tuple[int, dict[str, str], range]:
+    """Return the answer's status and headers, and which of so many bytes it holds."""
     headers = _headers(download)
     wanted = _wanted_range(request, etag, size)
     code: int = status.HTTP_200_OK
@@ -82,10 +97,7 @@ def _stream(request: Request, download: Download, etag: str) -> HttpResponseBase
         code = status.HTTP_416_REQUESTED_RANGE_NOT_SATISFIABLE
         headers = {"Content-Range": f"bytes */{size}"}
     headers["Content-Length"] = str(len(wanted))
-    if request.method == "HEAD" or not wanted:
-        file.close()
-        return HttpResponse(status=code, headers=headers)
-    return _streamed(Part(file, wanted), code, headers)
+    return code, headers, wanted
 
 
 def _streamed(part: Part, code: int, headers: dict[str, str]) -> FileResponse:

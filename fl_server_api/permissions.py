@@ -72,6 +72,16 @@ class IsGroupMember(RowPermission[Group]):
         return user.groups.filter(pk=row.pk).exists()
 
 
+class ChangesGroup(IsGroupMember):
+    """Members change their group, unless it gives its members Django permissions."""
+
+    def allows(self, user: User, row: Group) -> bool:  # noqa: D102
+        if not super().allows(user, row):
+            return False
+        self.message = "A group with permissions is changed by staff alone."
+        return user.is_staff or user.is_superuser or not row.permissions.exists()
+
+
 class IsReader(RowPermission[Model]):
     """Readers of a model see it; `ModelQuerySet.readable_by` says who they are."""
 

@@ -10,9 +10,10 @@ from django.db.models.fields.files import FieldFile
 from fl_archive.tensors import TensorFile
 from fl_archive.writer import write_model
 from fl_server_core.exceptions import InvalidRequest, NotFound
-from fl_server_core.files import local_path, scratch_path
+from fl_server_core.files import local_path
 from fl_server_core.models import Checkpoint, Model
 from fl_server_core.models.model import ModelKind
+from fl_server_core.written import open_written
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def model_path(model: Model) -> Iterator[Path]:
 def open_model(model: Model) -> BinaryIO:
     """Open what is sent for a model: an archive that torch can load.
 
-    For an update that is written anew each time, the same bytes from the same rows.
+    For an update that is written, the same bytes from the same rows.
     """
     if model.kind == ModelKind.LOCAL:
         return _open_update(model)
@@ -52,6 +53,11 @@ def open_checkpoint(checkpoint: Checkpoint) -> BinaryIO:
         return path.open("rb")
 
 
+def model_size(model: Model) -> int:
+    """Return the size of what `open_model` opens: an update is written over its model's copy."""
+    return model.global_model.size if model.file else 0
+
+
 def model_tag(model: Model) -> str:
     """Return what changes whenever the bytes of `open_model` do."""
     base = f"-{model.global_model.sha256}" if model.kind == ModelKind.LOCAL else ""
@@ -69,11 +75,10 @@ def _path(model: Model, field: FieldFile) -> Iterator[Path]:
 
 
 def _open_update(update: Model) -> BinaryIO:
-    with (
-        model_path(update) as tensors,
-        model_path(update.global_model) as template,
-        scratch_path() as target,
-    ):
-        with TensorFile(tensors) as file:
-            write_model(template, target, ((name, file.raw(name)) for name in file.tensors))
-        return target.open("rb")  # its name is gone when this block is left, its bytes aren't
+    with model_path(update) as tensors, model_path(update.global_model) as template:
+
+        def write(target: Path) -> None:
+            with TensorFile(tensors) as file:
+                write_model(template, target, ((name, file.raw(name)) for name in file.tensors))
+
+        return open_written(model_tag(update), write)

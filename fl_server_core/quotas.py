@@ -1,4 +1,6 @@
-"""How much one user may have: room on the disk, models, trainings. Settings say it; 0 is no limit.
+"""How much one user may have: room on the disk, models, trainings, groups.
+
+Settings say it; 0 is no limit.
 
 What a request would add is judged by what is there, without a lock: some requests at once may
 go beyond a limit by what they bring.
@@ -59,6 +61,11 @@ def check_running(actor: User) -> None:
     _check(rows, settings.FL_QUOTA_RUNNING, "run {} trainings at once: stop one, or wait")
 
 
-def _check(rows: QuerySet[Model] | QuerySet[Training], limit: int, sentence: str) -> None:
+def check_groups(user: User) -> None:
+    """Raise QuotaReached if one group more is too many."""
+    _check(user.groups.all(), settings.FL_QUOTA_GROUPS, "be in {} groups: delete some first")
+
+
+def _check(rows: QuerySet[Any], limit: int, sentence: str) -> None:
     if limit and rows.count() >= limit:
         raise QuotaReached(f"You may {sentence.format(limit)}.")

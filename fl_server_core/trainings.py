@@ -26,9 +26,7 @@ def check_willing(users: Iterable[User], actor: User) -> None:
 def find_models(training: Training) -> list[Model]:
     """Return the global model and the updates to it whose round isn't over."""
     rows = Model.objects.visible().filter(Q(pk=training.model_id) | Q(base_model=training.model_id))
-    return sorted(
-        rows.prefetch_related("members"), key=lambda model: model.base_model_id is not None
-    )
+    return sorted(rows, key=lambda model: model.base_model_id is not None)
 
 
 def find_latest_models(training: Training) -> list[Model]:

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from fl_server_core.exceptions import NameTaken
 from fl_server_core.models import Invitation, Notification, User
+from fl_server_core.quotas import check_groups
 
 
 def register(*, password: str, invitation: str, **fields: Any) -> User:
@@ -41,7 +42,8 @@ def change_user(user: User, **changed: Any) -> None:
 
 
 def create_group(*, name: str, member: User) -> Group:
-    """Store a new group with its first member. Raises NameTaken."""
+    """Store a new group with its first member. Raises NameTaken, and QuotaReached."""
+    check_groups(member)
     with transaction.atomic():
         with _unique("name", "group with this name already exists."):
             group = Group.objects.create(name=name)

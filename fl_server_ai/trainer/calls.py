@@ -78,13 +78,13 @@ def welcome(training: Training) -> None:
 def describe_failures(training: Training) -> str:
     """Return who refused what in the present round, or couldn't be reached; "" for nobody.
 
-    A sentence with a space before it: "It failed with anna (SWAG_ROUND_START: HTTP 500)."
+    A sentence with a space before it: "It failed with anna (SWAG_ROUND_START refused)."
     """
     failed = training.notifications.requests().filter(
         round=training.round, attempt=training.attempt, failed_at__isnull=False
     )
     rows = failed.order_by("failed_at").select_related("receiver")
-    told = [f"{row.receiver.username} ({row.type}: {row.error})" for row in rows]
+    told = [f"{row.receiver.username} ({row.type} {row.failure})" for row in rows]
     if not told:
         return ""
     more = [f"{len(told) - FAILURES_SHOWN} more"] if len(told) > FAILURES_SHOWN else []

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from fl_server_ai.trainer.phases import UpdatePhase, phase_of
 from fl_server_ai.uncertainty.registry import METHODS
+from fl_server_api.serializers.related import RelatedIds
 from fl_server_core.models import Training
 from fl_server_core.models.training import PhaseName
 
@@ -33,6 +34,7 @@ class TrainingSerializer(serializers.ModelSerializer[Training]):
     uncertainty_method = serializers.ChoiceField(
         [(name, f"passes: {method.passes}") for name, method in METHODS.items()], read_only=True
     )
+    participants = RelatedIds()
 
     class Meta:
         model = Training

@@ -20,11 +20,15 @@ from fl_server_api.serializers.fields import (
     long_text,
     short_text,
 )
+from fl_server_api.serializers.related import RelatedIds
 from fl_server_api.waiting import SUMMARIES, wait_for
 from fl_server_core.models import LocalModel, MeanModel, Model, ModelStats, User
 from fl_server_core.models.model import ModelKind
 
 MAX_DIMENSIONS = 64
+MAX_MEMBERS = 100
+"""Members of a MEAN model: every list of models shows them, and a prediction loads each."""
+
 _MEMBERS = ids()
 
 INPUT_SHAPE = serializers.ListField(
@@ -61,7 +65,7 @@ class GlobalModelSerializer(serializers.ModelSerializer[Model]):
 class MeanModelSerializer(GlobalModelSerializer):
     """The mean of several models."""
 
-    models: Any = serializers.PrimaryKeyRelatedField(source="members", many=True, read_only=True)
+    models: Any = RelatedIds(source="members")
 
     class Meta(GlobalModelSerializer.Meta):
         model = MeanModel
@@ -203,6 +207,8 @@ def read_members(user: User, body: dict[str, Any]) -> list[Model]:
         wanted: set[Any] = set(_MEMBERS.deserialize(body["models"]))
     except marshmallow.ValidationError as error:
         raise ValidationError(["Invalid model UUIDs found."]) from error
+    if len(wanted) > MAX_MEMBERS:
+        raise ValidationError([f"A MEAN model has up to {MAX_MEMBERS} models."])
     members = list(Model.objects.visible().filter(pk__in=wanted).exclude(kind=ModelKind.MEAN))
     if not members or len(members) < len(wanted):
         raise ValidationError(["Invalid model UUIDs found."])

@@ -60,5 +60,6 @@ class Checkpoint(ViewSet):
                 tag=version.sha256,
                 open=lambda: handouts.open_checkpoint(version),
                 stored_name=str(version.file),
+                size=version.size if version.file else 0,
             ),
         )

@@ -8,7 +8,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
 from fl_server_api.openapi import answers
-from fl_server_api.permissions import IsGroupMember, IsSuperuser
+from fl_server_api.permissions import ChangesGroup, IsGroupMember, IsSuperuser
 from fl_server_api.serializers.user import GroupSerializer
 from fl_server_api.utils import AuthenticatedRequest, read_body
 from fl_server_api.views.base import ViewSet
@@ -59,6 +59,7 @@ class Group(ViewSet):
         request=GroupSerializer,
         responses=answers({200: GroupSerializer}, {400: [NAMELESS, UNKNOWN], 403: [STRANGER]}),
     )
+    @decorators.permission_classes([IsAuthenticated, ChangesGroup])
     def update(self, request: AuthenticatedRequest, id: str, *, partial: bool = False) -> Response:
         """Rename a group."""
         body = read_body(request)
@@ -75,11 +76,13 @@ class Group(ViewSet):
         request=GroupSerializer,
         responses=answers({200: GroupSerializer}, {400: [UNKNOWN], 403: [STRANGER]}),
     )
+    @decorators.permission_classes([IsAuthenticated, ChangesGroup])
     def partial_update(self, request: AuthenticatedRequest, id: str) -> Response:
         """Rename a group, if a name is given."""
         return self.update(request, id, partial=True)
 
     @extend_schema(responses=answers({204: None}, {400: [UNKNOWN], 403: [STRANGER]}))
+    @decorators.permission_classes([IsAuthenticated, ChangesGroup])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Remove a group; its members stay."""
         self.get_entity(models.Group, id).delete()

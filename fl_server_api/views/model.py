@@ -35,6 +35,7 @@ from fl_server_api.utils import AuthenticatedRequest, find_file, get_entity, get
 from fl_server_api.views.base import ViewSet
 from fl_server_core import handouts, models, quotas, removal, uploads
 from fl_server_core.files import named_or_gone
+from fl_server_core.links import with_ids
 from fl_server_core.model_code import REFUSALS, TRUSTED
 from fl_server_core.models.metric import record_metrics
 from fl_server_core.models.model import ModelKind, ModelQuerySet
@@ -55,7 +56,7 @@ class Model(ViewSet):
     @extend_schema(responses=answers({200: ModelSerializer(many=True)}))
     def list(self, request: AuthenticatedRequest) -> Response:
         """List the caller's models and the global models of its trainings."""
-        rows = models.Model.objects.listed_for(request.user).prefetch_related("members")
+        rows = with_ids(models.Model.objects.listed_for(request.user), "members")
         return Response(ModelSerializer(rows, many=True).data)
 
     @extend_schema(
@@ -105,6 +106,7 @@ class Model(ViewSet):
                 tag=handouts.model_tag(model),
                 open=lambda: handouts.open_model(model),
                 stored_name="" if model.kind == ModelKind.LOCAL else str(model.file),
+                size=handouts.model_size(model),
             ),
         )
 
@@ -267,6 +269,7 @@ class Model(ViewSet):
                 tag=model.preprocessing_sha256,
                 open=lambda: handouts.open_preprocessing(model),
                 stored_name=str(model.preprocessing_file),
+                size=model.preprocessing_size,
             ),
         )
 

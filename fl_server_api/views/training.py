@@ -35,7 +35,9 @@ from fl_server_api.serializers.training import (
 from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models, removal, trainings
+from fl_server_core.links import with_ids
 from fl_server_core.options import TrainingOptions
+from fl_server_core.throttles import STEERINGS
 
 ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
 UNKNOWN = {"detail": f"Training {ID} not found."}
@@ -60,8 +62,8 @@ class Training(ViewSet):
     @extend_schema(responses=answers({200: TrainingSerializer(many=True)}))
     def list(self, request: AuthenticatedRequest) -> Response:
         """List the trainings whose actor the caller is."""
-        rows = models.Training.objects.filter(actor=request.user)
-        return Response(TrainingSerializer(rows.prefetch_related("participants"), many=True).data)
+        rows = with_ids(models.Training.objects.filter(actor=request.user), "participants")
+        return Response(TrainingSerializer(rows, many=True).data)
 
     @extend_schema(
         request={"application/json": CreateTrainingRequestSchema},
@@ -170,6 +172,7 @@ class Training(ViewSet):
         others unless `options.managed_by` is `actor`.
         """
         training = self.get_entity(models.Training, id)
+        _count_order(request.user)
         ids = ClientAdministrationBodySchema().load(request.data).clients
         if set(ids) - {request.user.pk}:
             self.require(ManagesTraining, training)
@@ -192,12 +195,13 @@ class Training(ViewSet):
         ),
     )
     @decorators.permission_classes([IsAuthenticated, ManagesTraining])
-    def start(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+    def start(self, request: AuthenticatedRequest, id: str) -> Response:
         """Start a training: its participants are notified.
 
         Its actor starts it, and its participants unless `options.managed_by` is `actor`.
         """
         training = self.get_entity(models.Training, id)
+        _count_order(request.user)
         with ModelTrainer.locked(training.pk) as trainer:
             trainer.start()
         return Response({"detail": "Training started!"}, status.HTTP_202_ACCEPTED)
@@ -210,12 +214,13 @@ class Training(ViewSet):
         ),
     )
     @decorators.permission_classes([IsAuthenticated, SteersTraining])
-    def stop(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+    def stop(self, request: AuthenticatedRequest, id: str) -> Response:
         """Stop a training.
 
         It ends in state `E` with that reason, and can be resumed.
         """
         training = self.get_entity(models.Training, id)
+        _count_order(request.user)
         with ModelTrainer.locked(training.pk) as trainer:
             trainer.stop()
         return Response({"detail": "Training stopped!"}, status.HTTP_202_ACCEPTED)
@@ -231,13 +236,14 @@ class Training(ViewSet):
         ),
     )
     @decorators.permission_classes([IsAuthenticated, SteersTraining])
-    def resume(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+    def resume(self, request: AuthenticatedRequest, id: str) -> Response:
         """Go on with a training that was stopped or ended in an error.
 
         It goes on at the round where it stands: answers that are there count, and whoever has
         not answered is notified again.
         """
         training = self.get_entity(models.Training, id)
+        _count_order(request.user)
         with ModelTrainer.locked(training.pk) as trainer:
             trainer.resume()
         return Response({"detail": "Training resumed!"}, status.HTTP_202_ACCEPTED)
@@ -264,6 +270,7 @@ class Training(ViewSet):
         checkpoints, and no answer given so far counts any more.
         """
         training = self.get_entity(models.Training, id)
+        _count_order(request.user)
         body = RollbackBodySchema().load(request.data)
         with ModelTrainer.locked(training.pk) as trainer:
             trainer.roll_back(body["checkpoint"])
@@ -277,9 +284,10 @@ class Training(ViewSet):
         ),
     )
     @decorators.permission_classes([IsAuthenticated, SteersTraining])
-    def notify(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
+    def notify(self, request: AuthenticatedRequest, id: str) -> Response:
         """Notify those who are awaited once more."""
         training = self.get_entity(models.Training, id)
+        _count_order(request.user)
         with ModelTrainer.locked(training.pk) as trainer:
             notified = trainer.ask_again()
         return Response(
@@ -301,6 +309,11 @@ class Training(ViewSet):
         """List the global model and each participant's newest update to it."""
         training = self.get_entity(models.Training, id)
         return Response(ModelSerializer(trainings.find_latest_models(training), many=True).data)
+
+
+def _count_order(user: models.User) -> None:
+    """Let nobody give orders without end that have others called."""
+    STEERINGS.take(f"user {user.pk}")
 
 
 def _find_users(ids: Collection[UUID]) -> Collection[models.User]:

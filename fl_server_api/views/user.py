@@ -20,6 +20,7 @@ from fl_server_api.serializers.user import (
 from fl_server_api.utils import AuthenticatedRequest, get_entity, read_body
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models, users
+from fl_server_core.links import with_ids
 from fl_server_core.models.token import issue_token
 from fl_server_core.throttles import REGISTRATIONS, address_of
 
@@ -117,7 +118,5 @@ class User(ViewSet):
     @extend_schema(responses=answers({200: TrainingSerializer(many=True)}))
     def trainings(self, request: AuthenticatedRequest) -> Response:
         """List the trainings that the caller runs or takes part in."""
-        trainings = models.Training.objects.involving(request.user)
-        return Response(
-            TrainingSerializer(trainings.prefetch_related("participants"), many=True).data
-        )
+        rows = with_ids(models.Training.objects.involving(request.user), "participants")
+        return Response(TrainingSerializer(rows, many=True).data)

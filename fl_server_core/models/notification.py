@@ -181,6 +181,14 @@ class Notification(models.Model):
         return f"{self.type} to {self.receiver_id}"
 
     @property
+    def failure(self) -> str:
+        """What became of one that failed, as its training's actor may know.
+
+        What exactly answers there would tell who isn't in the server's networks about those.
+        """
+        return "refused" if self.error.startswith("HTTP ") else "not reached"
+
+    @property
     def message(self) -> dict[str, Any]:
         """The JSON that goes over the wire."""
         return {

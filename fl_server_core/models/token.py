@@ -6,17 +6,19 @@ what they closed; a token that comes in is then stored anew under the present on
 """
 
 import secrets
-from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Self
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from fl_server_core.encryption import decrypt, encrypt, secret_keys
+
 if TYPE_CHECKING:  # its module imports this one
     from fl_server_core.models.user import User
+
+PURPOSE = "fl_server_core.token.cipher"
 
 
 class TokenQuerySet(models.QuerySet["Token"]):
@@ -24,7 +26,7 @@ class TokenQuerySet(models.QuerySet["Token"]):
 
     def matching(self, key: str) -> Self:
         """Keep the row of this token, whichever secret key it was stored under."""
-        return self.filter(digest__in=[_digest(key, secret) for secret in _secret_keys()])
+        return self.filter(digest__in=[_digest(key, secret) for secret in secret_keys()])
 
 
 class Token(models.Model):
@@ -51,10 +53,7 @@ class Token(models.Model):
     @property
     def key(self) -> str | None:
         """The token itself; None for one that is over, and where no known secret key opens it."""
-        try:
-            return None if self.is_over else _cipher().decrypt(self.encrypted).decode()
-        except InvalidToken:
-            return None
+        return None if self.is_over else decrypt(self.encrypted, PURPOSE)
 
 
 def issue_token(user: "User") -> Token:
@@ -65,36 +64,28 @@ def issue_token(user: "User") -> Token:
 
 
 def find_token(key: str) -> Token | None:
-    """Return the row of a token that is valid."""
+    """Return the row of a token that is valid.
+
+    One that was stored under an earlier secret key is stored anew, and so is its user's secret.
+    """
     token = Token.objects.select_related("user").matching(key).first()
     if token is None or token.is_over:
         return None
     stored = stored_form(key)
-    if token.digest != stored["digest"]:  # unless another request has ended or stored it meanwhile
-        Token.objects.filter(pk=token.pk, digest=token.digest).update(**stored)
+    if token.digest != stored["digest"]:
+        mine = Token.objects.filter(pk=token.pk, digest=token.digest)
+        if mine.update(**stored):  # unless another request has ended or stored it meanwhile
+            token.user.reseal_secret()
     return token
 
 
 def stored_form(key: str) -> dict[str, str]:
     """Return what is stored of a token."""
     digest = _digest(key, settings.SECRET_KEY)
-    return {"digest": digest, "encrypted": _cipher().encrypt(key.encode()).decode()}
-
-
-def _secret_keys() -> list[str]:
-    return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return {"digest": digest, "encrypted": encrypt(key, PURPOSE)}
 
 
 def _digest(key: str, secret: str) -> str:
     return salted_hmac(
         "fl_server_core.token.digest", key, secret=secret, algorithm="sha256"
     ).hexdigest()
-
-
-def _cipher() -> MultiFernet:
-    return MultiFernet([_fernet(secret) for secret in _secret_keys()])
-
-
-def _fernet(secret: str) -> Fernet:
-    key = salted_hmac("fl_server_core.token.cipher", "", secret=secret, algorithm="sha256").digest()
-    return Fernet(urlsafe_b64encode(key))

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.db.models import JSONField  # mypy takes `models` for the user's here
 
+from fl_server_core.models.sealed import SealedField
 from fl_server_core.models.token import issue_token
 from fl_server_core.throttles import counted
 
@@ -56,7 +58,7 @@ class User(AbstractUser):
     """Somebody with a token; `message_endpoint` is where notifications are posted to.
 
     Without an endpoint the user fetches them. With a `notification_secret` they are signed;
-    it is stored as it is, because signing needs it.
+    signing needs it as it is, so that it is stored encrypted and no digest would do.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -64,7 +66,7 @@ class User(AbstractUser):
     client = models.BooleanField(default=False, help_text="Takes part in trainings.")
     message_endpoint = models.CharField(max_length=2048, blank=True, validators=[validate_endpoint])
 
-    notification_secret = models.CharField(
+    notification_secret = SealedField(
         max_length=128,
         blank=True,
         validators=[validate_secret],
@@ -77,7 +79,7 @@ class User(AbstractUser):
         default=False, editable=False, help_text="Answered the last message within a second."
     )
 
-    accepts_trainings_from = models.JSONField(
+    accepts_trainings_from = JSONField(
         null=True,
         blank=True,
         editable=False,
@@ -92,6 +94,13 @@ class User(AbstractUser):
     def check_password(self, raw_password: str | None) -> bool:
         """Judge a password, whoever asks; raises TooMany where too many were wrong lately."""
         return counted(f"name {self.username}", partial(super().check_password, raw_password))
+
+    def reseal_secret(self) -> None:
+        """Have the stored secret closed by the present secret key, if a known one opens it."""
+        with transaction.atomic():  # locked, because its user may be replacing it
+            user = User.objects.select_for_update().get(pk=self.pk)
+            if secret := user.notification_secret:
+                User.objects.filter(pk=self.pk).update(notification_secret=secret)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store the user, a new one with its token, whichever way it was made."""

@@ -1,7 +1,8 @@
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 
+from fl_server_core.models import User
 from tests.api.conftest import as_user
 from tests.factories import UserFactory
 
@@ -58,6 +59,30 @@ def test_members_see_and_change_their_group(client, group):
     removed = client.delete(url)
     assert (removed.status_code, removed.content) == (204, b"")
     assert not Group.objects.exists()
+
+
+def test_a_group_with_permissions_is_changed_by_staff_alone(client, user, group):
+    group.permissions.add(Permission.objects.get(codename="upload_code"))
+    url = f"{URL}{group.pk}/"
+    assert client.get(url).json() == {"id": group.pk, "name": "g"}
+    refused = {"detail": "A group with permissions is changed by staff alone."}
+    for method in ("put", "patch", "delete"):
+        response = getattr(client, method)(url, {"name": "h"})
+        assert (response.status_code, response.json()) == (403, refused)
+    user.is_staff = True
+    user.save()
+    assert client.put(url, {"name": "h"}).json() == {"id": group.pk, "name": "h"}
+
+
+def test_what_a_group_is_made_or_changed_with_grants_nothing(client, user, group):
+    every = list(Permission.objects.values_list("pk", flat=True))
+    body = {"permissions": every, "user_set": [str(user.pk)], "id": 7, "is_staff": True}
+    assert client.post(URL, body | {"name": "new"}).status_code == 201
+    for method in (client.put, client.patch):
+        assert method(f"{URL}{group.pk}/", body | {"name": "h"}).status_code == 200
+    assert not Group.objects.exclude(permissions=None).exists()
+    assert not User.objects.get(pk=user.pk).get_all_permissions()
+    assert not User.objects.get(pk=user.pk).is_staff
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,9 +1,13 @@
 import uuid
+from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 import torch
+from django.db.models.signals import post_init
 
-from fl_server_core.models import Model, Training
+from fl_server_api.serializers.model import MAX_MEMBERS
+from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind
 from tests.api.conftest import as_user, files, make_module, saved, scripted, upload
 from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory
@@ -213,6 +217,40 @@ def test_a_mean_model_lists_its_members(client, user):
     client.post(URL, mean([str(member.pk)]))
     shown = next(row for row in client.get(URL).json() if "models" in row)
     assert shown["models"] == [str(member.pk)]
+
+
+def test_a_mean_model_has_so_many_members(client, user):
+    members = ModelFactory.create_batch(MAX_MEMBERS + 1, owner=user)
+    ids = [str(member.pk) for member in members]
+    response = client.post(URL, mean(ids))
+    assert (response.status_code, response.json()) == (400, ["A MEAN model has up to 100 models."])
+    assert client.post(URL, mean(ids[1:])).status_code == 201
+
+
+def test_a_list_reads_nothing_of_members_but_their_ids(client, user, participant, training):
+    members = ModelFactory.create_batch(3, owner=user)
+    client.post(URL, mean([str(member.pk) for member in reversed(members)]))
+    lists = (URL, "/api/trainings/", "/api/users/trainings/")
+    with rows_made() as made:
+        answers = [client.get(url).json() for url in lists]
+    assert made[User] == len(lists)  # the caller
+    assert made[Model] == len(answers[0]) == 5
+    shown = next(row["models"] for row in answers[0] if "models" in row)
+    assert shown == [str(member.pk) for member in members]
+    assert [rows[0]["participants"] for rows in answers[1:]] == 2 * [[str(participant.pk)]]
+
+
+@contextmanager
+def rows_made():
+    """Count what is made of rows read, by model."""
+    made = Counter()
+
+    def count(sender, **kwargs):
+        made[sender] += 1
+
+    post_init.connect(count)
+    yield made
+    post_init.disconnect(count)
 
 
 def test_the_list_costs_the_same_for_many(client, user, django_assert_max_num_queries):

@@ -72,9 +72,20 @@ def test_an_actor_runs_so_many_trainings_at_once(client, started, participant, s
     assert told(client.post(f"/api/trainings/{started.pk}/resume/")) == full
 
 
+def test_a_user_makes_so_many_groups(client, stranger, settings):
+    settings.FL_QUOTA_GROUPS = 1
+    first = client.post("/api/groups/", {"name": "a"})
+    full = (429, {"detail": "You may be in 1 groups: delete some first."})
+    assert told(client.post("/api/groups/", {"name": "b"})) == full
+    assert stranger.post("/api/groups/", {"name": "b"}).status_code == 201
+    client.delete(f"/api/groups/{first.json()['id']}/")
+    assert client.post("/api/groups/", {"name": "c"}).status_code == 201
+
+
 def test_zero_is_no_limit(client, settings):
-    for name in ("BYTES", "MODELS", "TRAININGS", "RUNNING"):
+    for name in ("BYTES", "MODELS", "TRAININGS", "RUNNING", "GROUPS"):
         setattr(settings, f"FL_QUOTA_{name}", 0)
+    assert client.post("/api/groups/", {"name": "a"}).status_code == 201
     assert post_model(client).status_code == 201
 
 

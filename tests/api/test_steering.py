@@ -85,3 +85,26 @@ def test_participants_and_strangers_do_not_steer(
     assert told(unknown, 400) == {"detail": "Training x not found."}
     started.refresh_from_db()
     assert (started.state, started.attempt) == ("O", 0)
+
+
+def test_orders_that_have_others_called_are_limited(client, started, participant, settings):
+    settings.FL_STEERINGS = 6  # with the start
+    body = {"checkpoint": str(started.model.checkpoints.get().pk)}
+    given = [("notify", None), ("stop", None), ("resume", None), ("rollback", body)]
+    for action, sent in given:
+        assert post(client, started, action, sent).status_code == 202
+    clients = {"clients": [str(participant.pk)]}
+    removed = client.delete(f"{URL}{started.pk}/clients/", clients, format="json")
+    assert removed.status_code == 200
+    for action, sent in [*given, ("start", None)]:
+        response = post(client, started, action, sent)
+        assert told(response, 429)["detail"].startswith("Too many orders to trainings.")
+        assert int(response["Retry-After"]) > 0
+    assert client.delete(f"{URL}{started.pk}/clients/", clients, format="json").status_code == 429
+    assert client.get(f"{URL}{started.pk}/").status_code == 200
+
+
+def test_who_may_not_give_orders_uses_up_nobodys(client, started, stranger, settings):
+    settings.FL_STEERINGS = 2
+    assert [post(stranger, started, "notify").status_code for _ in range(3)] == 3 * [403]
+    assert post(client, started, "notify").status_code == 202

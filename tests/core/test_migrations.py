@@ -104,6 +104,28 @@ def test_tokens_of_the_former_app_are_taken_over(transactional_db):
         migrate_to_newest()
 
 
+def secret_column():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT notification_secret FROM fl_server_core_user ORDER BY username")
+        return [secret for (secret,) in cursor.fetchall()]
+
+
+def test_readable_secrets_are_encrypted_and_taken_back(transactional_db):
+    before = migrate("0017_phase_names")
+    try:
+        for name, secret in (("ann", "c2VjcmV0" * 5), ("bob", "")):
+            before.get_model(APP, "User").objects.create(username=name, notification_secret=secret)
+        migrate("0019_seal_secrets")
+        closed, none = secret_column()
+        assert "c2VjcmV0" not in closed
+        assert none == ""
+        assert User.objects.get(username="ann").notification_secret == "c2VjcmV0" * 5
+        migrate("0017_phase_names")
+        assert secret_column() == ["c2VjcmV0" * 5, ""]
+    finally:
+        migrate_to_newest()
+
+
 NOW = timezone.now()
 TOLD = {
     "pending": {},

@@ -133,6 +133,15 @@ def test_every_lasting_service_is_watched_limited_and_started_again(compose):
         assert service["deploy"]["resources"]["limits"]["memory"]
 
 
+def test_no_service_has_more_privileges_than_its_start_needs(compose):
+    beginning = {"db": {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}}
+    beginning |= {"redis": {"CHOWN", "SETGID", "SETUID"}}
+    for name, service in services(compose):
+        assert service["cap_drop"] == ["ALL"]
+        assert set(service.get("cap_add", [])) == beginning.get(name, set())
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
 def test_images_are_pinned_by_version(compose):
     images = [service["image"] for _, service in services(compose)]
     images += re.findall(r"^FROM (\S+:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)

@@ -249,3 +249,17 @@ def test_a_head_without_end_is_refused(web):
 def test_who_does_not_go_on_is_cut_off(impatient_web):
     with sent(impatient_web, GET) as connection:
         assert answer(connection) == b""
+
+
+@pytest.mark.parametrize(
+    "header", ["SCRIPT_NAME: /a", "PATH_INFO: /a", "script_name: x", "REMOTE_USER: root"]
+)
+def test_a_header_is_no_setting_of_the_servers(web, header):
+    with sent(web, GET + CLOSE + header.encode() + b"\r\n\r\n") as connection:
+        assert answer(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_header_does_not_say_where_the_server_lies(web):
+    wish = GET.replace(b"/health/", b"/admin/") + CLOSE + b"SCRIPT_NAME: /admin\r\n\r\n"
+    with sent(web, wish) as connection:
+        assert b"Location: /admin/login/?next=/admin/\r\n" in answer(connection)

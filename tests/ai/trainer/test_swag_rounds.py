@@ -207,7 +207,7 @@ def test_clients_alone_give_moments_where_the_actor_wants_that(swag_by, particip
     name = participants[0].username
     assert training.state_reason == (
         "Round 1: only 1 of 2 participants can still answer. "
-        f"It failed with {name} (SWAG_ROUND_START: HTTP 500)."
+        f"It failed with {name} (SWAG_ROUND_START refused)."
     )
 
 
@@ -249,8 +249,10 @@ def test_a_training_without_participants_says_who_refused_what(training, partici
     names = [user.username for user in participants]
     assert training.state_reason == (
         "No participant is left. It failed with "
-        f"{names[0]} (UPDATE_ROUND_START: HTTP 404), {names[1]} (UPDATE_ROUND_START: HTTP 404)."
+        f"{names[0]} (UPDATE_ROUND_START refused), {names[1]} (UPDATE_ROUND_START refused)."
     )
+    calls = training.notifications.filter(type="UPDATE_ROUND_START")
+    assert {call.error for call in calls} == {"HTTP 404"}
 
 
 def test_of_many_who_failed_three_are_named(training, move):
@@ -261,4 +263,4 @@ def test_of_many_who_failed_three_are_named(training, move):
         call = user.notifications.get(type="UPDATE_ROUND_START")
         move("give_up_on", call, "HTTP 500", refused=True)
     assert training.state_reason.endswith(", 2 more.")
-    assert training.state_reason.count("HTTP 500") == 3
+    assert training.state_reason.count("(UPDATE_ROUND_START refused)") == 3

@@ -338,7 +338,7 @@ def test_a_lost_participant_ends_the_training_with_a_reason(training, participan
     assert training.state == TrainingState.ERROR
     assert training.state_reason == (
         "Round 0: only 1 of 2 participants can still answer. "
-        f"It failed with {participants[1].username} (UPDATE_ROUND_START: ConnectionError)."
+        f"It failed with {participants[1].username} (UPDATE_ROUND_START not reached)."
     )
 
 
