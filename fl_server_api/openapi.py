@@ -1,11 +1,12 @@
 """The API's description: what drf-spectacular can't see by itself.
 
-Summaries and descriptions are the views' docstrings: the first line and the rest. Requests
-are described by the marshmallow schemas that read them.
+Summaries and descriptions are the views' docstrings: the first line and the rest. Parameters,
+bodies and answers are in `documented`, a module per noun. Requests are described by the
+marshmallow schemas that read them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from apispec import APISpec
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
@@ -20,6 +21,7 @@ from rest_framework.viewsets import ViewSetMixin
 from fl_server_api.serializers.generic import DetailSerializer, ErrorSerializer
 from fl_server_api.serializers.model import KINDS
 
+V = TypeVar("V", bound=ViewSetMixin)
 Json = Any
 OPENAPI_VERSION = "3.0.3"
 
@@ -92,6 +94,20 @@ def answers(
     """Return all responses of an endpoint that asks for credentials."""
     described = {code: error_response(code, examples) for code, examples in (errors or {}).items()}
     return {**success, 401: error_response_401, **described}
+
+
+def described(**operations: Callable[[Any], Any]) -> Callable[[type[V]], type[V]]:
+    """Decorate a ViewSet: each method, by its name, with an `extend_schema`.
+
+    drf-spectacular's `extend_schema_view` does that only for methods that DRF has names for.
+    """
+
+    def decorate(view: type[V]) -> type[V]:
+        for name, describe in operations.items():
+            describe(getattr(view, name))
+        return view
+
+    return decorate
 
 
 def said(sentence: str) -> OpenApiResponse:

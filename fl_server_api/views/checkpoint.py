@@ -1,30 +1,24 @@
 """Checkpoints: the versions that a model has been through in its training."""
 
 from django.http import HttpResponseBase
-from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
+from fl_server_api.documented.checkpoint import documented
 from fl_server_api.downloads import Download, send
-from fl_server_api.openapi import STRANGER, answers, download
 from fl_server_api.permissions import IsReader
 from fl_server_api.serializers.checkpoint import CheckpointSerializer
 from fl_server_api.utils import AuthenticatedRequest, get_entity
 from fl_server_api.views.base import ViewSet
 from fl_server_core import handouts, models
 
-ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
-UNKNOWN = {"detail": f"Model {ID} not found."}
 
-
+@documented
 class Checkpoint(ViewSet):
     """Versions of a model; its readers see and download them."""
 
     permission_classes = [IsAuthenticated, IsReader]
 
-    @extend_schema(
-        responses=answers({200: CheckpointSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})
-    )
     def list_checkpoints(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """List a model's versions, oldest first.
 
@@ -34,16 +28,6 @@ class Checkpoint(ViewSet):
         rows = model.checkpoints.prefetch_related("updates")
         return Response(CheckpointSerializer(rows, many=True).data)
 
-    @extend_schema(
-        responses=answers(
-            download("An archive that `torch.load` or `torch.jit.load` reads."),
-            {
-                400: [UNKNOWN, {"detail": f"Checkpoint {ID} not found."}],
-                403: [STRANGER],
-                404: [{"detail": f"Checkpoint {ID} is no longer stored."}],
-            },
-        )
-    )
     def download_checkpoint(
         self, request: AuthenticatedRequest, id: str, checkpoint: str
     ) -> HttpResponseBase:

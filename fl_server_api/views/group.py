@@ -2,33 +2,24 @@
 
 from django.contrib.auth import models
 from django.db import transaction
-from drf_spectacular.utils import extend_schema
 from rest_framework import decorators, status
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
-from fl_server_api.openapi import answers
+from fl_server_api.documented.group import documented
 from fl_server_api.permissions import ChangesGroup, IsGroupMember, IsSuperuser
 from fl_server_api.serializers.user import GroupSerializer
 from fl_server_api.utils import AuthenticatedRequest, read_body
 from fl_server_api.views.base import ViewSet
 from fl_server_core import users
 
-UNKNOWN = {"detail": "Group 7 not found."}
-STRANGER = {"detail": IsGroupMember.message}
-NAMELESS = {"name": ["This field is required."]}
 
-
+@documented
 class Group(ViewSet):
     """Groups of users; members see and change them."""
 
     permission_classes = [IsAuthenticated, IsGroupMember]
 
-    @extend_schema(
-        responses=answers(
-            {200: GroupSerializer(many=True)}, {403: [{"detail": IsSuperuser.message}]}
-        )
-    )
     @decorators.permission_classes([IsAuthenticated, IsSuperuser])
     def list(self, request: AuthenticatedRequest) -> Response:  # noqa: ARG002
         """List all groups.
@@ -37,9 +28,6 @@ class Group(ViewSet):
         """
         return Response(GroupSerializer(models.Group.objects.order_by("pk"), many=True).data)
 
-    @extend_schema(
-        request=GroupSerializer, responses=answers({201: GroupSerializer}, {400: [NAMELESS]})
-    )
     def create(self, request: AuthenticatedRequest) -> Response:
         """Create a group.
 
@@ -50,15 +38,10 @@ class Group(ViewSet):
         group = users.create_group(member=request.user, **serializer.validated_data)
         return Response(GroupSerializer(group).data, status.HTTP_201_CREATED)
 
-    @extend_schema(responses=answers({200: GroupSerializer}, {400: [UNKNOWN], 403: [STRANGER]}))
     def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Show a group to its members."""
         return Response(GroupSerializer(self.get_entity(models.Group, id)).data)
 
-    @extend_schema(
-        request=GroupSerializer,
-        responses=answers({200: GroupSerializer}, {400: [NAMELESS, UNKNOWN], 403: [STRANGER]}),
-    )
     @decorators.permission_classes([IsAuthenticated, ChangesGroup])
     def update(self, request: AuthenticatedRequest, id: str, *, partial: bool = False) -> Response:
         """Rename a group."""
@@ -72,16 +55,11 @@ class Group(ViewSet):
                 users.rename_group(group, **serializer.validated_data)
         return Response(GroupSerializer(group).data)
 
-    @extend_schema(
-        request=GroupSerializer,
-        responses=answers({200: GroupSerializer}, {400: [UNKNOWN], 403: [STRANGER]}),
-    )
     @decorators.permission_classes([IsAuthenticated, ChangesGroup])
     def partial_update(self, request: AuthenticatedRequest, id: str) -> Response:
         """Rename a group, if a name is given."""
         return self.update(request, id, partial=True)
 
-    @extend_schema(responses=answers({204: None}, {400: [UNKNOWN], 403: [STRANGER]}))
     @decorators.permission_classes([IsAuthenticated, ChangesGroup])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Remove a group; its members stay."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import HttpResponseBase
-from drf_spectacular.utils import extend_schema
 from rest_framework import decorators, status
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import IsAuthenticated
@@ -11,8 +10,8 @@ from rest_framework.response import Response
 
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.phases import SwagPhase, UpdatePhase
+from fl_server_api.documented.model import documented
 from fl_server_api.downloads import Download, send
-from fl_server_api.openapi import STRANGER, answers, download, multipart, said
 from fl_server_api.permissions import IsReader, OwnsModel, RemovesModel, ReportsOnModel, UsesModel
 from fl_server_api.serializers.metric import (
     MetricSerializer,
@@ -21,13 +20,9 @@ from fl_server_api.serializers.metric import (
     require_metrics,
 )
 from fl_server_api.serializers.model import (
-    CreateMeanModelSchema,
     ModelDescriptionSchema,
     ModelMetadataSerializer,
     ModelSerializer,
-    ModelUploadedSerializer,
-    PreprocessingSchema,
-    UploadModelSchema,
     read_members,
 )
 from fl_server_api.serializers.update import MomentsSchema, UpdateSchema
@@ -36,36 +31,21 @@ from fl_server_api.views.base import ViewSet
 from fl_server_core import handouts, models, quotas, removal, uploads
 from fl_server_core.files import named_or_gone
 from fl_server_core.links import with_ids
-from fl_server_core.model_code import REFUSALS, TRUSTED
 from fl_server_core.models.metric import record_metrics
 from fl_server_core.models.model import ModelKind, ModelQuerySet
 
-ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
-UNKNOWN = {"detail": f"Model {ID} not found."}
-UNKNOWN_GLOBAL = {"detail": f"GlobalModel {ID} not found."}
-NO_FILE = {"detail": "No uploaded file 'model_file' found."}
-BAD_FILE = ["Invalid model file: The file is empty."]
-NO_CODE = {"detail": REFUSALS[TRUSTED]}
 
-
+@documented
 class Model(ViewSet):
     """Models; their readers download them, their owners and actors manage them."""
 
     permission_classes = [IsAuthenticated, IsReader]
 
-    @extend_schema(responses=answers({200: ModelSerializer(many=True)}))
     def list(self, request: AuthenticatedRequest) -> Response:
         """List the caller's models and the global models of its trainings."""
         rows = with_ids(models.Model.objects.listed_for(request.user), "members")
         return Response(ModelSerializer(rows, many=True).data)
 
-    @extend_schema(
-        request=multipart(UploadModelSchema) | {"application/json": CreateMeanModelSchema},
-        responses=answers(
-            {201: ModelUploadedSerializer},
-            {400: [["Missing required field: name"], NO_FILE, BAD_FILE], 403: [NO_CODE]},
-        ),
-    )
     def create(self, request: AuthenticatedRequest) -> Response:
         """Upload a model.
 
@@ -82,15 +62,6 @@ class Model(ViewSet):
             {"detail": "Model Upload Accepted", "model_id": model.pk}, status.HTTP_201_CREATED
         )
 
-    @extend_schema(
-        responses=answers(
-            download(
-                "What `torch.load` or `torch.jit.load` reads; of weights alone a state dict or "
-                "safetensors, as they were uploaded."
-            ),
-            {400: [UNKNOWN, [f"Model {ID} has no file."]], 403: [STRANGER]},
-        )
-    )
     @decorators.permission_classes([IsAuthenticated, UsesModel])
     def retrieve(self, request: AuthenticatedRequest, id: str) -> HttpResponseBase:
         """Download a model.
@@ -110,23 +81,6 @@ class Model(ViewSet):
             ),
         )
 
-    @extend_schema(
-        request=multipart(UpdateSchema),
-        responses=answers(
-            {201: said("Model Update Accepted")},
-            {
-                400: [
-                    {"detail": "'round'"},
-                    NO_FILE,
-                    UNKNOWN_GLOBAL,
-                    [f"Training with ID {ID} is not currently in round 3"],
-                    BAD_FILE,
-                ],
-                403: [{"detail": f"You are not a participant of training {ID}!"}],
-                404: [{"detail": f"Model with ID {ID} does not have a training process running"}],
-            },
-        ),
-    )
     def update(self, request: AuthenticatedRequest, id: str) -> Response:
         """Hand in an update for the current round.
 
@@ -134,40 +88,20 @@ class Model(ViewSet):
         numbers are kept. Handing in again replaces one's own.
         """
         form = UpdateSchema().read(read_body(request))
+        number, samples = form["round"], form["sample_size"]
         file = get_file(request, "model_file")
         model = get_entity(_visible(), id, "GlobalModel").global_model
         training = _running_training(model)
-        UpdatePhase(training).check(request.user, form["round"])
+        UpdatePhase(training).check(request.user, number)
         metrics = pair_metrics(form)
         quotas.check_room(request.user, file.size or 0)
         stored = uploads.store_update(model, file)
         with named_or_gone(stored), ModelTrainer.locked(training.pk) as trainer:
             trainer.receive_update(
-                owner=request.user,
-                round=form["round"],
-                sample_size=form["sample_size"],
-                file=stored,
-                metrics=metrics,
+                owner=request.user, round=number, sample_size=samples, file=stored, metrics=metrics
             )
         return Response({"detail": "Model Update Accepted"}, status.HTTP_201_CREATED)
 
-    @extend_schema(
-        request=multipart(MomentsSchema),
-        responses=answers(
-            {201: said("SWAG Statistic Accepted")},
-            {
-                400: [
-                    {"detail": "'round'"},
-                    {"detail": "No uploaded file 'first_moment_file' found."},
-                    UNKNOWN_GLOBAL,
-                    [f"Training with ID {ID} is in state O"],
-                    ["Invalid first moment file: The file is empty."],
-                ],
-                403: [{"detail": f"You are not a participant of training {ID}!"}],
-                404: [{"detail": f"Model with ID {ID} does not have a training process running"}],
-            },
-        ),
-    )
     def receive_swag(self, request: AuthenticatedRequest, id: str) -> Response:
         """Hand in the SWAG moments of the current round.
 
@@ -186,47 +120,22 @@ class Model(ViewSet):
             trainer.receive_moments(owner=request.user, first=first, second=second, **form)
         return Response({"detail": "SWAG Statistic Accepted"}, status.HTTP_201_CREATED)
 
-    @extend_schema(
-        responses=answers(
-            {200: said("Model removed!")}, {400: [UNKNOWN], 403: [{"detail": RemovesModel.message}]}
-        )
-    )
     @decorators.permission_classes([IsAuthenticated, RemovesModel])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Remove a model, and with a global model its training."""
         removal.remove_model(self.get_entity(_visible(), id))
         return Response({"detail": "Model removed!"})
 
-    @extend_schema(
-        responses=answers({200: ModelMetadataSerializer}, {400: [UNKNOWN], 403: [STRANGER]})
-    )
     def metadata(self, request: AuthenticatedRequest, id: str) -> Response:
         """Describe a model."""
         model, context = self.get_entity(_visible(), id), {"user": request.user.pk}
         return Response(ModelMetadataSerializer(model, context=context).data)
 
-    @extend_schema(
-        responses=answers({200: MetricSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})
-    )
     def metrics(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """List the metrics on a model."""
         model = self.get_entity(_visible(), id)
         return Response(MetricSerializer(model.metrics.current(), many=True).data)
 
-    @extend_schema(
-        request=MetricsSchema,
-        responses=answers(
-            {201: ModelUploadedSerializer},
-            {
-                400: [
-                    UNKNOWN,
-                    {"detail": "Metric names or values are missing"},
-                    {"detail": "Metric names and values must have the same length"},
-                ],
-                403: [STRANGER],
-            },
-        ),
-    )
     @decorators.permission_classes([IsAuthenticated, ReportsOnModel])
     def report_metrics(self, request: AuthenticatedRequest, id: str) -> Response:
         """Report metrics on a model, in its present round.
@@ -246,16 +155,6 @@ class Model(ViewSet):
             status.HTTP_201_CREATED,
         )
 
-    @extend_schema(
-        responses=answers(
-            download("A module to call on the input before the model."),
-            {
-                400: [UNKNOWN],
-                403: [STRANGER],
-                404: [{"detail": f"Model '{ID}' has no preprocessing model defined."}],
-            },
-        )
-    )
     def preprocessing(self, request: AuthenticatedRequest, id: str) -> HttpResponseBase:
         """Download a model's preprocessing; an update answers with its base model's."""
         asked = self.get_entity(_visible(), id)
@@ -273,16 +172,6 @@ class Model(ViewSet):
             ),
         )
 
-    @extend_schema(
-        request=multipart(PreprocessingSchema),
-        responses=answers(
-            {202: said("Proprocessing Model Upload Accepted")},
-            {
-                400: [UNKNOWN_GLOBAL, ["Invalid preprocessing file: The file is empty."]],
-                403: [{"detail": f"You are not the owner of model {ID}!"}, NO_CODE],
-            },
-        ),
-    )
     @decorators.permission_classes([IsAuthenticated, OwnsModel])
     def upload_preprocessing(self, request: AuthenticatedRequest, id: str) -> Response:
         """Give a model its preprocessing, in place of any other.

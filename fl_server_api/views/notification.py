@@ -2,46 +2,25 @@
 
 import time
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
-from fl_server_api.openapi import STRANGER, answers
+from fl_server_api.documented.notification import documented
 from fl_server_api.permissions import IsReceiver
-from fl_server_api.serializers.notification import (
-    MAX_WAIT,
-    NotificationSerializer,
-    WaitSchema,
-)
+from fl_server_api.serializers.notification import NotificationSerializer, WaitSchema
 from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
 from fl_server_api.waiting import POLLS, TURNED_AWAY, wait_for
 from fl_server_core import models
 
-PAUSE = OpenApiParameter(
-    "Retry-After",
-    int,
-    OpenApiParameter.HEADER,
-    response=[200],
-    description="Seconds; where too many wait already and the list is empty.",
-)
-WAIT = OpenApiParameter("wait", float, description=f"Seconds, up to {MAX_WAIT}.", default=0)
-UNKNOWN = {"detail": "Notification 5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4 not found."}
 
-
+@documented
 class Notification(ViewSet):
     """What a client behind a firewall asks for instead of being called."""
 
     permission_classes = [IsAuthenticated, IsReceiver]
 
-    @extend_schema(
-        parameters=[WAIT, PAUSE],
-        responses=answers(
-            {200: NotificationSerializer(many=True)},
-            {400: [{"wait": ["Must be greater than or equal to 0 and less than or equal to 30."]}]},
-        ),
-    )
     def list(self, request: AuthenticatedRequest) -> Response:
         """List the caller's undelivered notifications, oldest first.
 
@@ -57,7 +36,6 @@ class Notification(ViewSet):
         headers = {"Retry-After": f"{TURNED_AWAY.pause(user)}"} if turned_away else None
         return Response(NotificationSerializer(found, many=True).data, headers=headers)
 
-    @extend_schema(request=None, responses=answers({204: None}, {400: [UNKNOWN], 403: [STRANGER]}))
     def ack(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Mark a notification as delivered; again changes nothing."""
         owed = self.get_entity(models.Notification, id)

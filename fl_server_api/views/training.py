@@ -4,33 +4,21 @@ from collections.abc import Collection
 from dataclasses import asdict
 from uuid import UUID
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import decorators, status
 from rest_framework.exceptions import ParseError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
 from fl_server_ai.trainer import ModelTrainer, opening
-from fl_server_api.openapi import STRANGER, answers, said
+from fl_server_api.documented.training import documented
 from fl_server_api.parsers import AnyTypeJSONParser, JSONParser
-from fl_server_api.permissions import (
-    IsActor,
-    IsInvolved,
-    IsOwner,
-    ManagesTraining,
-    SteersTraining,
-)
-from fl_server_api.serializers.generic import (
-    TrainingSerializer,
-    TrainingSerializerWithRounds,
-)
+from fl_server_api.permissions import IsActor, IsInvolved, IsOwner, ManagesTraining, SteersTraining
+from fl_server_api.serializers.generic import TrainingSerializer, TrainingSerializerWithRounds
 from fl_server_api.serializers.model import ModelSerializer
 from fl_server_api.serializers.training import (
     ClientAdministrationBodySchema,
     CreateTrainingRequestSchema,
-    NotifiedSerializer,
     RollbackBodySchema,
-    TrainingCreatedSerializer,
 )
 from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
@@ -39,71 +27,24 @@ from fl_server_core.links import with_ids
 from fl_server_core.options import TrainingOptions
 from fl_server_core.throttles import STEERINGS
 
-ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
-UNKNOWN = {"detail": f"Training {ID} not found."}
-UNKNOWN_USERS = {"detail": "Not all provided users were found!"}
-CREATE_EXAMPLE = {
-    "model_id": ID,
-    "target_num_updates": 10,
-    "metric_names": ["accuracy"],
-    "aggregation_method": "FedAvg",
-    "uncertainty_method": "MC_DROPOUT",
-    "options": {"uncertainty": {"N": 10}},
-    "clients": ["0d6f9c2e-5f0c-4d59-9a55-8d0a7c6c1b1f"],
-}
 JSON = [JSONParser, AnyTypeJSONParser]
 
 
+@documented
 class Training(ViewSet):
     """Trainings; their actor and their participants see and run them, and so may operators."""
 
     permission_classes = [IsAuthenticated, IsInvolved]
 
-    @extend_schema(responses=answers({200: TrainingSerializer(many=True)}))
     def list(self, request: AuthenticatedRequest) -> Response:
         """List the trainings whose actor the caller is."""
         rows = with_ids(models.Training.objects.filter(actor=request.user), "participants")
         return Response(TrainingSerializer(rows, many=True).data)
 
-    @extend_schema(
-        request={"application/json": CreateTrainingRequestSchema},
-        examples=[OpenApiExample("Ten rounds", CREATE_EXAMPLE, request_only=True)],
-        responses=answers(
-            {201: TrainingCreatedSerializer},
-            {
-                400: [
-                    {"target_num_updates": ["Must be greater than or equal to 1."]},
-                    {"clients": {"0": ["Not a valid UUID."]}},
-                    {"detail": f"Model {ID} not found."},
-                    UNKNOWN_USERS,
-                ],
-                403: [STRANGER],
-            },
-        ),
-    )
     @decorators.permission_classes([IsAuthenticated, IsOwner])
     @decorators.parser_classes(JSON)
     def create(self, request: AuthenticatedRequest) -> Response:
-        """Open a training.
-
-        The body is read as JSON whatever its Content-Type. The model must be the caller's; if
-        a training has it already, the new one gets a copy at round 0.
-
-        - `FedAvg` merges each round's updates into their mean, weighted by `sample_size`.
-        - `FedProx` merges in the same way; clients add μ/2 · ‖w - w received‖² to their loss,
-          which helps where their data or their work differ much.
-        - `FedDC` is for clients with very few samples. With `options.daisy_chain_period` = d
-          only every d-th local round is merged and tested; after the others the models are
-          dealt out at random and each client trains somebody's on: `UPDATE_ROUND_START` then
-          names that model. `target_num_updates` counts the merges, in the training's JSON the
-          local rounds, d times as many.
-
-        Without `options.round` a round asks all participants and waits for all of them.
-        `sample` asks some, `quorum` with `deadline_seconds` lets it close without those who are
-        late, `stop_when` ends the training once a metric is good enough. `options.checkpoints`
-        says which versions of the model are kept. Options that the server doesn't know are kept
-        for the clients, and named in the answer.
-        """
+        """Open a training."""
         wanted = asdict(CreateTrainingRequestSchema().load(request.data))
         model = self.get_entity(models.Model.objects.visible(), wanted.pop("model_id"))
         training = opening.create_training(
@@ -117,32 +58,17 @@ class Training(ViewSet):
             answer["unknown_options"] = unknown
         return Response(answer, status.HTTP_201_CREATED)
 
-    @extend_schema(
-        responses=answers({200: TrainingSerializerWithRounds}, {400: [UNKNOWN], 403: [STRANGER]})
-    )
     def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Show a training and how far its present round is."""
         training = self.get_entity(models.Training.objects.select_related("model"), id)
         return Response(TrainingSerializerWithRounds(training).data)
 
-    @extend_schema(
-        responses=answers(
-            {200: said("Training removed!")}, {400: [UNKNOWN], 403: [{"detail": IsActor.message}]}
-        )
-    )
     @decorators.permission_classes([IsAuthenticated, IsActor])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Remove a training; its model stays."""
         removal.remove_training(self.get_entity(models.Training, id))
         return Response({"detail": "Training removed!"})
 
-    @extend_schema(
-        request={"application/json": ClientAdministrationBodySchema},
-        responses=answers(
-            {202: said("Users registered as participants!")},
-            {400: [UNKNOWN_USERS], 403: [STRANGER]},
-        ),
-    )
     @decorators.permission_classes([IsAuthenticated, ManagesTraining])
     @decorators.parser_classes(JSON)
     def register_clients(self, request: AuthenticatedRequest, id: str) -> Response:
@@ -157,13 +83,6 @@ class Training(ViewSet):
             trainer.add_participants(users)
         return Response({"detail": "Users registered as participants!"}, status.HTTP_202_ACCEPTED)
 
-    @extend_schema(
-        request={"application/json": ClientAdministrationBodySchema},
-        responses=answers(
-            {200: said("Users removed from training participants!")},
-            {400: [UNKNOWN_USERS], 403: [STRANGER]},
-        ),
-    )
     @decorators.parser_classes(JSON)
     def remove_clients(self, request: AuthenticatedRequest, id: str) -> Response:
         """Take users out.
@@ -181,19 +100,6 @@ class Training(ViewSet):
             trainer.remove_participants(users)
         return Response({"detail": "Users removed from training participants!"})
 
-    @extend_schema(
-        request=None,
-        responses=answers(
-            {202: said("Training started!")},
-            {
-                400: [
-                    {"detail": "At least one participant must be registered!"},
-                    {"detail": f"Training {ID} is not in state INITIAL!"},
-                ],
-                403: [STRANGER],
-            },
-        ),
-    )
     @decorators.permission_classes([IsAuthenticated, ManagesTraining])
     def start(self, request: AuthenticatedRequest, id: str) -> Response:
         """Start a training: its participants are notified.
@@ -206,13 +112,6 @@ class Training(ViewSet):
             trainer.start()
         return Response({"detail": "Training started!"}, status.HTTP_202_ACCEPTED)
 
-    @extend_schema(
-        request=None,
-        responses=answers(
-            {202: said("Training stopped!")},
-            {400: [[f"Training {ID} is not running!"]], 403: [{"detail": SteersTraining.message}]},
-        ),
-    )
     @decorators.permission_classes([IsAuthenticated, SteersTraining])
     def stop(self, request: AuthenticatedRequest, id: str) -> Response:
         """Stop a training.
@@ -225,16 +124,6 @@ class Training(ViewSet):
             trainer.stop()
         return Response({"detail": "Training stopped!"}, status.HTTP_202_ACCEPTED)
 
-    @extend_schema(
-        request=None,
-        responses=answers(
-            {202: said("Training resumed!")},
-            {
-                400: [[f"Training {ID} is not in state ERROR!"]],
-                403: [{"detail": SteersTraining.message}],
-            },
-        ),
-    )
     @decorators.permission_classes([IsAuthenticated, SteersTraining])
     def resume(self, request: AuthenticatedRequest, id: str) -> Response:
         """Go on with a training that was stopped or ended in an error.
@@ -248,19 +137,6 @@ class Training(ViewSet):
             trainer.resume()
         return Response({"detail": "Training resumed!"}, status.HTTP_202_ACCEPTED)
 
-    @extend_schema(
-        request={"application/json": RollbackBodySchema},
-        responses=answers(
-            {202: said("Training rolled back!")},
-            {
-                400: [
-                    {"checkpoint": ["Not a valid UUID."]},
-                    [f"Checkpoint {ID} is none of this training's."],
-                ],
-                403: [{"detail": SteersTraining.message}],
-            },
-        ),
-    )
     @decorators.permission_classes([IsAuthenticated, SteersTraining])
     @decorators.parser_classes(JSON)
     def roll_back(self, request: AuthenticatedRequest, id: str) -> Response:
@@ -276,13 +152,6 @@ class Training(ViewSet):
             trainer.roll_back(body["checkpoint"])
         return Response({"detail": "Training rolled back!"}, status.HTTP_202_ACCEPTED)
 
-    @extend_schema(
-        request=None,
-        responses=answers(
-            {202: NotifiedSerializer},
-            {400: [[f"Training {ID} is not running!"]], 403: [{"detail": SteersTraining.message}]},
-        ),
-    )
     @decorators.permission_classes([IsAuthenticated, SteersTraining])
     def notify(self, request: AuthenticatedRequest, id: str) -> Response:
         """Notify those who are awaited once more."""
@@ -294,17 +163,11 @@ class Training(ViewSet):
             {"detail": "Participants notified!", "notified": notified}, status.HTTP_202_ACCEPTED
         )
 
-    @extend_schema(
-        responses=answers({200: ModelSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})
-    )
     def models(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """List the global model and the present updates to it."""
         training = self.get_entity(models.Training, id)
         return Response(ModelSerializer(trainings.find_models(training), many=True).data)
 
-    @extend_schema(
-        responses=answers({200: ModelSerializer(many=True)}, {400: [UNKNOWN], 403: [STRANGER]})
-    )
     def latest_models(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """List the global model and each participant's newest update to it."""
         training = self.get_entity(models.Training, id)
@@ -319,5 +182,5 @@ def _count_order(user: models.User) -> None:
 def _find_users(ids: Collection[UUID]) -> Collection[models.User]:
     users = trainings.find_users(ids)
     if users is None:
-        raise ParseError(UNKNOWN_USERS["detail"])
+        raise ParseError("Not all provided users were found!")
     return users

@@ -1,10 +1,9 @@
 """Users."""
 
-from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import decorators, status
 from rest_framework.response import Response
 
-from fl_server_api.openapi import answers, error_response
+from fl_server_api.documented.user import documented
 from fl_server_api.permissions import MayRegister, invitation_code
 from fl_server_api.serializers.generic import TrainingSerializer
 from fl_server_api.serializers.user import (
@@ -13,8 +12,6 @@ from fl_server_api.serializers.user import (
     GroupSerializer,
     MyselfSerializer,
     OwnUserSerializer,
-    RegistrationSerializer,
-    TokenSerializer,
     UserSerializer,
 )
 from fl_server_api.utils import AuthenticatedRequest, get_entity, read_body
@@ -24,15 +21,11 @@ from fl_server_core.links import with_ids
 from fl_server_core.models.token import issue_token
 from fl_server_core.throttles import REGISTRATIONS, address_of
 
-UNKNOWN = {"detail": "User 0d6f9c2e-5f0c-4d59-9a55-8d0a7c6c1b1f not found."}
-CLOSED = {"detail": MayRegister.message}
-TAKEN = {"username": ["A user with that username already exists."]}
 
-
+@documented
 class User(ViewSet):
     """Clients, actors and operators."""
 
-    @extend_schema(responses=answers({200: UserSerializer(many=True)}))
     def list(self, request: AuthenticatedRequest) -> Response:
         """List all users.
 
@@ -41,14 +34,6 @@ class User(ViewSet):
         everybody = models.User.objects.order_by("date_joined", "pk")
         return Response(UserSerializer(everybody, many=True, context={"viewer": request.user}).data)
 
-    @extend_schema(
-        request=RegistrationSerializer,
-        responses={
-            201: OpenApiResponse(OwnUserSerializer, description="The user, with its token."),
-            400: error_response(400, [TAKEN]),
-            403: error_response(403, [CLOSED]),
-        },
-    )
     @decorators.authentication_classes([])
     @decorators.permission_classes([MayRegister])
     def create(self, request: AuthenticatedRequest) -> Response:
@@ -64,16 +49,6 @@ class User(ViewSet):
         shown = OwnUserSerializer(user, context={"viewer": user}).data
         return Response(shown, status.HTTP_201_CREATED)
 
-    @extend_schema(
-        responses=answers(
-            {
-                200: OpenApiResponse(
-                    UserSerializer, description="The user; oneself with the `token`."
-                )
-            },
-            {400: [UNKNOWN]},
-        )
-    )
     def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:
         """Show a user.
 
@@ -83,17 +58,10 @@ class User(ViewSet):
         shown = OwnUserSerializer if user == request.user else UserSerializer
         return Response(shown(user, context={"viewer": request.user}).data)
 
-    @extend_schema(responses=answers({200: MyselfSerializer}))
     def myself(self, request: AuthenticatedRequest) -> Response:
         """Show the caller."""
         return Response(MyselfSerializer(request.user, context={"viewer": request.user}).data)
 
-    @extend_schema(
-        request=ChangeUserSerializer,
-        responses=answers(
-            {200: MyselfSerializer}, {400: [{"old_password": ["This is not your password."]}]}
-        ),
-    )
     def change(self, request: AuthenticatedRequest) -> Response:
         """Change the caller's own name, address, endpoint, secret, password or willingness.
 
@@ -105,17 +73,14 @@ class User(ViewSet):
         users.change_user(request.user, **serializer.validated_data)
         return self.myself(request)
 
-    @extend_schema(request=None, responses=answers({201: TokenSerializer}))
     def renew_token(self, request: AuthenticatedRequest) -> Response:
         """Make a new token for the caller; the one it had ends."""
         return Response({"token": issue_token(request.user).key}, status.HTTP_201_CREATED)
 
-    @extend_schema(responses=answers({200: GroupSerializer(many=True)}))
     def groups(self, request: AuthenticatedRequest) -> Response:
         """List the caller's groups."""
         return Response(GroupSerializer(request.user.groups.order_by("pk"), many=True).data)
 
-    @extend_schema(responses=answers({200: TrainingSerializer(many=True)}))
     def trainings(self, request: AuthenticatedRequest) -> Response:
         """List the trainings that the caller runs or takes part in."""
         rows = with_ids(models.Training.objects.involving(request.user), "participants")
