@@ -25,12 +25,10 @@ from fl_archive.dtypes import DTYPES, STORAGES
 from fl_archive.eager import check_module
 from fl_archive.errors import UNEXPECTED, HoldsCode, NotAModel, Refused, shown
 from fl_archive.locations import move_to_cpu
-from fl_archive.members import check_content, read_content
 from fl_archive.model import Archive, TensorSpec, read_model
-from fl_archive.packing import Content, write_members
 from fl_archive.pickles import MAX_BYTES
 from fl_archive.records import Pickle
-from fl_archive.typed import Values
+from fl_archive.typed import TypeCheck
 from fl_archive.views import (
     CARRIERS,
     TENSOR_CALLS,
@@ -40,6 +38,8 @@ from fl_archive.views import (
     storage_size,
 )
 from fl_archive.weights import write_weights
+from fl_archive.zip_reader import check_content, read_content
+from fl_archive.zip_writer import Content, write_members
 
 MAX_SHARED = 256 << 20
 """Bytes of a block whose tensors interleave: looking for overlaps takes as many again."""
@@ -131,7 +131,7 @@ def _check_script(archive: Archive) -> None:
         check_script_globals(sorted(pickle.globals - STORAGE_CLASSES))
     archive.sources = check_code(archive.sources)
     root, constants = (archive.pickles[name].root for name in ("data.pkl", "constants.pkl"))
-    Values(read_classes(archive.sources)).check(root, constants)
+    TypeCheck(read_classes(archive.sources)).check(root, constants)
 
 
 def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:

@@ -29,7 +29,7 @@ LISTED = re.compile(r"  (__parameters__|__buffers__) = \[(.*)\]")
 QUOTED = re.compile(r'"([^"\\]*)", ')
 # With a value behind its type it is a constant.
 ATTRIBUTE = re.compile(r'  (?:(\w+) : |__annotations__\["([^"\\]+)"\] = )([^=]+)')
-MEMBER = re.compile(r"  \w+ = ([^\\]{1,1000})")  # torch reads escapes otherwise than Python
+ENUM_VALUE = re.compile(r"  \w+ = ([^\\]{1,1000})")  # torch reads escapes otherwise than Python
 ASSIGNS = re.compile(r"\s+\S*\.\w+ = ")  # to an attribute
 # In-place operators, those of statistics, and functions of the model's own, which may use them.
 WRITES = re.compile(
@@ -46,15 +46,15 @@ METHOD = re.compile(r"\s+def (\w+)\(")
 class Declared:
     """A class: the names of its attributes in torch's order, each with its type.
 
-    `base` is Module, NamedTuple, Enum, Interface, ModuleInterface or nothing; `members` are the
-    values of an enum. `writes`: its methods may change its buffers.
+    `base` is Module, NamedTuple, Enum, Interface, ModuleInterface or nothing; `values` are those
+    of an enum. `writes`: its methods may change its buffers.
     """
 
     base: str
     attributes: dict[str, str] = field(default_factory=dict)
     parameters: set[str] = field(default_factory=set)
     buffers: set[str] = field(default_factory=set)
-    members: list[object] = field(default_factory=list)
+    values: list[object] = field(default_factory=list)
     writes: bool = False
 
 
@@ -106,8 +106,8 @@ def _read_line(line: str, declared: Declared) -> None:
         names.update(QUOTED.findall(listed[2]))
     elif (attribute := ATTRIBUTE.fullmatch(line)) is not None:
         declared.attributes[attribute[1] or attribute[2]] = attribute[3]
-    elif declared.base == "Enum" and (member := MEMBER.fullmatch(line)):
-        declared.members.append(_literal(member[1]))
+    elif declared.base == "Enum" and (member := ENUM_VALUE.fullmatch(line)):
+        declared.values.append(_literal(member[1]))
 
 
 def _literal(text: str) -> object:

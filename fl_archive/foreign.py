@@ -9,7 +9,7 @@ SAVE = (
 )
 UNPACK = "send what is in it, as torch.save, torch.jit.save or safetensors wrote it"
 
-KINDS: dict[tuple[int, bytes], str] = {
+FORMATS: dict[tuple[int, bytes], str] = {
     (0, b"\x1f\x8b"): f"compressed by gzip: {UNPACK}",
     (0, b"BZh"): f"compressed by bzip2: {UNPACK}",
     (0, b"\xfd7zXZ"): f"compressed by xz: {UNPACK}",
@@ -45,9 +45,9 @@ def refuse(raw: Bytes) -> ArchiveError:
             "The file is from before torch's zip format (1.6): save it again, by torch.save of "
             "a newer torch without _use_new_zipfile_serialization=False."
         )
-    for (start, magic), kind in KINDS.items():
+    for (start, magic), what in FORMATS.items():
         if head.startswith(magic, start):
-            return NotAModel(f"The file is {kind}.")
+            return NotAModel(f"The file is {what}.")
     if head[:1] == b"\x80":
         return NotAModel(
             f"The file was written by Python's pickle or joblib, not by torch: {SAVE}."

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from fl_archive.constructors.kinds import is_dtype
+from fl_archive.constructors.constraints import is_dtype
 from fl_archive.records import UNSET, Call, Global, Pairs
 from fl_archive.views import is_tensor
 

@@ -14,7 +14,6 @@ from fl_archive.dtypes import DTYPES, FLOATING, PACKED
 from fl_archive.errors import UNEXPECTED, NotAModel, Refused, shown
 from fl_archive.files import WINDOW, Bytes, map_file, windows
 from fl_archive.foreign import refuse, refuse_zip
-from fl_archive.members import Member, read_content, read_members
 from fl_archive.pickles import MAX_BYTES, read_pickle
 from fl_archive.records import Call, Pickle
 from fl_archive.tensors import TensorFile, encode_header
@@ -26,6 +25,7 @@ from fl_archive.trees import (
     state_tensors,
 )
 from fl_archive.views import Shape, View, dense, is_tensor, read_view
+from fl_archive.zip_reader import Member, read_content, read_members
 
 Kind = Literal["torchscript", "module", "state_dict", "tensor", "safetensors"]
 

@@ -6,7 +6,7 @@ from itertools import chain
 
 from fl_archive.admitted import Pair, shown
 from fl_archive.constructors import NONE, RULES, Complaint, Facts
-from fl_archive.constructors.kinds import FLAG
+from fl_archive.constructors.constraints import FLAG
 from fl_archive.errors import Refused
 from fl_archive.measured import Measured, is_module
 from fl_archive.records import UNSET, Call, Pickle, text_items

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from fl_archive.checkpoints import explain
 from fl_archive.declared import Declared
 from fl_archive.errors import NotAModel, Refused
+from fl_archive.other_objects import explain
 from fl_archive.records import Call, Pairs, text_items
 from fl_archive.views import is_tensor
 
@@ -149,12 +149,12 @@ def _script_parts(module: Call, classes: Mapping[str, Declared]) -> Parts:
     if declared is None or attributes is None or attributes.keys() != declared.attributes.keys():
         raise Refused("A module of the model has other attributes than its code declares.")
     parts = Parts([], [])
-    for name, kind in declared.attributes.items():
+    for name, type_name in declared.attributes.items():
         value = attributes[name]
         if name in declared.parameters:
             parts.tensors.append(Found(name, value, is_parameter=True))
-        elif kind in classes:
-            parts.children.append((name, _as_script(value, kind)))
+        elif type_name in classes:
+            parts.children.append((name, _as_script(value, type_name)))
         elif name in declared.buffers:
             parts.tensors.append(
                 Found(name, value, False, is_fixed=_is_fixed(module, name, declared))
@@ -173,12 +173,12 @@ def _is_fixed(module: Call, name: str, declared: Declared) -> bool:
     so: neither what the class's code may write to, nor what is called as statistics are, in case
     training was written elsewhere.
     """
-    kind = ".".join(module.pair)
-    torchs = kind.startswith("__torch__.torch.") and not kind.startswith(CONTAINERS)
+    type_name = ".".join(module.pair)
+    torchs = type_name.startswith("__torch__.torch.") and not type_name.startswith(CONTAINERS)
     return not (torchs or declared.writes or STATISTIC.search(name))
 
 
-def _as_script(record: object, kind: str) -> Call:
-    if not isinstance(record, Call) or ".".join(record.pair) != kind:
+def _as_script(record: object, type_name: str) -> Call:
+    if not isinstance(record, Call) or ".".join(record.pair) != type_name:
         raise Refused("A module of the model is of another class than its code declares.")
     return record

@@ -9,19 +9,19 @@ from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
 
-from fl_archive.admitted.pickled import STORAGES as KINDS
+from fl_archive.admitted.pickled import SCRIPT_STORAGES
 from fl_archive.dtypes import DTYPES, STORAGES, TORCH
 from fl_archive.errors import UNEXPECTED, NotAModel
-from fl_archive.members import check_content
 from fl_archive.model import Archive, TensorSpec
-from fl_archive.packing import Content, Pieces, write_members
 from fl_archive.tensors import size_of, write_tensor_file
 from fl_archive.views import Shape, dense
+from fl_archive.zip_reader import check_content
+from fl_archive.zip_writer import Content, Pieces, write_members
 
 VERSION = b"3\n"
 """Of torch's zip format; what newer ones add concerns code."""
 
-TYPED = {STORAGES[f"{kind}Storage"]: f"{kind}Storage" for kind in KINDS}
+TYPED = {STORAGES[f"{name}Storage"]: f"{name}Storage" for name in SCRIPT_STORAGES}
 """The storages' names of those types that have some in every version of torch."""
 
 NAMES = {dtype: name for name, dtype in TORCH.items()}

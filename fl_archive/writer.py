@@ -12,15 +12,15 @@ import numpy.typing as npt
 from fl_archive.dtypes import DTYPES
 from fl_archive.errors import UNEXPECTED, NotAModel
 from fl_archive.files import WINDOW, Bytes, new_file
-from fl_archive.members import Member
 from fl_archive.model import TensorSpec, read_model
 from fl_archive.tensors import size_of
 from fl_archive.views import CARRIERS
+from fl_archive.zip_reader import Member
 
-Values = npt.NDArray[Any]
+Array = npt.NDArray[Any]
 
 
-def write_model(template: Path, target: Path, tensors: Iterable[tuple[str, Values]]) -> None:
+def write_model(template: Path, target: Path, tensors: Iterable[tuple[str, Array]]) -> None:
     """Write the template's model with these values, which may come in any order.
 
     Each of the template's distinct tensors must come once, by its first name, as an array whose
@@ -50,8 +50,8 @@ def write_model(template: Path, target: Path, tensors: Iterable[tuple[str, Value
 
 
 def _matched(
-    specs: list[TensorSpec], tensors: Iterable[tuple[str, Values]]
-) -> Iterator[tuple[TensorSpec, Values]]:
+    specs: list[TensorSpec], tensors: Iterable[tuple[str, Array]]
+) -> Iterator[tuple[TensorSpec, Array]]:
     pending = {spec.name: spec for spec in specs}
     for name, values in tensors:
         if name not in pending:
@@ -65,7 +65,7 @@ def _block(raw: Bytes, member: Member) -> Bytes:
     return raw[member.start : member.start + member.size].view(np.ndarray)
 
 
-def _place(block: Bytes, spec: TensorSpec, values: Values) -> None:
+def _place(block: Bytes, spec: TensorSpec, values: Array) -> None:
     data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     if data.size != size_of(spec.dtype, spec.shape):
         raise ValueError(f"tensor '{spec.name}' has {data.size} bytes")

@@ -49,8 +49,15 @@ A class of torch.nn is pickled as an empty object and its attributes: a call wou
 `__init__`, which allocates whatever it is told to, or its defaults say (0.2 GB, a Transformer).
 """
 
-STORAGES: tuple[str, ...] = ("BFloat16", "Bool", "Byte", "Char", "ComplexDouble", "ComplexFloat")
-STORAGES += ("Double", "Float", "Half", "Int", "Long", "Short")
+SCRIPT_STORAGES: tuple[str, ...] = (
+    "BFloat16",
+    "Bool",
+    "Byte",
+    "Char",
+    "ComplexDouble",
+    "ComplexFloat",
+)
+SCRIPT_STORAGES += ("Double", "Float", "Half", "Int", "Long", "Short")
 LISTS = ("boollist", "doublelist", "intlist", "tensorlist")
 SCRIPT_GLOBALS: frozenset[Pair] = frozenset(
     {
@@ -61,7 +68,7 @@ SCRIPT_GLOBALS: frozenset[Pair] = frozenset(
         ("torch.jit._pickle", "build_tensor_from_id"),
         ("torch.jit._pickle", "restore_type_tag"),
         *(("torch.jit._pickle", f"build_{kind}") for kind in LISTS),
-        *(("torch", f"{kind}Storage") for kind in STORAGES),
+        *(("torch", f"{name}Storage") for name in SCRIPT_STORAGES),
     }
 )
 """What torch's own unpickler, in C++, knows by name, but quantized tensors and remote ones."""

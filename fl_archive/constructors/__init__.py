@@ -5,7 +5,8 @@ constructor checks, nobody does. But what runs later trusts it: a kernel reads a
 size says, `LSTM.__setstate__` goes through as many layers as there shall be. So each class that
 may be named (`admitted/globals.txt`) has a rule of what its attributes, tensors and children are.
 
-`kinds` are values of attributes, `rules` what a rule is; the others are tables of them.
+`constraints` say what an attribute's value may be, `rules` what a rule is; the others hold
+tables of them.
 """
 
 from fl_archive.constructors import (

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from fl_archive.constructors.kinds import (
+from fl_archive.constructors.constraints import (
     COUNT,
     FLAG,
     FUNCTION,
     PROBABILITY,
     SIZE,
-    Kind,
+    Constraint,
     one_of,
 )
 from fl_archive.constructors.rules import Facts, Law, Rule, is_of
@@ -97,7 +97,7 @@ def _are_as_wide(m: Facts) -> bool:
     )
 
 
-def _layer(attentions: tuple[str, ...], norms: tuple[str, ...], **more: Kind) -> Rule:
+def _layer(attentions: tuple[str, ...], norms: tuple[str, ...], **more: Constraint) -> Rule:
     parts = {
         **dict.fromkeys(attentions, ATTENTIONS),
         **dict.fromkeys(("linear1", "linear2"), LINEAR),
@@ -130,7 +130,7 @@ def _layer(attentions: tuple[str, ...], norms: tuple[str, ...], **more: Kind) ->
     )
 
 
-def _stack(layer: str, **more: Kind) -> Rule:
+def _stack(layer: str, **more: Constraint) -> Rule:
     return Rule(
         {"num_layers": COUNT, **more},
         children={"layers": ("ModuleList",), "norm": ("", "None")},

@@ -1,6 +1,6 @@
 """Rules of torch.nn's layers with weights: linear ones, embeddings, convolutions, norms."""
 
-from fl_archive.constructors.kinds import (
+from fl_archive.constructors.constraints import (
     COUNT,
     FLAG,
     GROWTH,
@@ -9,7 +9,7 @@ from fl_archive.constructors.kinds import (
     NUMBER,
     SIZE,
     WIDTH,
-    Kind,
+    Constraint,
     each,
     one_of,
     spread,
@@ -31,7 +31,7 @@ BILINEAR = Rule(
 )
 
 
-def _embedding(**more: Kind) -> Rule:
+def _embedding(**more: Constraint) -> Rule:
     return Rule(
         {
             "num_embeddings": COUNT,

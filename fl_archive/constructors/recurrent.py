@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
-from fl_archive.constructors.kinds import (
+from fl_archive.constructors.constraints import (
     COUNT,
     FLAG,
     LIST,
     NOTHING,
     PROBABILITY,
     SIZE,
-    Kind,
+    Constraint,
     one_of,
 )
 from fl_archive.constructors.rules import Facts, Law, Rule
@@ -75,7 +75,7 @@ LAWS = (
 )
 
 
-def _recurrent(mode: Kind, **more: Kind) -> Rule:
+def _recurrent(mode: Constraint, **more: Constraint) -> Rule:
     return Rule(
         {
             "mode": mode,
@@ -97,7 +97,7 @@ def _recurrent(mode: Kind, **more: Kind) -> Rule:
     )
 
 
-def _cell(gates: int, **more: Kind) -> Rule:
+def _cell(gates: int, **more: Constraint) -> Rule:
     def weight(width: str) -> Callable[[Facts], Shape]:
         return lambda m: (gates * m.hidden_size, getattr(m, width))
 

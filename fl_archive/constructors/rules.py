@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fl_archive.admitted.pickled import Pair, admitted
-from fl_archive.constructors.kinds import Kind, plain
+from fl_archive.constructors.constraints import Constraint, plain
 from fl_archive.records import Call, text_items
 from fl_archive.views import Shape, is_tensor, read_shape
 
@@ -85,7 +85,7 @@ class Rule:
     "None"; a child's class "" stands for any.
     """
 
-    attributes: Mapping[str, Kind] = field(default_factory=dict)
+    attributes: Mapping[str, Constraint] = field(default_factory=dict)
     tensors: Mapping[str, Sized] = field(default_factory=dict)
     optional: Mapping[str, Sized] = field(default_factory=dict)
     children: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -94,13 +94,13 @@ class Rule:
     def complaints(self, facts: Facts) -> Iterator[Complaint]:
         """What is wrong, the first first; what follows may fail on that."""
         yield from self._misplaced(facts)
-        for name, kind in self.attributes.items():
+        for name, constraint in self.attributes.items():
             if name not in facts.state:
-                fits = kind.late or name in facts.modules
+                fits = constraint.late or name in facts.modules
             else:
-                fits = kind.holds(plain(facts.state[name]))
+                fits = constraint.holds(plain(facts.state[name]))
             if not fits:
-                yield Complaint(name, f"must be {kind.words}")
+                yield Complaint(name, f"must be {constraint.words}")
         for name, classes in self.children.items():
             yield from self._check_child(facts, name, classes)
         for name, sized in (*self.tensors.items(), *self.optional.items()):

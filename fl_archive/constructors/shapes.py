@@ -2,7 +2,7 @@
 
 from math import prod
 
-from fl_archive.constructors.kinds import (
+from fl_archive.constructors.constraints import (
     AXIS,
     COUNT,
     FLAG,
@@ -15,7 +15,7 @@ from fl_archive.constructors.kinds import (
     SIZE,
     TEXT,
     WIDTH,
-    Kind,
+    Constraint,
     between,
     each,
     one_of,
@@ -25,7 +25,7 @@ from fl_archive.constructors.kinds import (
 from fl_archive.constructors.rules import Facts, Law, Rule
 
 
-def _pool(dimensions: int, **more: Kind) -> Rule:
+def _pool(dimensions: int, **more: Constraint) -> Rule:
     return Rule(
         {
             "kernel_size": spread(SIZE, dimensions),
@@ -66,7 +66,7 @@ def _unpool(dimensions: int) -> Rule:
     )
 
 
-def _adaptive_pool(dimensions: int, **more: Kind) -> Rule:
+def _adaptive_pool(dimensions: int, **more: Constraint) -> Rule:
     return Rule({"output_size": spread(COUNT | NOTHING, dimensions), **more})
 
 
@@ -93,7 +93,7 @@ def _fractional_pool(dimensions: int) -> Rule:
     )
 
 
-def _pad(dimensions: int, **more: Kind) -> Rule:
+def _pad(dimensions: int, **more: Constraint) -> Rule:
     return Rule(
         {"padding": each(INTEGER, [2 * dimensions], most=1 << 62), **more},
         laws=(
@@ -154,7 +154,7 @@ def _area(size: object) -> bool:
 
 
 NAMED = each(each(TEXT | INTEGER, [2]))
-PADS: dict[str, dict[str, Kind]] = {
+PADS: dict[str, dict[str, Constraint]] = {
     "CircularPad": {},
     "ReflectionPad": {},
     "ReplicationPad": {},

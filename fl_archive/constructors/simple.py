@@ -3,7 +3,7 @@
 from itertools import pairwise
 from math import inf, prod
 
-from fl_archive.constructors.kinds import (
+from fl_archive.constructors.constraints import (
     AXIS,
     COUNT,
     FLAG,
@@ -14,7 +14,7 @@ from fl_archive.constructors.kinds import (
     NUMBER,
     PROBABILITY,
     SIZE,
-    Kind,
+    Constraint,
     each,
     one_of,
 )
@@ -75,7 +75,7 @@ DISTANCES = {
 REDUCTION = one_of("none", "mean", "sum", "batchmean", "elementwise_mean")
 
 
-def _loss(*numbers: str, weights: tuple[str, ...] = (), **more: Kind) -> Rule:
+def _loss(*numbers: str, weights: tuple[str, ...] = (), **more: Constraint) -> Rule:
     attributes = {"reduction": REDUCTION, **dict.fromkeys(numbers, NUMBER), **more}
     return Rule(attributes, optional={name: _as_it_is(name) for name in weights})
 

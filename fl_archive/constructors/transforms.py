@@ -2,7 +2,7 @@
 
 from math import inf
 
-from fl_archive.constructors.kinds import (
+from fl_archive.constructors.constraints import (
     COUNT,
     DTYPE,
     FLAG,
@@ -15,7 +15,7 @@ from fl_archive.constructors.kinds import (
     TENSOR,
     TEXT,
     WIDTH,
-    Kind,
+    Constraint,
     between,
     by_type,
     each,
@@ -48,7 +48,7 @@ FEW = whole(0, 64)
 TRANSFORMS = transforms(range(1, 1000))
 LABELS = {
     "labels_getter": TEXT | NOTHING,
-    "_labels_getter": Kind(
+    "_labels_getter": Constraint(
         "the function that looks for labels",
         lambda value: isinstance(value, Global) and value.name == "_find_labels_default_heuristic",
     ),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fl_archive.admitted import check_code
-from fl_archive.admitted.torchscript import archive
+from fl_archive.admitted.torchscript import declarations
 from fl_archive.errors import Refused
 
 from . import zoo
@@ -153,7 +153,7 @@ def test_the_deepest_admitted_types_load_and_deeper_ones_are_refused(kind, tmp_p
     """An object of the first class isn't there: torch says so, once it has read all of them."""
     zoo.save_script(zoo.build("linear"), tmp_path / "m")
     use = "__torch__.c.C0(input)" if kind == "functions" else "uninitialized(__torch__.c.C0)"
-    deepest = archive.MAX_DEPTH - 1  # the module is one more
+    deepest = declarations.MAX_DEPTH - 1  # the module is one more
     with zipfile.ZipFile(tmp_path / "m") as old, zipfile.ZipFile(tmp_path / "new", "w") as new:
         for name in old.namelist():
             data = old.read(name)
@@ -164,10 +164,10 @@ def test_the_deepest_admitted_types_load_and_deeper_ones_are_refused(kind, tmp_p
     admit(tmp_path / "new")
     subprocess.run([sys.executable, "-c", LOAD, tmp_path / "admitted"], check=True)
     with pytest.raises(Refused, match="nested too deeply"):
-        check_code({"code/__torch__/c.py": chain(kind, archive.MAX_DEPTH + 1).encode()})
+        check_code({"code/__torch__/c.py": chain(kind, declarations.MAX_DEPTH + 1).encode()})
 
 
 def test_too_many_classes_are_refused():
-    many = "".join(f"class C{n}:\n  pass\n" for n in range(archive.MAX_DEFINITIONS + 1))
+    many = "".join(f"class C{n}:\n  pass\n" for n in range(declarations.MAX_DEFINITIONS + 1))
     with pytest.raises(Refused, match="too many"):
         check_code({"code/__torch__/c.py": many.encode()})

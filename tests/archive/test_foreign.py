@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from fl_archive import checkpoints
+from fl_archive import other_objects
 from fl_archive.admission import admit_model
 from fl_archive.errors import UNEXPECTED, ArchiveError
 from fl_archive.model import read_model
@@ -167,8 +167,8 @@ def test_keys_are_shown_without_control_characters(tmp_path):
 
 def test_a_checkpoint_that_means_the_same_a_thousand_times_is_looked_at_once(tmp_path, monkeypatch):
     looked = []
-    real = checkpoints.is_tensor
-    monkeypatch.setattr(checkpoints, "is_tensor", lambda it: looked.append(it) or real(it))
+    real = other_objects.is_tensor
+    monkeypatch.setattr(other_objects, "is_tensor", lambda it: looked.append(it) or real(it))
     large = {f"{number}": 1 for number in range(1000)}
     refusal(saved({f"{number}": large for number in range(1000)}), tmp_path)
     assert len(looked) < 5000

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 import torch
 
-from fl_archive import members
+from fl_archive import zip_reader
 from fl_archive.errors import NotAModel, Refused
 from fl_archive.model import read_model
 
@@ -181,7 +181,7 @@ def test_refuses_a_gap_between_members(tmp_path):
 
 
 def test_refuses_a_directory_of_too_many_entries(tmp_path, monkeypatch):
-    monkeypatch.setattr(members, "MAX_MEMBERS", 4)
+    monkeypatch.setattr(zip_reader, "MAX_MEMBERS", 4)
     more = {f"data/{key}": b"" for key in range(1, 4)}
     expect_refused(forge.archive(tmp_path / "m", ONE, members=more), "impossible")
 

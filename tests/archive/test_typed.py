@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fl_archive import typed
 from fl_archive.errors import Refused
-from fl_archive.kinds import parse_kind
+from fl_archive.script_types import parse_type
 
 from . import forge, zoo
 from .forge import NONE, TRUE, admit, call, dict_of, expect_refused, name, text, tuple_of
@@ -172,7 +172,7 @@ def test_values_shared_without_end_cost_little(tmp_path, monkeypatch):
     ["int", "Tuple[()]", "Dict[str, List[Tuple[int, float]]]", "__torch__.a.B", "Tuple[int]"],
 )
 def test_types_are_read_and_printed_alike(kind):
-    assert str(parse_kind(kind)) == kind
+    assert str(parse_type(kind)) == kind
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_types_are_read_and_printed_alike(kind):
 )
 def test_refuses_what_is_no_type(kind):
     with pytest.raises(Refused):
-        parse_kind(kind)
+        parse_type(kind)
 
 
 # --- What torch itself writes --------------------------------------------------------------

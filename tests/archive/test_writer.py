@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fl_archive import members, packing
+from fl_archive import zip_reader, zip_writer
 from fl_archive.admission import admit_model
 from fl_archive.errors import NotAModel
 from fl_archive.model import read_model
@@ -61,7 +61,7 @@ def test_torchs_own_files_can_be_templates_too(tmp_path):
     write_model(tmp_path / "model", tmp_path / "next", values.items())
     with zipfile.ZipFile(tmp_path / "next") as file:
         assert file.testzip() is None
-    members.read_members(np.fromfile(tmp_path / "next", np.uint8))
+    zip_reader.read_members(np.fromfile(tmp_path / "next", np.uint8))
     state = zoo.load(tmp_path / "next").state_dict()
     assert all(zoo.as_bytes(state[name]) == raw.tobytes() for name, raw in values.items())
 
@@ -144,10 +144,10 @@ def test_tensors_of_any_strides_and_offset_are_read_and_written(tmp_path, drawn)
 
 def test_sizes_and_offsets_beyond_32_bits_are_kept(tmp_path, monkeypatch):
     """With the limit lowered from 4 GiB, on both sides."""
-    for module in (packing, members):
+    for module in (zip_writer, zip_reader):
         monkeypatch.setattr(module, "FULL", 1000)
     contents = {f"data/{key}": bytes([key]) * 700 * key for key in range(4)}
-    packing.write_members(tmp_path / "z", contents.items())
+    zip_writer.write_members(tmp_path / "z", contents.items())
     raw = np.fromfile(tmp_path / "z", np.uint8)
-    found = members.read_members(raw)
-    assert {name: members.read_content(raw, m, 9999) for name, m in found.items()} == contents
+    found = zip_reader.read_members(raw)
+    assert {name: zip_reader.read_content(raw, m, 9999) for name, m in found.items()} == contents

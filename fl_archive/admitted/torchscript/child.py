@@ -7,8 +7,8 @@ import resource
 import sys
 from collections.abc import Mapping
 
-from .archive import Archive
-from .members import Member
+from .declarations import Declarations
+from .source_files import SourceFile
 from .words import Denied
 
 MEMORY_BYTES = 1 << 30
@@ -17,13 +17,13 @@ CPU_SECONDS = 10
 
 def check(sources: Mapping[str, str]) -> dict[str, str] | str:
     """The sources as they may be loaded, or the sentence of a refusal."""
-    archive = Archive()
+    declarations = Declarations()
     try:
-        members = [Member(archive, name, text) for name, text in sources.items()]
-        for member in members:
-            member.check()
-        archive.check_uses()
-        return {member.name: member.edited() for member in members}
+        files = [SourceFile(declarations, name, text) for name, text in sources.items()]
+        for file in files:
+            file.check()
+        declarations.check_uses()
+        return {file.name: file.edited() for file in files}
     except Denied as denied:
         return str(denied)
     except (SyntaxError, MemoryError, RecursionError) as error:

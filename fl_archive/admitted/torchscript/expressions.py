@@ -5,22 +5,22 @@ import re
 from collections.abc import Iterable, Sequence
 
 from . import operators, words
-from .archive import Archive
+from .declarations import Declarations
 from .guards import Guards, is_open, is_sized
-from .kinds import Kinds
+from .static_types import StaticTypes
 from .words import Denied, dotted
 
 
 class Expressions:
     """Checks expressions in the scope of the function that is being read."""
 
-    def __init__(self, archive: Archive, name: str) -> None:
-        self.archive = archive
+    def __init__(self, declarations: Declarations, name: str) -> None:
+        self.declarations = declarations
         self.name = name
         self.definition = ""  # the class or function of the archive that is being read
         self.bound: frozenset[str] = frozenset()
         self.receiver = ""  # what a method calls its own object
-        self.guards = Guards(Kinds(), archive.bases)
+        self.guards = Guards(StaticTypes(), declarations.bases)
         self.edits: list[operators.Edit] = []
 
     def denied(self, node: ast.AST, why: str) -> Denied:
@@ -106,19 +106,19 @@ class Expressions:
     def _use_attribute(self, node: ast.expr, value: ast.expr, name: str) -> None:
         own = isinstance(value, ast.Name) and value.id == self.receiver
         self.check_value(value)
-        if name in self.archive.withheld and not own and not self._is_object(value):
+        if name in self.declarations.withheld and not own and not self._is_object(value):
             raise self.denied(node, f"may mean the operator {name!r}; rename the attribute")
-        self.archive.attributes.setdefault(name, f"{self.name}, line {node.lineno}")
+        self.declarations.attributes.setdefault(name, f"{self.name}, line {node.lineno}")
 
     def _is_object(self, value: ast.expr) -> bool:
-        return self.guards.kinds.of(value) <= self.archive.bases.keys()
+        return self.guards.static.of(value) <= self.declarations.bases.keys()
 
     def _use_path(self, node: ast.expr) -> None:
         path = dotted(node)
         if not words.starts(path, "__torch__") or words.starts(path, words.BOUND_IN_C):
             raise self.denied(node, "is not defined in the model")
-        self.archive.references[self.definition].add(path)
-        self.archive.paths.setdefault(path, f"{self.name}, line {node.lineno}")
+        self.declarations.references[self.definition].add(path)
+        self.declarations.paths.setdefault(path, f"{self.name}, line {node.lineno}")
 
     def _check_call(self, node: ast.Call) -> None:
         path = dotted(node.func)
@@ -129,7 +129,7 @@ class Expressions:
         elif path in words.PLAIN | self.bound:
             self.check_arguments(node)
         elif words.starts(path, "torch") or words.starts(path, "ops"):
-            if words.RENAMED.get(path, path) not in self.archive.operators:
+            if words.RENAMED.get(path, path) not in self.declarations.operators:
                 raise self.denied(node.func, "is an operator that is not admitted")
             self.check_arguments(node)
             self._edit(node, path)
@@ -150,36 +150,36 @@ class Expressions:
         match node.func, node.args:
             case ast.Name("getattr"), [value, name] if text := words.plain_text(name):
                 self._use_attribute(node, value, text)
-            case ast.Name("uninitialized"), [kind]:
-                self.check_type(kind)
-            case ast.Name("annotate"), [kind, value]:
-                self.check_type(kind)
+            case ast.Name("uninitialized"), [type_]:
+                self.check_type(type_)
+            case ast.Name("annotate"), [type_, value]:
+                self.check_type(type_)
                 self.check_value(value)
-            case ast.Name("unchecked_cast"), [kind, value]:
-                self._check_cast(node, kind, value)
-            case ast.Name("isinstance"), [value, kinds]:
+            case ast.Name("unchecked_cast"), [type_, value]:
+                self._check_cast(node, type_, value)
+            case ast.Name("isinstance"), [value, types]:
                 self.check_value(value)
-                for kind in kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]:
-                    if dotted(kind) not in ("list", "tuple"):
-                        self.check_type(kind)
+                for type_ in types.elts if isinstance(types, ast.Tuple) else [types]:
+                    if dotted(type_) not in ("list", "tuple"):
+                        self.check_type(type_)
             case _:
                 raise self.denied(node, "is not written by torch.jit.save")
 
-    def _check_cast(self, node: ast.Call, kind: ast.expr, value: ast.expr) -> None:
+    def _check_cast(self, node: ast.Call, type_: ast.expr, value: ast.expr) -> None:
         """A cast that torch believes: of tuples and objects it doesn't even check the size.
 
         A cast to something else could hide one from the `isinstance` that another cast relies on.
         """
-        self.check_type(kind)
+        self.check_type(type_)
         self.check_value(value)
-        others = self.guards.others(kind, value)
+        others = self.guards.others(type_, value)
         where = f"{self.name}, line {node.lineno}"
-        if not is_sized(ast.unparse(kind)):
+        if not is_sized(ast.unparse(type_)):
             if any(map(is_open, others)):
-                self.archive.blind = where
+                self.declarations.blind = where
         elif others:
             raise self.denied(
                 node, "casts a value whose type can't be seen; ask by isinstance in an if"
             )
-        elif Guards(self.guards.kinds, self.archive.bases).others(kind, value):
-            self.archive.guarded = where
+        elif Guards(self.guards.static, self.declarations.bases).others(type_, value):
+            self.declarations.guarded = where

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Self
 
-from .kinds import UNKNOWN, Kinds, bindings
+from .static_types import UNKNOWN, StaticTypes, bindings
 from .words import dotted
 
 Types = frozenset[str]
@@ -39,10 +39,10 @@ def alternatives(text: str) -> Types:
     if text == UNKNOWN:
         return frozenset({text})
     match ast.parse(text, mode="eval").body:
-        case ast.Subscript(ast.Name("Union"), ast.Tuple(kinds)):
-            return frozenset().union(*(alternatives(ast.unparse(kind)) for kind in kinds))
-        case ast.Subscript(ast.Name("Optional"), kind):
-            return alternatives(ast.unparse(kind)) | {"NoneType"}
+        case ast.Subscript(ast.Name("Union"), ast.Tuple(types)):
+            return frozenset().union(*(alternatives(ast.unparse(type_)) for type_ in types))
+        case ast.Subscript(ast.Name("Optional"), type_):
+            return alternatives(ast.unparse(type_)) | {"NoneType"}
         case ast.Constant(None):
             return frozenset({"NoneType"})
         case _:
@@ -63,10 +63,10 @@ def is_open(text: str) -> bool:
 class Guards:
     """What is known at one place of the code.
 
-    `kinds` are the types that hold everywhere, `bases` those of the archive's classes.
+    `static` are the types that hold everywhere, `bases` those of the archive's classes.
     """
 
-    kinds: Kinds
+    static: StaticTypes
     bases: Mapping[str, Sequence[str]]
     facts: dict[str, Types] = field(default_factory=dict)
     flags: dict[str, Told] = field(default_factory=dict)
@@ -75,16 +75,16 @@ class Guards:
         """The types that the value may have here; UNKNOWN among them where one can't be seen."""
         if isinstance(value, ast.Name) and value.id in self.facts:
             return self.facts[value.id]
-        return frozenset().union(*map(alternatives, self.kinds.of(value)))
+        return frozenset().union(*map(alternatives, self.static.of(value)))
 
-    def others(self, kind: ast.expr, value: ast.expr) -> Types:
+    def others(self, type_: ast.expr, value: ast.expr) -> Types:
         """The types that the value may have instead of this one, or None, which torch notices."""
-        wanted = alternatives(ast.unparse(kind))
+        wanted = alternatives(ast.unparse(type_))
         return frozenset() if "Any" in wanted else self.of(value) - wanted - {"NoneType"}
 
     def copy(self) -> Self:
         """The same, to go another way from here."""
-        return type(self)(self.kinds, self.bases, dict(self.facts), dict(self.flags))
+        return type(self)(self.static, self.bases, dict(self.facts), dict(self.flags))
 
     def assign(self, node: ast.stmt) -> None:
         """Go past a statement that gives values to variables."""
@@ -118,7 +118,7 @@ class Guards:
             name: (self._either(other, name, 0), self._either(other, name, 1))
             for name in self.flags.keys() & other.flags.keys()
         }
-        return type(self)(self.kinds, self.bases, dict(_either(self.facts, other.facts)), flags)
+        return type(self)(self.static, self.bases, dict(_either(self.facts, other.facts)), flags)
 
     def _either(self, other: Self, flag: str, index: int) -> Facts | None:
         """What holds if the flag, which both branches have set, is true (0) or false (1)."""
@@ -136,14 +136,14 @@ class Guards:
                 return self.flags.get(name, NOTHING)
             case ast.Call(func, [inner]) if dotted(func) == "torch.__not__":
                 return self._told(inner)[::-1]
-            case ast.Call(ast.Name("isinstance"), [ast.Name(name) as value, kinds]):
-                asked = kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]
-                return self._asked(name, self.of(value), {ast.unparse(kind) for kind in asked})
+            case ast.Call(ast.Name("isinstance"), [ast.Name(name) as value, types]):
+                asked = types.elts if isinstance(types, ast.Tuple) else [types]
+                return self._asked(name, self.of(value), {ast.unparse(type_) for type_ in asked})
         return NOTHING
 
     def _asked(self, name: str, types: Types, asked: set[str]) -> Told:
-        found = frozenset().union(*(self._found(types, kind) for kind in asked))
-        left = {kind for kind in types if not any(self._is_surely(kind, one) for one in asked)}
+        found = frozenset().union(*(self._found(types, type_) for type_ in asked))
+        left = {type_ for type_ in types if not any(self._is_surely(type_, one) for one in asked)}
         nowhere = frozenset({UNKNOWN})
         return {name: found or nowhere}, {name: frozenset(left) or nowhere}
 
@@ -151,18 +151,18 @@ class Guards:
         """What a value of one of the types is, once torch has found it to be what was asked for."""
         if asked not in ("list", "tuple"):
             return frozenset({asked})
-        return frozenset(kind for kind in types if is_open(kind) and not self._is_object(kind))
+        return frozenset(type_ for type_ in types if is_open(type_) and not self._is_object(type_))
 
-    def _is_surely(self, kind: str, asked: str) -> bool:
+    def _is_surely(self, type_: str, asked: str) -> bool:
         """Whether torch finds every value of the type to be what was asked for."""
         if asked in ("list", "tuple"):
-            return kind.startswith(f"{asked.title()}[")
-        plain = not is_open(kind) or self._is_object(kind) or PLAIN.fullmatch(kind)
-        return kind == asked and bool(plain)
+            return type_.startswith(f"{asked.title()}[")
+        plain = not is_open(type_) or self._is_object(type_) or PLAIN.fullmatch(type_)
+        return type_ == asked and bool(plain)
 
-    def _is_object(self, kind: str) -> bool:
+    def _is_object(self, type_: str) -> bool:
         """Whether it is a class of the archive, and neither a NamedTuple nor an interface."""
-        return self.bases.get(kind) in ([], ["Module"])
+        return self.bases.get(type_) in ([], ["Module"])
 
 
 def _either(here: Facts, there: Facts) -> Facts:

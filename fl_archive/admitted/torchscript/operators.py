@@ -54,9 +54,9 @@ def _guarded(guard: str, number: str, *, tensors: bool) -> str:
     Where an integer is wanted, torch makes one of a bool by itself; of a tensor too, where none may
     stand.
     """
-    kinds = "(int, bool, Tensor)" if tensors else "(int, bool)"
+    types = "(int, bool, Tensor)" if tensors else "(int, bool)"
     checked = f"{words.CHECKED}.{guard}(int({number}))"
-    return f"{checked} if isinstance({number}, {kinds}) else {number}"
+    return f"{checked} if isinstance({number}, {types}) else {number}"
 
 
 def _guard(value: ast.expr, guard: str, *, tensors: bool) -> Iterator[Edit]:

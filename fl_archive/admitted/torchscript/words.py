@@ -19,7 +19,7 @@ TOKENS = re.compile(
     )*+""",
     re.VERBOSE,
 )
-MEMBER = re.compile(r"(?:code/)?(__torch__(?:/[A-Za-z_][A-Za-z0-9_]{0,254})*)\.py")
+SOURCE_PATH = re.compile(r"(?:code/)?(__torch__(?:/[A-Za-z_][A-Za-z0-9_]{0,254})*)\.py")
 CHECKED = "__torch__.fl_checked"  # the functions of checked.txt
 DIVISIONS = frozenset({"torch.divmod", "torch.floordiv", "torch.remainder"})
 """Of two integers, these end the process where the divisor is 0, or -1 of the smallest number."""

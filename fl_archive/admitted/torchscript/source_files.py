@@ -1,22 +1,22 @@
-"""What a source file of the code may hold."""
+"""What a source file of the code may hold: classes, functions and their statements."""
 
 import ast
 from collections.abc import Iterator, Sequence
 
 from . import words
-from .archive import Archive
+from .declarations import Declarations
 from .expressions import Expressions
 from .guards import Guards
-from .kinds import Kinds, bindings
+from .static_types import StaticTypes, bindings
 from .words import Denied
 
 
-class Member(Expressions):
+class SourceFile(Expressions):
     """One source file, `code/__torch__/a/b.py`, which defines `__torch__.a.b.…`."""
 
-    def __init__(self, archive: Archive, name: str, text: str) -> None:
-        super().__init__(archive, name)
-        match = words.MEMBER.fullmatch(name)
+    def __init__(self, declarations: Declarations, name: str, text: str) -> None:
+        super().__init__(declarations, name)
+        match = words.SOURCE_PATH.fullmatch(name)
         self.space = match[1].replace("/", ".") if match else ""
         self.fields: dict[str, str] = {}  # of the class that is being read: name → type
         if not match or any(words.starts(self.space, taken) for taken in words.TAKEN):
@@ -34,12 +34,12 @@ class Member(Expressions):
         """Go through the whole file, once the classes of all members are known."""
         for node in self.nodes:
             self.definition = f"{self.space}.{getattr(node, 'name', '')}"
-            self.archive.references.setdefault(self.definition, set())
+            self.declarations.references.setdefault(self.definition, set())
             match node:
                 case ast.ClassDef():
                     self._check_class(node)
                 case ast.FunctionDef():
-                    self.archive.defined[f"{self.space}.{node.name}"] = set()
+                    self.declarations.defined[f"{self.space}.{node.name}"] = set()
                     self._check_function(node)
                 case _:
                     raise self.denied(node, "stands outside of classes and functions")
@@ -57,10 +57,10 @@ class Member(Expressions):
     # --- classes -------------------------------------------------------------------------
     def _add_class(self, node: ast.ClassDef) -> None:
         path = f"{self.space}.{node.name}"
-        if path in self.archive.bases:
+        if path in self.declarations.bases:
             raise self.denied(node, "is there twice")
-        self.archive.bases[path] = [ast.unparse(base) for base in node.bases]
-        self.archive.fields[path] = dict(declarations(node))
+        self.declarations.bases[path] = [ast.unparse(base) for base in node.bases]
+        self.declarations.fields[path] = dict(_attribute_types(node))
 
     def _check_class(self, node: ast.ClassDef) -> None:
         bases = [base.id if isinstance(base, ast.Name) else "" for base in node.bases]
@@ -68,11 +68,11 @@ class Member(Expressions):
             raise self.denied(node, "inherits from something that torch.jit.save doesn't write")
         if node.decorator_list:
             raise self.denied(node, "has a decorator")
-        members = self.archive.defined[f"{self.space}.{node.name}"] = {"__new__"}
-        self.fields = self.archive.fields[f"{self.space}.{node.name}"]
+        names = self.declarations.defined[f"{self.space}.{node.name}"] = {"__new__"}
+        self.fields = self.declarations.fields[f"{self.space}.{node.name}"]
         for statement in node.body:
             if isinstance(statement, ast.Assign) and bases == ["Enum"]:
-                members.add(self._check_enum_member(statement))
+                names.add(self._check_enum_member(statement))
             else:
                 self._check_class_statement(statement)
         if any(f"{name}()" in self.fields for name in self.fields):
@@ -81,7 +81,7 @@ class Member(Expressions):
     def _check_class_statement(self, node: ast.stmt) -> None:
         match node:
             case ast.FunctionDef(name):
-                self.archive.declared.add(name)
+                self.declarations.declared.add(name)
                 self._check_function(node, method=True)
             case ast.AnnAssign(ast.Name(name), annotation, value):
                 self._declare(name, annotation)
@@ -102,7 +102,7 @@ class Member(Expressions):
         self.check_type(annotation)
         if name == words.REPLACED:
             raise self.denied(annotation, "has another type in quantized modules; rename it")
-        self.archive.declared.add(name)
+        self.declarations.declared.add(name)
 
     def _check_enum_member(self, node: ast.Assign) -> str:
         match node:
@@ -136,10 +136,10 @@ class Member(Expressions):
         self.bound |= stored
         if method and arguments and arguments[0] not in set(words.stored_names(node)):
             self.receiver = arguments[0]
-        fields = {f"{self.receiver}.{name}": kind for name, kind in self.fields.items()}
+        fields = {f"{self.receiver}.{name}": type_ for name, type_ in self.fields.items()}
         known = fields if self.receiver else {}
-        kinds = Kinds(node, known, self.guards.kinds, self.archive.fields)
-        self.guards = Guards(kinds, self.archive.bases)
+        static = StaticTypes(node, known, self.guards.static, self.declarations.fields)
+        self.guards = Guards(static, self.declarations.bases)
         self._check_block(node.body)
         self.bound, self.receiver, self.guards = outer
 
@@ -214,13 +214,13 @@ class Member(Expressions):
                 raise self.denied(node, "can't be assigned to")
 
 
-def declarations(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+def _attribute_types(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
     """The class's attributes with their types; `name()` of a method, with what it returns."""
     for part in node.body:
         match part:
-            case ast.FunctionDef(name, returns=ast.expr() as kind):
-                yield f"{name}()", ast.unparse(kind)
-            case ast.AnnAssign(ast.Name(name), kind):
-                yield name, ast.unparse(kind)
-            case ast.Assign([ast.Subscript(ast.Name("__annotations__"), key)], kind):
-                yield words.plain_text(key), ast.unparse(kind)
+            case ast.FunctionDef(name, returns=ast.expr() as type_):
+                yield f"{name}()", ast.unparse(type_)
+            case ast.AnnAssign(ast.Name(name), type_):
+                yield name, ast.unparse(type_)
+            case ast.Assign([ast.Subscript(ast.Name("__annotations__"), key)], type_):
+                yield words.plain_text(key), ast.unparse(type_)

@@ -1,4 +1,4 @@
-"""Kinds of values that constructors of modules leave in attributes, each in words."""
+"""What the values may be that constructors of modules leave in attributes, each in words."""
 
 from collections.abc import Callable, Iterable
 from math import prod
@@ -18,21 +18,21 @@ GROWTH = 2**16
 """How many times larger an output may be than its input: 256 by 256 times."""
 
 
-class Kind(NamedTuple):
+class Constraint(NamedTuple):
     """`late`: modules saved by older versions of torch may lack such an attribute."""
 
     words: str
     holds: Callable[[object], bool]
     late: bool = False
 
-    def __or__(self, other: "Kind") -> "Kind":
-        return Kind(
+    def __or__(self, other: "Constraint") -> "Constraint":
+        return Constraint(
             f"{self.words} or {other.words}",
             lambda value: self.holds(value) or other.holds(value),
             self.late or other.late,
         )
 
-    def since(self) -> "Kind":
+    def since(self) -> "Constraint":
         """The same where older versions of torch didn't have the attribute."""
         return self._replace(late=True)
 
@@ -44,52 +44,55 @@ def plain(value: object) -> object:
     return value
 
 
-def whole(low: int, high: int = LARGEST) -> Kind:
+def whole(low: int, high: int = LARGEST) -> Constraint:
     """A whole number in these bounds."""
-    return Kind(
+    return Constraint(
         f"a whole number from {low} to {high}",
         lambda value: type(value) is int and low <= value <= high,
     )
 
 
-def between(low: float, high: float) -> Kind:
+def between(low: float, high: float) -> Constraint:
     """Any number in these bounds."""
-    return Kind(
+    return Constraint(
         f"a number from {low:g} to {high:g}",
         lambda value: type(value) in (int, float) and low <= value <= high,  # type: ignore[operator]
     )
 
 
-def one_of(*members: object) -> Kind:
+def one_of(*values: object) -> Constraint:
     """One of these and no other."""
-    return Kind(
-        " or ".join(map(repr, members)),
-        lambda value: any(type(value) is type(member) and value == member for member in members),
+    return Constraint(
+        " or ".join(map(repr, values)),
+        lambda value: any(type(value) is type(allowed) and value == allowed for allowed in values),
     )
 
 
-def each(kind: Kind, lengths: Iterable[int] = range(65), *, most: float = LARGEST) -> Kind:
-    """A tuple or list of that kind; the product of its numbers is bounded too."""
+def each(
+    constraint: Constraint, lengths: Iterable[int] = range(65), *, most: float = LARGEST
+) -> Constraint:
+    """A tuple or list of such values; the product of its numbers is bounded too."""
     counts = list(lengths)
     shown = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return Kind(
-        f"a tuple of {shown}, each {kind.words}, multiplied at most {most}",
+    return Constraint(
+        f"a tuple of {shown}, each {constraint.words}, multiplied at most {most}",
         lambda value: (
             isinstance(value, tuple | list)
             and len(value) in counts
-            and all(map(kind.holds, value))
+            and all(map(constraint.holds, value))
             and prod(max(abs(number), 1) for number in _numbers(value)) <= most
         ),
     )
 
 
-def spread(kind: Kind, dimensions: int, *, most: float = MOST) -> Kind:
+def spread(constraint: Constraint, dimensions: int, *, most: float = MOST) -> Constraint:
     """One value for all dimensions, or one for each."""
-    several = each(kind, [dimensions], most=most)
-    return Kind(
-        f"{kind.words}, or {several.words}",
+    several = each(constraint, [dimensions], most=most)
+    return Constraint(
+        f"{constraint.words}, or {several.words}",
         lambda value: (
-            several.holds(value) or (kind.holds(value) and several.holds((value,) * dimensions))
+            several.holds(value)
+            or (constraint.holds(value) and several.holds((value,) * dimensions))
         ),
     )
 
@@ -98,28 +101,30 @@ def _numbers(values: Iterable[object]) -> list[float]:
     return [value for value in values if isinstance(value, int | float)]
 
 
-def by_type(kind: Kind) -> Kind:
-    """A dict of that kind by the type of an input, or by a text."""
-    return Kind(
-        f"a dict of {kind.words} by type",
+def by_type(constraint: Constraint) -> Constraint:
+    """A dict of such values by the type of an input, or by a text."""
+    return Constraint(
+        f"a dict of {constraint.words} by type",
         lambda value: (
             isinstance(value, Pairs)
-            and all(isinstance(key, Global | str) and kind.holds(held) for key, held in value)
+            and all(isinstance(key, Global | str) and constraint.holds(held) for key, held in value)
         ),
     )
 
 
-def enum_of(name: str) -> Kind:
+def enum_of(name: str) -> Constraint:
     """A member of torchvision's enum by that name."""
-    return Kind(
+    return Constraint(
         f"an {name}",
         lambda value: isinstance(value, Call) and value.pair[1] == name and not value.new,
     )
 
 
-def transforms(lengths: Iterable[int]) -> Kind:
+def transforms(lengths: Iterable[int]) -> Constraint:
     """So many modules or functions, to be called one after another."""
-    called = Kind("a transform", lambda value: isinstance(value, Call) and value.new) | FUNCTION
+    called = (
+        Constraint("a transform", lambda value: isinstance(value, Call) and value.new) | FUNCTION
+    )
     return each(called, lengths)
 
 
@@ -136,21 +141,21 @@ def is_dtype(value: object) -> bool:
 DTYPES = {name for module, name in admitted() if module == "torch" and name.islower()} - {"device"}
 NOTHING = one_of(None)
 FLAG = one_of(True, False, 0, 1)
-NUMBER = Kind(
+NUMBER = Constraint(
     "a number",
     lambda value: type(value) is float or (type(value) is int and abs(value) < 1 << 63),
 )
 PROBABILITY = between(0, 1)
-TEXT = Kind("a text", lambda value: type(value) is str)
+TEXT = Constraint("a text", lambda value: type(value) is str)
 COUNT = whole(0)
 SIZE = whole(1)
 INTEGER = whole(-LARGEST)
 AXIS = whole(-64, 63)
 WIDTH = whole(0, MOST)
-LIST = Kind("a list", lambda value: type(value) is list)
-NAMES = Kind(
+LIST = Constraint("a list", lambda value: type(value) is list)
+NAMES = Constraint(
     "a dict of names", lambda value: isinstance(value, Pairs) and text_items(value) is not None
 )
-FUNCTION = Kind("a function of torch.nn.functional", is_function)
-DTYPE = Kind("a dtype", is_dtype)
-TENSOR = Kind("a tensor", is_tensor)
+FUNCTION = Constraint("a function of torch.nn.functional", is_function)
+DTYPE = Constraint("a dtype", is_dtype)
+TENSOR = Constraint("a tensor", is_tensor)

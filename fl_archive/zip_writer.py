@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fl_archive.files import new_file
-from fl_archive.members import END, END64, ENTRY, FULL, LOCAL, LOCATOR64
+from fl_archive.zip_reader import END, END64, ENTRY, FULL, LOCAL, LOCATOR64
 
 
 @dataclass(frozen=True)

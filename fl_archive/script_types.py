@@ -11,21 +11,21 @@ MAX_DEPTH = 20
 TOKEN = re.compile(r"Tuple\[\(\)\]|[A-Za-z_][\w.]*|[][,]", re.ASCII)
 
 
-class Kind(NamedTuple):
+class ScriptType(NamedTuple):
     """A type, such as `Dict[str, Tensor]`."""
 
     name: str
-    of: tuple["Kind", ...] = ()
+    of: tuple["ScriptType", ...] = ()
 
     def __str__(self) -> str:
         inner = ", ".join(map(str, self.of)) or ("()" if self.name == "Tuple" else "")
         return f"{self.name}[{inner}]" if inner else self.name
 
 
-ANY = Kind("Any")
+ANY = ScriptType("Any")
 
 
-def parse_kind(text: str) -> Kind:
+def parse_type(text: str) -> ScriptType:
     """The type by its name, which must be spelt exactly as torch does, or is `Refused`."""
     try:
         kind = _read(TOKEN.findall(text)[::-1], 0)
@@ -36,14 +36,14 @@ def parse_kind(text: str) -> Kind:
     return kind
 
 
-def _read(tokens: list[str], depth: int) -> Kind:
+def _read(tokens: list[str], depth: int) -> ScriptType:
     if depth > MAX_DEPTH:
         raise Refused("The name of a type is nested too deeply.")
     name = tokens.pop()
-    of: list[Kind] = []
+    of: list[ScriptType] = []
     if tokens and tokens[-1] == "[":
         while tokens.pop() in "[,":
             of.append(_read(tokens, depth + 1))
     if name in "[],":
         raise Refused("The name of a type is incomplete.")
-    return Kind(name.removesuffix("[()]"), tuple(of))
+    return ScriptType(name.removesuffix("[()]"), tuple(of))

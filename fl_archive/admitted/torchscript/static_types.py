@@ -12,14 +12,14 @@ MAX_DEPTH = 8  # lists in lists, attributes of attributes; it also ends `x = x[0
 Binding = str | ast.expr  # a type as it is written, or the value that is assigned
 
 
-class Kinds:
+class StaticTypes:
     """Every type that a variable may have had by one of its bindings, whichever came last."""
 
     def __init__(
         self,
         function: ast.FunctionDef | None = None,
         fields: Mapping[str, str] = MappingProxyType({}),
-        outer: "Kinds | None" = None,
+        outer: "StaticTypes | None" = None,
         classes: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> None:
         self.fields = fields  # `self.weight` → its type, `self.norm()` → what the method returns
@@ -33,32 +33,32 @@ class Kinds:
 
     def of(self, value: ast.expr, depth: int = 0) -> set[str]:
         """The types as they are written; UNKNOWN among them where one can't be seen."""
-        kinds: set[str] = set()
+        types: set[str] = set()
         seen: set[str] = set()
         todo: list[Binding] = [value]
         while todo:
             match todo.pop():
-                case str(kind):
-                    kinds.add(kind)
+                case str(type_):
+                    types.add(type_)
                 case ast.Name(name):
                     if name not in seen:
                         seen.add(name)
                         todo += self.bindings.get(name, [UNKNOWN])
                 case ast.Subscript(whole, index) if depth < MAX_DEPTH:
-                    kinds |= {item(kind, index) for kind in self.of(whole, depth + 1)}
+                    types |= {item(type_, index) for type_ in self.of(whole, depth + 1)}
                 case ast.Tuple(items) if depth < MAX_DEPTH:
                     parts = [self.of(one, depth + 1) for one in items]
                     plain = all(len(part) == 1 for part in parts) and {UNKNOWN} not in parts
-                    kinds.add(f"Tuple[{', '.join(min(p) for p in parts)}]" if plain else UNKNOWN)
+                    types.add(f"Tuple[{', '.join(min(p) for p in parts)}]" if plain else UNKNOWN)
                 case ast.Attribute(owner, name) as value if depth < MAX_DEPTH:
-                    kinds |= self._attribute(value, owner, name, depth)
+                    types |= self._attribute(value, owner, name, depth)
                 case ast.Call(ast.Name("getattr"), [owner, ast.Constant(str(name))]) as value:
-                    kinds |= self._attribute(value, owner, name, depth)
+                    types |= self._attribute(value, owner, name, depth)
                 case ast.Call(ast.Attribute(owner, name) as value) if depth < MAX_DEPTH:
-                    kinds |= self._attribute(value, owner, f"{name}()", depth)
+                    types |= self._attribute(value, owner, f"{name}()", depth)
                 case binding:
-                    kinds.add(self._kind(binding))
-        return kinds or {UNKNOWN}
+                    types.add(self._type(binding))
+        return types or {UNKNOWN}
 
     def _attribute(self, value: ast.expr, owner: ast.expr, name: str, depth: int) -> set[str]:
         """What its class declares, or that of its owner, where that is known."""
@@ -68,20 +68,20 @@ class Kinds:
         if depth >= MAX_DEPTH:
             return {UNKNOWN}
         owners = self.of(owner, depth + 1)
-        return {self.classes.get(kind, {}).get(name, UNKNOWN) for kind in owners}
+        return {self.classes.get(type_, {}).get(name, UNKNOWN) for type_ in owners}
 
-    def _kind(self, value: ast.expr) -> str:
+    def _type(self, value: ast.expr) -> str:
         match value:
             case ast.Constant(None):
                 return "NoneType"
-            case ast.Call(ast.Name("annotate" | "unchecked_cast" | "uninitialized"), [kind, *_]):
-                return ast.unparse(kind)
+            case ast.Call(ast.Name("annotate" | "unchecked_cast" | "uninitialized"), [type_, *_]):
+                return ast.unparse(type_)
         return UNKNOWN
 
 
-def item(kind: str, index: ast.expr) -> str:
+def item(type_: str, index: ast.expr) -> str:
     """The type of what lies at this index of a list, dict or tuple."""
-    whole = None if kind == UNKNOWN else ast.parse(kind, mode="eval").body
+    whole = None if type_ == UNKNOWN else ast.parse(type_, mode="eval").body
     match whole, index:
         case ast.Subscript(ast.Name("List"), inner), ast.expr() if not isinstance(index, ast.Slice):
             return ast.unparse(inner)

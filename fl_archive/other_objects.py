@@ -1,4 +1,4 @@
-"""What to do with a file that torch wrote, but not of a state dict alone."""
+"""Files that torch wrote, of something else than a model or a state dict."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ MAX_DEFINITIONS = 10_000
 """Those have 1,213 at most."""
 
 
-class Archive:
+class Declarations:
     """What the members declare together, and what of it they use, checked when all are read."""
 
     def __init__(self) -> None:
