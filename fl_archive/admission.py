@@ -42,7 +42,7 @@ from fl_archive.zip_reader import check_content, read_content
 from fl_archive.zip_writer import Content, write_members
 
 MAX_SHARED = 256 << 20
-"""Bytes of a block whose tensors interleave: looking for overlaps takes as many again."""
+"""Bytes of a block in which tensors may interleave: looking for overlaps takes as many again."""
 
 NEITHER = (
     "It is no model with code and no weights by name: send a model, saved by "
@@ -53,7 +53,7 @@ FOLDERS = {"data.pkl": "data", "constants.pkl": "constants"}
 STORAGE_CLASSES = {("torch", name) for name in STORAGES}
 CODE = r"code/__torch__(/\w+)*\.py"
 VERSIONS = (".data/version", "version")
-"""Of these members torch writes one: the first from number 6 on, and looks for it first."""
+"""Members with the format's version: torch writes the first from version 6 on, else the second."""
 KNOWN = re.compile(
     r"data\.pkl|constants\.pkl|(\.data/)?version|byteorder|(data|constants)/\d{1,9}"
     rf"|{CODE}",
@@ -135,7 +135,7 @@ def _check_script(archive: Archive) -> None:
 
 
 def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:
-    """What holds for every pickle that goes out, TorchScript's too."""
+    """Check what must hold for every pickle that goes out, TorchScript's too."""
     if pickle.protocol != 2:
         raise Refused("The file's pickle is not of protocol 2: save it without pickle_protocol.")
     if pickle.oddity is not None:
@@ -148,9 +148,9 @@ def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:
 
 
 def _check_apart(archive: Archive) -> None:
-    """No two tensors of the state may share a part: what would be written to them both?
+    """Refuse tensors that share elements, because new weights of one would overwrite another's.
 
-    And a small block that thousands share would fill the disk, each in a block of its own.
+    And thousands that share a small block would fill the disk: an update stores each by itself.
     """
     by_block: dict[str, list[TensorSpec]] = {}
     for spec in archive.distinct:

@@ -13,8 +13,8 @@ text's size:
     class Color(Enum):
       RED = 1
 
-Where a line that torch understands is not understood here, an attribute is missing, and an
-object that has it has others than declared.
+A line that only torch understands does no harm: the attribute that it declares is missing here,
+so that an object which has it is refused.
 """
 
 import ast

@@ -55,7 +55,7 @@ def _check_states(call: Call, extra: Collection[Pair]) -> None:
 
 
 def _is_left_by_scripting(overloads: object) -> bool:
-    """Whether it names a method's variants as torch.jit.script does; mostly there is none."""
+    """Whether it names a method's variants as torch.jit.script does; mostly it is empty."""
     names = text_items(overloads) if isinstance(overloads, Pairs) else None
     return names is not None and all(
         type(variants) is list

@@ -44,7 +44,7 @@ def _inside(root: object) -> Iterator[tuple[str, int]]:
     while pending:
         where, record, depth = pending.popleft()
         for key, value in _entries(record) if depth < MAX_DEPTH else ():
-            if id(value) in seen:  # a large one may be meant a thousand times
+            if id(value) in seen:  # one large value may be referred to a thousand times
                 continue
             seen.add(id(value))
             inner = f"{where}[{key!a}]"
@@ -58,7 +58,7 @@ def _inside(root: object) -> Iterator[tuple[str, int]]:
 
 
 def _entries(record: object) -> Iterator[tuple[str | int, object]]:
-    """What a list or a dict with short names holds. Optimizers number theirs: not those."""
+    """What a list or a dict with short names holds; numbered keys are an optimizer's."""
     if isinstance(record, Call):
         record = record.items
     if isinstance(record, Pairs):

@@ -119,7 +119,7 @@ class _Loop:
         return values
 
     def drop(self, pop: Callable[[], object]) -> None:
-        """What pickles of tuples that hold themselves do with the unfinished ones."""
+        """Throw away what is on the stack, as pickles of tuples that hold themselves do."""
         pop()
         self.unscripted("throws something away")
 

@@ -12,7 +12,7 @@ UNSET: Final = Unset()
 
 
 class Pairs(list[tuple[object, object]]):
-    """A dict as it was filled, keys unhashed: chosen keys could make a real one quadratic."""
+    """A dict's entries; keys are not hashed, because chosen ones could make that quadratic."""
 
 
 class Bare(tuple[object]):

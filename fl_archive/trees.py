@@ -169,9 +169,9 @@ def _is_fixed(module: Call, name: str, declared: Declared) -> bool:
     """Whether a script's buffer may be one that isn't in the state dict of the eager module.
 
     TorchScript doesn't keep which were registered with `persistent=False`. None of torch's own
-    classes does so (its containers register nothing), and what training changes isn't registered
-    so: neither what the class's code may write to, nor what is called as statistics are, in case
-    training was written elsewhere.
+    classes does so (its containers register nothing). Nobody does so with what training changes:
+    that is what the class's code may write to, and what is named as statistics are, because the
+    training may be other code than the archive's.
     """
     type_name = ".".join(module.pair)
     torchs = type_name.startswith("__torch__.torch.") and not type_name.startswith(CONTAINERS)

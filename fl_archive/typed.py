@@ -142,11 +142,11 @@ class TypeCheck:
         return []
 
     def _is_alone(self, contents: object, value: object) -> bool:
-        """Torch writes the tag into the contents: by another one they would change their type."""
+        """Torch writes the tag into the contents, so that a second tag would change their type."""
         return self.tagged.setdefault(id(contents), value) is value
 
     def _is_any(self, expected: ScriptType, value: object, depth: int) -> bool:
-        """Of whatever type it says."""
+        """Whether it is of the type that it says itself."""
         if type(value) is tuple:
             return all(self.fits(expected, element, depth) for element in value)
         return self._is_one_of([*map(ScriptType, SIMPLE), *self._said(value)], value, depth)

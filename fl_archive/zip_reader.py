@@ -1,7 +1,7 @@
 """Reading a zip file strictly: one reading that every zip reader would share, or none.
 
 The members must follow each other from the first byte to the directory without a gap, say the
-same in their own headers as in the directory, and have names of their own in any spelling.
+same in their own headers as in the directory, and have names that differ by more than case.
 What torch writes is all that: its writer is miniz, with data descriptors, padding in extra
 fields and zip64 where a size or offset needs it. Field offsets are those of PKWARE's APPNOTE.
 """
@@ -32,7 +32,7 @@ LOCAL = struct.Struct("<4sHHHHHIIIHH")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in the zip: its data's place, and the places of the CRC-32 that vouches for it.
+    """One file in the zip: its data's place, and the places where its CRC-32 is written.
 
     A safetensors file's tensors are members, too, each without such places.
     """
@@ -72,7 +72,7 @@ def read_members(raw: Bytes) -> dict[str, Member]:
 
 @contextmanager
 def _foreign_aside(entries: list[_Entry]) -> Iterator[None]:
-    """Call nothing damaged or forged that simply isn't torch's."""
+    """Say of a zip file that isn't torch's just that, and not that it is damaged or forged."""
     try:
         yield
     except ArchiveError as error:

@@ -13,7 +13,7 @@ MAX_BYTES = 2 << 20
 """All code members together: a scripted Transformer has 72 kB however many layers, a traced one
 7 kB a layer. Python's parser needs up to 500 bytes of memory and 5 µs for a byte of it."""
 SECONDS = 120
-"""Of waiting for the child, which has 10 s of computing: a busy machine gives it little of that."""
+"""Waiting for the child, which may compute for 10 s: on a busy machine these take longer."""
 # Isolated and without site-packages: nothing of the environment reaches the child.
 COMMAND = [
     *(sys.executable, "-I", "-S", "-c"),
@@ -21,12 +21,13 @@ COMMAND = [
     str(Path(__file__).parent),
 ]
 
-# torch reads the functions of this member itself: they are ours, and need no check.
+# We write this member ourselves, with functions for the model's code to call; a file's is dropped.
 CHECKED = "code/__torch__/fl_checked.py"
 FUNCTIONS = (Path(__file__).parent / "checked.txt").read_bytes()
 NAMES = b"|".join({*re.findall(rb"^def (\w+)\(", FUNCTIONS, re.MULTILINE)} - {b"lstm"})
 
-# Strings are matched to be left alone, open ones too: a search from every quote took minutes.
+# Strings are matched so that nothing in them is replaced, unclosed ones too, because a search for
+# the end from every quote took minutes.
 STRING = rb"""("(?:[^"\\\n]|\\.)*+"?|'(?:[^'\\\n]|\\.)*+'?)"""
 REPLACED = re.compile(STRING + rb"|\btorch\.(?:(new_)?empty(_like)?|(" + NAMES + rb"))\(")
 
@@ -34,8 +35,8 @@ REPLACED = re.compile(STRING + rb"|\btorch\.(?:(new_)?empty(_like)?|(" + NAMES +
 def replaced(sources: Mapping[str, bytes]) -> dict[str, bytes]:
     """The same code with safe operators for unsafe ones, to be checked and stored in its place.
 
-    torch.zeros stands for torch.empty, which shows what memory held before; for operators that
-    trust their arguments stand functions that check them first (checked.txt).
+    torch.empty becomes torch.zeros, because it would show what memory held before; operators that
+    don't check their arguments become functions that do (checked.txt).
     """
     return {name: _replaced(source) for name, source in sources.items() if name != CHECKED}
 
@@ -44,7 +45,7 @@ def check_code(sources: Mapping[str, bytes]) -> dict[str, bytes]:
     """Refuse code members (`code/__torch__/….py`, with `code/` or without) that name anything else.
 
     All of an archive's members at once: a member may use what another one defines. Returns them as
-    they may be loaded: what an integer is divided by is checked, and the functions are there.
+    they may be loaded: with checks of what integers are divided by, and with those functions.
     """
     if sum(map(len, sources.values())) > MAX_BYTES:
         raise Refused(f"The model's code is larger than {MAX_BYTES >> 20} MiB; make it smaller.")
@@ -74,7 +75,7 @@ def _texts(sources: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def _checked(message: str) -> dict[str, str] | str:
-    """The child's answer; it is executed afresh, so threads of this process don't matter."""
+    """The child's answer; as a new program it inherits no lock of this one's threads."""
     try:
         child = subprocess.run(  # noqa: S603 - a fixed command
             COMMAND, input=message, capture_output=True, text=True, timeout=SECONDS, env={}

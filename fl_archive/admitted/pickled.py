@@ -71,7 +71,7 @@ SCRIPT_GLOBALS: frozenset[Pair] = frozenset(
         *(("torch", f"{name}Storage") for name in SCRIPT_STORAGES),
     }
 )
-"""What torch's own unpickler, in C++, knows by name, but quantized tensors and remote ones."""
+"""What torch's own unpickler, in C++, knows by name, except quantized and remote tensors."""
 
 
 @cache
@@ -82,7 +82,7 @@ def admitted() -> frozenset[Pair]:
 
 @cache
 def reserved() -> frozenset[Pair]:
-    """Classes by their short names, each with an attribute of its own."""
+    """Pairs of a class, by its short name, and an attribute that the class itself has."""
     return _pairs("reserved.txt")
 
 

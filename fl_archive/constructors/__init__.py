@@ -1,8 +1,8 @@
 """What the constructors of the admitted classes leave in their modules, as rules, without torch.
 
-An eager module is pickled as its attributes, and loading it calls no constructor: whatever the
-constructor checks, nobody does. But what runs later trusts it: a kernel reads as many weights as a
-size says, `LSTM.__setstate__` goes through as many layers as there shall be. So each class that
+An eager module is pickled as its attributes, and loading it calls no constructor, so that nothing
+checks what the constructor would. But what runs later relies on it: a kernel reads as many weights
+as a size says, `LSTM.__setstate__` loops over as many layers as a number says. So each class that
 may be named (`admitted/globals.txt`) has a rule of what its attributes, tensors and children are.
 
 `constraints` say what an attribute's value may be, `rules` what a rule is; the others hold
@@ -27,6 +27,6 @@ RULES: dict[str, Rule] = {
     **attention.RULES,
     **transforms.RULES,
 }
-"""By the class' name, which two have: torch.nn's Identity and torchvision's, neither with any."""
+"""By the class' name. Both torch.nn and torchvision have an Identity, without attributes."""
 
 __all__ = ["NONE", "RULES", "Complaint", "Facts", "Rule"]

@@ -1,4 +1,4 @@
-"""Rules of torch.nn's attention and transformers: in evaluation they trust their parts."""
+"""Rules of torch.nn's attention and transformers, which in evaluation don't check their parts."""
 
 from collections.abc import Callable
 

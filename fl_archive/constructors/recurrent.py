@@ -1,4 +1,4 @@
-"""Rules of torch.nn's recurrent networks: torch's kernels trust them to be as constructed."""
+"""Rules of torch.nn's recurrent networks, whose kernels don't check the weights' shapes."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,7 +21,7 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 def weights(m: Facts) -> Iterator[dict[str, Shape]]:
     """Names and shapes as `RNNBase.__init__` makes them, those of a direction of a layer at a time.
 
-    Of as many layers as there may be in a file, whatever `num_layers` says.
+    Of no more layers than the file has tensors, because `num_layers` may be any number.
     """
     directions = ("", "_reverse") if m.bidirectional else ("",)
     rows, output = GATES[m.mode] * m.hidden_size, m.proj_size or m.hidden_size
@@ -41,7 +41,7 @@ def _shapes(m: Facts) -> dict[str, Shape]:
 
 
 def _are_its_own(m: Facts) -> bool:
-    """Whether what is calculated with are the parameters, under their names and in their order."""
+    """Whether `_flat_weights`, which is calculated with, are the parameters in their order."""
     own = [m.tensors.get(name) for name in _shapes(m)]
     given = m._flat_weights
     return len(given) == len(own) and all(a is b for a, b in zip(given, own, strict=True))
@@ -90,7 +90,7 @@ def _recurrent(mode: Constraint, **more: Constraint) -> Rule:
             "_flat_weights_names": LIST,
             "_all_weights": LIST,
             "_flat_weights": LIST,
-            "all_weights": NOTHING.since(),  # of before torch 1.0; it would replace the other
+            "all_weights": NOTHING.since(),  # from before torch 1.0; it would replace the property
             **more,
         },
         laws=LAWS,

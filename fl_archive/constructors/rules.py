@@ -1,4 +1,4 @@
-"""What a class' constructor would have refused, or never left behind."""
+"""What a rule is: what holds of every module that a class' constructor made."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ class Facts:
         return {read_shape(tensor)[0] for tensor in self.tensors.values() if is_tensor(tensor)}
 
     def child(self, name: str) -> "Facts":
-        """The module by that name; one without anything if there is none."""
+        """The module by that name; an empty one if there is none."""
         return self.known.get(id(self.modules.get(name)), NONE)
 
     @cached_property
@@ -92,7 +92,7 @@ class Rule:
     laws: tuple[Law, ...] = ()
 
     def complaints(self, facts: Facts) -> Iterator[Complaint]:
-        """What is wrong, the first first; what follows may fail on that."""
+        """What is wrong. Take the first alone, because later checks may fail on the same fault."""
         yield from self._misplaced(facts)
         for name, constraint in self.attributes.items():
             if name not in facts.state:

@@ -81,7 +81,7 @@ def _loss(*numbers: str, weights: tuple[str, ...] = (), **more: Constraint) -> R
 
 
 def _as_it_is(name: str) -> Sized:
-    """Of a shape that depends on the input, which the kernels hold it against."""
+    """Of any shape, because the kernels check it against the input's."""
     return lambda m: m.shape(name)
 
 

@@ -57,7 +57,7 @@ POLICIES = each(each(each(TEXT | NUMBER | NOTHING, [3], most=inf), [2]), range(1
 
 
 def _may_stop(m: Facts) -> bool:
-    """It tries until it finds a crop, or draws such an option."""
+    """Whether RandomIoUCrop must end: it tries until it finds a crop or draws such an option."""
     return any(option >= 1 for option in m.options)
 
 

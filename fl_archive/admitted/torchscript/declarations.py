@@ -25,8 +25,8 @@ class Declarations:
         self.attributes: dict[str, str] = {}
         self.paths: dict[str, str] = {}
         self.references: dict[str, set[str]] = {}  # what each class or function names
-        self.blind = ""  # where a cast may hide a tuple or an object, unseen
-        self.guarded = ""  # where a cast is right if no other hides one
+        self.blind = ""  # place of a cast that may hide a tuple or an object
+        self.guarded = ""  # place of a cast that is right only if none hides one
 
     def check_uses(self) -> None:
         """Deny what no member declares."""
@@ -47,7 +47,7 @@ class Declarations:
 
 
 def depth(references: Mapping[str, Collection[str]]) -> int:
-    """How many definitions stand on each other; those that need each other count one by one."""
+    """How long a chain of definitions that use others is; those in a circle count one by one."""
     waiting = {
         name: {other for path in paths for other in (path, path.rpartition(".")[0])}
         & references.keys() - {name}

@@ -29,7 +29,7 @@ class Expressions:
         return Denied(f"{self.name}, line {line}: {ast.unparse(node)[:80]!r} {why}.")
 
     def check_value(self, node: ast.expr) -> None:
-        """Values that need no look at what they are made of; others go on."""
+        """Check a value, and the values that it is made of."""
         match node:
             case ast.Name(name):
                 if name not in self.bound | words.NUMBERS:
@@ -50,13 +50,13 @@ class Expressions:
                 self.check_values(self._parts(node))
 
     def check_values(self, nodes: Iterable[ast.expr | None]) -> None:
-        """Each of them; None is a bound that a slice leaves out."""
+        """Check each of them; None is a bound that a slice leaves out."""
         for node in nodes:
             if node:
                 self.check_value(node)
 
     def check_literal(self, node: ast.expr) -> None:
-        """What is computed while the model is loaded: defaults and constants."""
+        """Check what is computed while the model is loaded: defaults and constants."""
         calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
         if any(dotted(call.func) not in ("annotate", "torch.device") for call in calls):
             raise self.denied(node, "would be computed while the model is loaded")
@@ -166,7 +166,7 @@ class Expressions:
                 raise self.denied(node, "is not written by torch.jit.save")
 
     def _check_cast(self, node: ast.Call, type_: ast.expr, value: ast.expr) -> None:
-        """A cast that torch believes: of tuples and objects it doesn't even check the size.
+        """Check a cast, which torch believes: of tuples and objects it doesn't even check the size.
 
         A cast to something else could hide one from the `isinstance` that another cast relies on.
         """

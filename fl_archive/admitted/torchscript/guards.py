@@ -28,8 +28,8 @@ Told = tuple[Facts | None, Facts | None]
 """What holds where a condition is true, and where it is false; None: it never is."""
 
 NOTHING: Told = ({}, {})
-# Torch types a tuple by its elements. Of these it can't miss that they are what they are said to
-# be; it takes an unnamed tuple, as it loads them, for no NamedTuple.
+# Torch finds a tuple's type by its elements; where they are of these types, it always finds the
+# declared one. Tuples that it loads are unnamed, so it never takes one for a NamedTuple.
 PLAIN = re.compile(r"(Tuple|Optional|Tensor|NoneType|bool|complex|float|int|str|[\[\], ])+")
 
 
@@ -78,16 +78,16 @@ class Guards:
         return frozenset().union(*map(alternatives, self.static.of(value)))
 
     def others(self, type_: ast.expr, value: ast.expr) -> Types:
-        """The types that the value may have instead of this one, or None, which torch notices."""
+        """The types that the value may have besides this one; not None, which torch checks."""
         wanted = alternatives(ast.unparse(type_))
         return frozenset() if "Any" in wanted else self.of(value) - wanted - {"NoneType"}
 
     def copy(self) -> Self:
-        """The same, to go another way from here."""
+        """A copy, to follow another branch with."""
         return type(self)(self.static, self.bases, dict(self.facts), dict(self.flags))
 
     def assign(self, node: ast.stmt) -> None:
-        """Go past a statement that gives values to variables."""
+        """Note what a statement assigns."""
         given = dict(bindings(node))
         values = {name: value for name, value in given.items() if isinstance(value, ast.expr)}
         facts = {name: self.of(value) for name, value in values.items()}
@@ -99,7 +99,7 @@ class Guards:
         }
 
     def forget(self, names: Iterable[str]) -> None:
-        """These variables have other values now."""
+        """Drop what is known of these variables, because they have other values now."""
         gone = set(names)
         self.facts = _without(self.facts, gone)
         self.flags = {

@@ -1,4 +1,4 @@
-"""What has to be written into the call of an admitted operator, for torch to believe it no more."""
+"""Checks to write into the calls of operators that don't check their arguments themselves."""
 
 import ast
 from collections.abc import Collection, Iterator
@@ -49,10 +49,10 @@ def _guards(number: str) -> Collection[str]:
 
 
 def _guarded(guard: str, number: str, *, tensors: bool) -> str:
-    """Of the two branches torch compiles the one for the type of the number.
+    """Check the number if it is an integer; torch compiles only the branch for its type.
 
-    Where an integer is wanted, torch makes one of a bool by itself; of a tensor too, where none may
-    stand.
+    A bool counts as one, because torch makes an integer of it; so does a tensor (`tensors`) where
+    the operator takes none.
     """
     types = "(int, bool, Tensor)" if tensors else "(int, bool)"
     checked = f"{words.CHECKED}.{guard}(int({number}))"
@@ -107,7 +107,7 @@ def _check_copy(node: ast.Call) -> None:
 
 
 def _layer(node: ast.Call, name: str) -> Edit:
-    """Two operators have the name: that for packed sequences has one argument more before."""
+    """Two operators have the name; that for packed sequences takes one more argument in front."""
     match [isinstance(value, ast.Constant) for value in node.args]:
         case [_, _, _, True, *_]:
             return node.func, f"{words.CHECKED}.lstm" if name == "lstm" else f"torch.{name}"

@@ -45,7 +45,7 @@ class SourceFile(Expressions):
                     raise self.denied(node, "stands outside of classes and functions")
 
     def edited(self) -> str:
-        """The text with what has to be in it, once it is checked."""
+        """The text with the edits that checking it has called for."""
         lines = self.text.split("\n")
         places = {(node.lineno, node.col_offset): (node, text) for node, text in self.edits}
         for _, (node, text) in sorted(places.items())[::-1]:
@@ -182,7 +182,10 @@ class SourceFile(Expressions):
         self.guards = after.joined(self.guards)
 
     def _check_compound(self, node: ast.stmt) -> None:
-        """What is known of a variable that is assigned within ends before, for a loop returns."""
+        """Check a loop or a `with`.
+
+        What is known of variables that it assigns is dropped before, because a loop comes back.
+        """
         self.guards.forget(name for part in ast.walk(node) for name, _ in bindings(part))
         before = self.guards
         self.guards = before.copy()

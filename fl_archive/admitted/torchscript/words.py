@@ -7,7 +7,7 @@ from pathlib import Path
 
 # ruff: noqa: SIM905 - lists of words read better as lines of words
 
-# Names are short: torch takes the mangled ones apart by std::regex, which recurses over them.
+# Names are short, because torch takes mangled ones apart by std::regex, which recurses over them.
 TOKENS = re.compile(
     r"""(?:
       (?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?j?(?![A-Za-z0-9_])
@@ -22,7 +22,7 @@ TOKENS = re.compile(
 SOURCE_PATH = re.compile(r"(?:code/)?(__torch__(?:/[A-Za-z_][A-Za-z0-9_]{0,254})*)\.py")
 CHECKED = "__torch__.fl_checked"  # the functions of checked.txt
 DIVISIONS = frozenset({"torch.divmod", "torch.floordiv", "torch.remainder"})
-"""Of two integers, these end the process where the divisor is 0, or -1 of the smallest number."""
+"""With integers these crash the process if the divisor is 0, or -1 and the number the smallest."""
 DTYPES: dict[str, tuple[int, ...]] = {
     "torch.addmm": (3,),
     "torch.baddbmm": (3,),
@@ -33,12 +33,12 @@ DTYPES: dict[str, tuple[int, ...]] = {
     "torch.to": (1, 2),
     "torch.view": (1,),
 }
-"""Where a dtype may stand that is not passed by name: a number, which torch believes."""
+"""Positions of a dtype that is not passed by name: a number, which torch doesn't check."""
 NUMBERED = frozenset({"dtype", "layout", "memory_format", "out_dtype"})  # when passed by name
 KNOWN_DTYPES = frozenset({*range(12), 15})
 NO_ENUM = frozenset({"ops.prim.device", "ops.prim.dtype", "torch.device", "torch.size"})
 FORMATS: dict[str, tuple[int, ...]] = {"torch.is_contiguous": (1,), "torch.to": (4, 5)}
-"""Where a memory format may stand, likewise."""
+"""Positions of a memory format, likewise."""
 LAYERS = frozenset({"torch.gru", "torch.lstm", "torch.rnn_relu", "torch.rnn_tanh"})
 GUARDED = frozenset(path.rpartition(".")[2] for path in (*DIVISIONS, *DTYPES, *FORMATS, *LAYERS))
 REPEATABLE = frozenset(
@@ -54,7 +54,7 @@ OUTPUTS = frozenset(
 WRITES = "torch.div"  # may do so: torch.nn.functional.normalize has it
 BOUND_IN_C = "__torch__.torch.classes"  # looked up before the archive's own classes
 TAKEN = (BOUND_IN_C, CHECKED)
-REPLACED = "_packed_params"  # of some classes by name, whatever type the code declares
+REPLACED = "_packed_params"  # has a type of its own in some classes, whatever the code declares
 
 NUMBERS = frozenset({"inf", "infj", "nan", "nanj"})
 SPACES = frozenset({"CONSTANTS", "__torch__", "ops", "torch"})
