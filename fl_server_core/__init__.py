@@ -1,1 +1,1 @@
-"""The rows and their own rules, model files and what may be in them, admin."""
+"""The rows and their own rules, options, files in the storage, admin."""

@@ -1,7 +1,7 @@
 """What operators see and may change at /admin/.
 
-States, rounds and files move by the trainer alone: here they are shown. Whoever edits a row
-by hand goes past the trainer's rules, so only what has no such rules can be edited.
+States, rounds and files are shown, not edited, because an edit by hand would bypass the rules
+that the trainer keeps. Only fields without such rules can be changed.
 """
 
 from datetime import datetime
@@ -83,7 +83,7 @@ TRAINING_FIELDS = (
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    """Rows that are written by what happens; they can be looked at and removed."""
+    """Rows that the server alone writes; here they can be looked at and removed."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
         return False
@@ -118,7 +118,7 @@ class ChangeUserForm(UserChangeForm):  # type: ignore[type-arg]  # generic only 
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    """Users, as Django shows them, and what they are to trainings."""
+    """Users, as Django shows them, with what trainings need of them."""
 
     form = ChangeUserForm
     add_form = AddUserForm
@@ -165,7 +165,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
 
     @admin.action(description="End the selected users' tokens", permissions=["change"])
     def end_tokens(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        """Give them new ones, which they see once they come with their passwords."""
+        """Replace their tokens; users see the new one when they log in with their password."""
         for user in users:
             issue_token(user)
         self.message_user(request, f"Tokens ended: {len(users)}. Their users find new ones.")
@@ -306,7 +306,7 @@ class ModelStatsAdmin(ReadOnlyAdmin):
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
-    """Who was told what, and what became of it."""
+    """Messages to participants, and whether they were delivered."""
 
     list_display = [
         "type",

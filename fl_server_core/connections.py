@@ -4,10 +4,10 @@ from django.db import connection
 
 
 def lend_connection() -> None:
-    """Give a pooled connection back for a pause; the pool is smaller than the threads' number.
+    """Give a connection back for a pause, because the pool has fewer than there are threads.
 
-    The next query takes one again. Within a transaction nothing happens, nor on SQLite: its
-    connections are nothing that others wait for, and opening one takes longer than a query.
+    The next query takes one again. Does nothing within a transaction, nor on SQLite, which has no
+    pool, and where opening a connection takes longer than a query.
     """
     if connection.vendor != "sqlite" and not connection.in_atomic_block:
         connection.close()

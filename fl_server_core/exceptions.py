@@ -11,7 +11,7 @@
     ├── QuotaReached      429, a detail
     └── NoRoom            507, a detail
 
-Model files have a tree of their own, `archive.errors.ArchiveError`.
+Model files have a tree of their own, `fl_archive.errors.ArchiveError`.
 """
 
 

@@ -2,8 +2,8 @@
 
 A file is written under SCRATCH_DIR, then moved into the storage under a fresh name; it
 never changes there. Several rows may name one file. What a transaction replaces or deletes is let
-go: it is deleted when that has committed, if no row names it then. `remove_orphans` finds what a
-crash has left. Whoever has a deleted file open reads it to its end.
+go: it is deleted when that has committed, if no row names it then. `remove_orphans` deletes what a
+crash has left. A reader that has a deleted file open can still read it to its end.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 ORPHAN_AGE = timedelta(hours=1)
 KEEP = "keep"
-"""While the storage has a file of this name, somebody makes a backup: what a dump of the database
-names must be there to be copied."""
+"""While the storage has a file of this name, nothing is deleted, because a backup is being made:
+the files that the dump of the database names must be there to be copied."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def store(path: Path) -> StoredFile:
 
 
 def _sync_folder(name: str) -> None:
-    """Have a stored file's name outlive a loss of power, as its bytes do."""
+    """Write the folder to the disk, because a power loss could lose a stored file's name."""
     with suppress(NotImplementedError):  # the storage is no folder
         descriptor = os.open(Path(default_storage.path(name)).parent, os.O_RDONLY)
         try:
@@ -139,7 +139,7 @@ def named_or_gone(*files: StoredFile) -> Iterator[None]:
     finally:
         try:
             _delete_unnamed({file.name for file in files})
-        except DatabaseError:  # what the block has raised says more
+        except DatabaseError:  # the error that the block has raised says more
             logger.warning("files that nobody may need are left", exc_info=True)
 
 
@@ -156,7 +156,7 @@ def _delete_unnamed(names: set[str]) -> None:
 
 
 def _batched(names: list[str]) -> Iterator[list[str]]:
-    """Yield so many at a time as a statement binds on SQLite."""
+    """Yield them in batches, because a statement on SQLite binds only so many values."""
     for start in range(0, len(names), 500):
         yield names[start : start + 500]
 
@@ -165,12 +165,12 @@ def discard(name: str) -> None:
     """Delete a stored file; if that fails, it is left to `remove_orphans`."""
     try:
         default_storage.delete(name)
-    except Exception:  # each storage has errors of its own, and cleaning up is no reason to fail
+    except Exception:  # storages have errors of their own, and a request shouldn't fail for that
         logger.warning("the file %s can't be deleted now", name, exc_info=True)
 
 
 def take(name: str) -> BinaryIO:
-    """Open a stored file that is needed no more; its name is gone, its bytes aren't."""
+    """Open a stored file and delete it; it can be read until it is closed."""
     with stored_path(name) as path:
         file = path.open("rb")
     discard(name)
@@ -180,7 +180,7 @@ def take(name: str) -> BinaryIO:
 def remove_orphans() -> int:
     """Delete stored and scratch files older than an hour that no row names; return how many.
 
-    The hour is for files whose row is about to be committed.
+    Younger ones stay, because their row may not be committed yet.
     """
     limit = timezone.now() - ORPHAN_AGE
     names = default_storage.listdir("")[1]
@@ -208,7 +208,7 @@ def _file_fields_of(model: type[models.Model]) -> list[models.FileField]:
 def _remove_old_scratch(limit: float) -> int:
     removed = 0
     for path in Path(settings.SCRATCH_DIR).iterdir():
-        with suppress(FileNotFoundError):  # whoever works on it may be done with it
+        with suppress(FileNotFoundError):  # its user may have deleted it meanwhile
             if path.stat().st_mtime < limit:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed += 1

@@ -1,4 +1,4 @@
-"""What goes out: a model's own file, or for an update the actor's archive with its numbers."""
+"""Files that are sent to clients: a model's own, or for an update the actor's with its numbers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,14 +59,14 @@ def model_size(model: Model) -> int:
 
 
 def model_tag(model: Model) -> str:
-    """Return what changes whenever the bytes of `open_model` do."""
+    """Return a text that changes whenever the bytes of `open_model` do."""
     base = f"-{model.global_model.sha256}" if model.kind == ModelKind.LOCAL else ""
     return model.sha256 + base
 
 
 @contextmanager
 def _path(model: Model, field: FieldFile) -> Iterator[Path]:
-    """Yield a file's path; the model may have moved on since its row was read."""
+    """Yield a file's path; the file may have been replaced since the model's row was read."""
     try:
         with local_path(field) as path:
             yield path

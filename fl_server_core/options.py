@@ -27,7 +27,7 @@ MethodOptions = NewType("MethodOptions", dict[str, Any])
 
 
 def count(share: Share, whole: int) -> int:
-    """Return a share of a whole, rounded up; a number may be more than there is."""
+    """Return a share of a whole, rounded up; a whole number is returned as it is."""
     return int(share) if share >= 1 else max(1, math.ceil(round(share * whole, 6)))
 
 
@@ -60,14 +60,14 @@ class Options:
 
     @classmethod
     def read(cls, given: Mapping[str, Any] | None) -> Self:
-        """Return what is said of what is known; the rest has its default."""
+        """Return the known options; those that aren't given have their defaults."""
         kinds, given = types_of(cls), given or {}
         said = {name: given[name] for name in kinds if given.get(name) is not None}
         return cls(**{name: _read(kinds[name], value) for name, value in said.items()})
 
     @classmethod
     def unknown(cls, given: Mapping[str, Any]) -> list[str]:
-        """Return what the server will not look at, as paths such as `uncertainty.n`."""
+        """Return the keys that the server doesn't know, as paths such as `uncertainty.n`."""
         kinds = types_of(cls)
         found = [name for name in given if name not in kinds]
         for name, value in given.items():
@@ -76,7 +76,7 @@ class Options:
         return found
 
     def objections(self) -> Iterator[tuple[str, str]]:
-        """Yield what speaks against this combination: an option's path, or "", and a sentence."""
+        """Yield why the combination isn't allowed: an option's path, or "", and a sentence."""
         yield from ()
 
 
@@ -150,7 +150,7 @@ class MetricGoal(Options):
 
     @property
     def sign(self) -> int:
-        """By what a value is multiplied for more to be better."""
+        """The factor that makes a greater value a better one."""
         return -1 if self.goal == Goal.MIN else 1
 
 
@@ -258,7 +258,7 @@ class CheckpointOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class UncertaintyOptions(Options):
-    """How often a prediction is sampled, and what of."""
+    """How often a prediction is sampled, and from what."""
 
     keeps_unknown = True
 
@@ -302,6 +302,6 @@ class TrainingOptions(Options):
         return max(self.daisy_chain_period, 1)
 
     def objections(self) -> Iterator[tuple[str, str]]:
-        """Object to a sample of a daisy chain: whoever sits out would break it."""
+        """Object to a sample in a daisy chain, which needs every participant in every round."""
         if self.chain_period > 1 and self.round.sample is not None:
             yield "round.sample", "Not with a daisy chain."

@@ -1,4 +1,4 @@
-"""Passwords: hashed by few at once, and guessed by nobody for long."""
+"""Passwords: how many are hashed at once, and how many wrong ones are accepted."""
 
 import os
 import threading
@@ -18,14 +18,14 @@ _in_line = threading.BoundedSemaphore(max(settings.FL_WEB_THREADS // 2, 1))
 
 
 class PBKDF2PasswordHasher(hashers.PBKDF2PasswordHasher):
-    """Django's, with as many at work as there are processors for this process.
+    """Django's, which hashes at most as many at once as there are processors for this process.
 
-    To hash a password takes a core for a quarter of a second, by design. With many at once
-    all other requests would wait for a processor, and with many in line for a thread.
+    To hash a password takes a core for a quarter of a second, by design. More at once would leave
+    other requests no processor, and too many that wait would leave them no thread.
     """
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
-        """Hash the password; raises TooMany where half of the threads are at it."""
+        """Hash the password; raises TooMany if half of the threads hash or wait."""
         if not _in_line.acquire(blocking=False):
             raise TooMany("Too many passwords at once.", seconds=1)
         try:
@@ -36,7 +36,7 @@ class PBKDF2PasswordHasher(hashers.PBKDF2PasswordHasher):
 
 
 class Backend(ModelBackend):
-    """Django's, which judges only so many wrong passwords of one address; a user counts its own."""
+    """Django's, with a limit on an address's wrong passwords; a user's are counted by `User`."""
 
     def authenticate(  # noqa: D102
         self,

@@ -1,4 +1,4 @@
-"""Something scarce that many want: nobody gets more than half of it."""
+"""Something scarce, such as threads, of which no user gets more than half."""
 
 import threading
 from collections import Counter
@@ -38,5 +38,5 @@ class Places:
     def _leave(self, user: UUID) -> None:
         with self._changed:
             self._taken[user] -= 1
-            self._taken = +self._taken  # forgets who holds none
+            self._taken = +self._taken  # drops users who hold none
             self._changed.notify_all()

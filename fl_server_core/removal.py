@@ -1,9 +1,9 @@
-"""Removing rows while others add to what hangs on them.
+"""Removing rows while other requests add rows that refer to them.
 
-Whoever adds an update or metrics to a training holds its row's lock, and adding anything to a
-row needs a share of that row's. So what has been found to hang on a locked row is all there
-is: without the locks, a row that came meanwhile would be left without what it points to, and
-the removal would fail.
+Without a lock, a row could be added between finding and removing what refers to a model, and the
+removal would fail. With the lock of the model's and the training's row that can't happen, because
+whoever adds an update or metrics holds the training's lock, and the database takes a shared lock
+of a row that a new one refers to.
 """
 
 from django.db import transaction

@@ -1,6 +1,6 @@
-"""What turns uploaded files into rows.
+"""Storing uploaded files: models, preprocessing, updates and moments.
 
-The bytes that came in are never kept: admission writes a fresh file of what it knows. All
+Uploaded bytes are never kept: admission writes a fresh file of what it has checked. All
 files of a request are admitted before the first is stored, so a refusal leaves nothing.
 """
 
@@ -136,7 +136,7 @@ def _explained(kind: str) -> Iterator[None]:
     except HoldsCode as error:
         raise code_refused() from error
     except ArchiveError as error:
-        # Of a preprocessing clients know the whole answer; and the advice is on models.
+        # Clients expect this one sentence of a preprocessing, and the advice is about models.
         advice = [error.advice] if error.advice and kind != PREPROCESSING else []
         raise InvalidRequest(f"Invalid {kind} file: {error}", *advice) from error
 

@@ -24,7 +24,7 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         return self.filter(digest=_digest(code), used_at=None, expires_at__gt=Now())
 
     def use(self, code: str, user: User) -> None:
-        """Note who has registered with it; raises PermissionDenied for whoever comes second."""
+        """Note who has registered with it; raises PermissionDenied if another was faster."""
         if not self.open(code).update(used_at=Now(), used_by=user):
             raise PermissionDenied("This invitation was used meanwhile.")
 
@@ -62,4 +62,4 @@ class Invitation(models.Model):
 
 
 def _digest(code: str) -> str:
-    return hashlib.sha256(code.encode()).hexdigest()  # of so random a code, nobody guesses it
+    return hashlib.sha256(code.encode()).hexdigest()  # no salt: the code is random

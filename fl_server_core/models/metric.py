@@ -15,8 +15,8 @@ from fl_server_core.models.user import User
 
 MetricValue = str | bytes | float
 MAX_NAMES = 10_000
-"""Of one reporter in one round of a model: as many as one request may bring. Their values that are
-no numbers may have as many bytes as one request, because all are shown at once."""
+"""Of one reporter in one round of a model: as many as one request may hold. Values that are no
+numbers may have as many bytes as one request, because all of them are shown in one answer."""
 
 
 class MetricQuerySet(models.QuerySet["Metric"]):

@@ -26,7 +26,7 @@ class ModelQuerySet(models.QuerySet["Model"]):
     """Which models somebody sees."""
 
     def visible(self) -> Self:
-        """Leave out the updates whose round is over: a ledger, not models to use."""
+        """Leave out the updates whose round is over: their rows are records without a file."""
         return self.filter(closed_at=None)
 
     def readable_by(self, user: User) -> Self:
@@ -43,8 +43,8 @@ class ModelQuerySet(models.QuerySet["Model"]):
     def usable_by(self, user: User) -> Self:
         """Keep what this user may download and ask for predictions.
 
-        Others' updates give away what their data look like: only a training's actor has them,
-        and its participants where a daisy chain deals them out.
+        Others' updates tell something about their data, so only a training's actor may have them,
+        and its participants in a daisy chain, which sends them round.
         """
         return self.readable_by(user).filter(
             Q(base_model=None)
@@ -221,7 +221,7 @@ def clone_model(model: Model) -> Model:
 
 
 def close_updates(updates: ModelQuerySet, *, keep_from: int | None = None) -> None:
-    """Turn updates into a ledger: they lose their files, but for those of later rounds.
+    """Delete the files of updates, except of later rounds; the rows stay as records.
 
     `keep_from` is the first round whose files stay; None keeps no file.
     """

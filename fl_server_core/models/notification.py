@@ -1,4 +1,4 @@
-"""The outbox: who is owed which message, and what became of it."""
+"""The outbox: messages to participants, and whether they were delivered."""
 
 import uuid
 from datetime import timedelta
@@ -28,7 +28,7 @@ REQUESTS = (
     NotificationType.SWAG_ROUND_START,
     NotificationType.MODEL_TEST_ROUND,
 )
-"""What asks for an answer, and carries the number of a round."""
+"""Those that ask for an answer; they carry the number of a round."""
 
 
 class NotificationState(models.TextChoices):
@@ -42,7 +42,7 @@ class NotificationState(models.TextChoices):
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
-    """Messages, and how their states change: each a conditional update of what may change so.
+    """Messages, and how their states change: each method is a conditional update of some states.
 
     | method     | from                        | to                                    |
     | ---------- | --------------------------- | ------------------------------------- |
@@ -52,10 +52,10 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
     | withdraw   | any other                   | WITHDRAWN                             |
     | revive     | WITHDRAWN                   | what it was: DELIVERED, or PENDING    |
     | send_again | all but WITHDRAWN           | PENDING, due at once                  |
-    | claim      | PENDING and due             | the same, out of others' reach a while |
+    | claim      | PENDING and due             | the same, not due for a while         |
     | put_off    | PENDING                     | the same, due later                   |
 
-    Each returns how many it has changed: of two at once only one changes a message.
+    Each returns how many it has changed, because of two at once only one changes a message.
     """
 
     def requests(self) -> Self:
@@ -81,7 +81,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         )
 
     def fail(self, error: str) -> int:
-        """Give them up."""
+        """Note that they can't be delivered."""
         return self.pending().update(
             state=NotificationState.FAILED, failed_at=Now(), next_attempt_at=None, error=error
         )
@@ -118,16 +118,16 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         return fetched.update(**again) + posted.update(**again, next_attempt_at=Now())
 
     def claim(self, lease: timedelta) -> int:
-        """Begin to post them; nobody else does until the lease is over."""
+        """Begin to post them; no other worker does until the lease is over."""
         return self.due().update(deliveries=F("deliveries") + 1, next_attempt_at=Now() + lease)
 
     def put_off(self, pause: timedelta, error: str) -> int:
-        """Try again after a pause; whoever has come to fetch meanwhile isn't called."""
+        """Try again after a pause; not for users who have no endpoint any more and fetch them."""
         posted = self.pending().exclude(receiver__message_endpoint="")
         return posted.update(next_attempt_at=Now() + pause, error=error)
 
     def readdress(self, user: User) -> int:
-        """Have what the user is still owed posted, or fetched, as its endpoint now says."""
+        """Have the user's undelivered messages posted to its new endpoint, or else fetched."""
         due = Now() if user.message_endpoint else None
         return self.pending().filter(receiver=user).update(next_attempt_at=due)
 

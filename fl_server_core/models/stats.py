@@ -1,4 +1,4 @@
-"""Summaries of models, kept so that each is made once."""
+"""Summaries of models, stored because making one runs the model."""
 
 from django.db import models
 

@@ -1,8 +1,8 @@
-"""Tokens: what a user comes with, kept so that a copy of the database holds none that works.
+"""Tokens, by which users log in, stored so that a copy of the database holds none that works.
 
 A row holds an HMAC of the token, by which it is found, and the token encrypted for its owner.
-Both keys are made of the secret key, which lies elsewhere. Earlier secret keys go on opening
-what they closed; a token that comes in is then stored anew under the present one.
+Both keys are made of the secret key, which isn't in the database. Tokens stored under an earlier
+secret key stay valid; when one is used, it is stored anew under the present key.
 """
 
 import secrets

@@ -15,7 +15,7 @@ from fl_server_core.options import Manager, TrainingOptions
 
 
 class TrainingState(models.TextChoices):
-    """The contract's letters."""
+    """The letters by which clients know the states."""
 
     INITIAL = "I", "initial"
     ONGOING = "O", "ongoing"
