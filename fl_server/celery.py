@@ -16,11 +16,11 @@ app.autodiscover_tasks()
 
 @setup_logging.connect
 def keep_djangos_logging(**_kwargs: Any) -> None:
-    """Do nothing: Celery sets no logging up where somebody listens, and Django has done it."""
+    """Do nothing, because Django sets logging up; with a receiver of this signal Celery doesn't."""
 
 
 @worker_ready.connect
 @beat_init.connect
 def tell_supervisor(**_kwargs: Any) -> None:
-    """Report that a worker takes tasks from its queue, or that beat runs; again after a break."""
+    """Report that a worker takes tasks, or that beat runs, also when it reconnects."""
     report_ready()

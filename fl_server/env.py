@@ -99,7 +99,7 @@ def networks(name: str, default: str = "") -> list[IPv4Network | IPv6Network]:
 
 
 def expect_none(prefix: str, *, without: str) -> None:
-    """Note the variables of this prefix: none is of use without that one."""
+    """Note variables of this prefix as problems, because without that one they have no effect."""
     names = sorted(name for name in os.environ if name.startswith(prefix) and text(name))
     problems.extend(f"{name} is set, but {without} is not." for name in names)
 

@@ -14,7 +14,7 @@ workers = settings.FL_WEB_WORKERS
 threads = settings.FL_WEB_THREADS
 preload_app = True  # one import for all workers, and one that fails ends the start
 graceful_timeout = 5
-# Longer than clients pause between two requests: one that comes as the connection closes fails.
+# Longer than clients pause between two requests, because one sent just as it closes would fail.
 keepalive = 75
 control_socket_disable = True
 # Names that gunicorn takes from who comes by loopback, that is here from any local client.
@@ -32,20 +32,20 @@ def post_fork(_server: Any, _worker: Any) -> None:
 
 
 def post_worker_init(_worker: Any) -> None:
-    """Report that a worker is about to accept requests; those that came earlier wait for it."""
+    """Report that a worker is about to accept requests; earlier connections are queued for it."""
     report_ready()
 
 
 def post_request(_worker: Any, request: Any, _environ: Any, _response: Any) -> None:
-    """Take what a client still sends after its answer, for a while, and throw it away.
+    """Read what a client still sends after its answer, for a while, and throw it away.
 
-    Closed on a client that is sending, the connection would take along the answer, which most
-    clients read last: a 308, a 401 or a 413 to a large upload would look like a dead server.
+    If the connection were closed at once, most clients, which send all before they read, would see
+    a broken connection instead of the 308, 401 or 413 that answers a large upload.
     """
     connection, end = request.unreader.sock, time.monotonic() + LINGER_SECONDS
     with suppress(OSError):
         connection.settimeout(SILENT_SECONDS)
-        # Little at a time, because a read ends when it has all that it was asked for.
+        # In small pieces, because a read returns only once it has all that it was asked for.
         while request.body.read(1 << 13) and time.monotonic() < end:
             pass
         connection.settimeout(None)

@@ -1,4 +1,4 @@
-"""Is the process alive, and can the server do its work? Open to everyone, so cheap to ask."""
+"""Whether the process lives, and whether the server can work. Cheap, because anybody may ask."""
 
 import logging
 import threading
@@ -24,16 +24,16 @@ KEPT_FOR = 2.0
 
 
 class UnhealthyError(Exception):
-    """What is wrong, in words that anybody may read."""
+    """What is wrong, in words without secrets, because anybody may read them."""
 
 
 def check_database() -> None:
-    """Ask the database for anything."""
+    """Run a query that needs no table."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     finally:
-        connection.close()  # the thread may not come back
+        connection.close()  # this thread may never use it again
 
 
 def check_broker() -> None:
@@ -66,7 +66,7 @@ def check_workers() -> None:
 
 
 class _AllAnswered(Exception):
-    """No error: it ends the waiting for more answers."""
+    """Not an error: raised to stop waiting, because every queue has answered."""
 
 
 class Readiness:
@@ -130,7 +130,7 @@ READINESS = Readiness(
 
 @require_safe
 def live(_request: HttpRequest) -> JsonResponse:
-    """Answer, which is all that is asked."""
+    """Answer, which shows that the process lives."""
     return JsonResponse({"status": "ok"})
 
 

@@ -18,7 +18,7 @@ from django.core.management import execute_from_command_line
 from fl_server_ai.notification.bulkheads import THREADS
 
 SUPERVISOR = "FL_SUPERVISOR_PID"
-"""Names the process without which the started one must not live; unset where none is."""
+"""The id of the process with which the started one has to end; unset if there is none."""
 
 CELERY = ("celery", "-A", "fl_server", "--quiet")
 WORKER = (*CELERY, "worker", "--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -31,7 +31,7 @@ COMMANDS = {
         "-P", "prefork", "-c", "2", "--include", "fl_server_ai.aggregation.merging",
     ),
     "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", f"{THREADS}"),
-    # Most of these threads wait for their user's turn.
+    # Most of these threads wait, because each user has only some of them at once.
     "serving": (
         *WORKER, "-n", "serving@%h", "-Q", "serving",
         "-P", "threads", "-c", "16", "--include", "fl_server_ai.inference.start",
@@ -42,13 +42,13 @@ COMMANDS = {
 """Module and arguments of `python -m`, by name."""
 
 QUEUES = ("rounds", "notify", "serving", "summaries")
-"""Each is worked off by the process of the same name."""
+"""Each is consumed by the process of the same name."""
 
 
 def become(name: str, *arguments: str) -> None:
     """Replace this process by the named one; it dies with the supervisor if there is one."""
     supervisor = os.environ.get(SUPERVISOR)
-    if supervisor:  # it has checked the settings
+    if supervisor:  # which has checked the settings
         die_with_parent()  # outlives the exec
         if os.getppid() != int(supervisor):  # it died before
             sys.exit(1)

@@ -49,7 +49,7 @@ def _addresses(family: socket.AddressFamily) -> list[str]:
     """Return this machine's, as far as they can be known without asking anybody."""
     found: set[str] = set()
     with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
-        probe.connect((NOWHERE[family], 9))  # sends nothing, but chooses a network
+        probe.connect((NOWHERE[family], 9))  # sends nothing, but has the system choose a network
         found.add(probe.getsockname()[0])
     with suppress(OSError):
         rows = socket.getaddrinfo(socket.gethostname(), None, family)

@@ -1,14 +1,15 @@
-"""Takes what clients send without a thread, until there is enough of it to begin with.
+"""Receives requests in the main loop, so that slow clients don't occupy threads.
 
-gunicorn's threads read from their sockets, so that as many requests as there are threads, sent
-a byte at a time, would stop every answer. Here the one loop that waits for all connections
-takes the head of a request, and its body if that is small; who isn't done with these in time is
-cut off. Only larger bodies are read by a thread, at a pace that has a lower limit, and at no lower
-one clients have to read their answers.
+gunicorn's threads read from their sockets, so that slow clients, as many as there are threads,
+could stop every answer by sending a byte at a time. Here the loop that waits for all connections
+receives the head of a request, and its body if that is small; a client that takes too long is
+disconnected. Only larger bodies are read by a thread, and these clients have to send fast enough,
+as all have to read their answers fast enough.
 
-Which requests begin is decided like the deliveries in `fl_server_ai.notification.bulkheads`: one
-address gets three quarters of the threads, and of a quarter of them that read larger bodies half.
-What may not begin waits in line, without a thread, behind those whose address has fewer.
+An address may use three quarters of the threads. A quarter of the threads may read larger bodies,
+and an address may use half of those, as with the deliveries in
+`fl_server_ai.notification.bulkheads`. Other requests wait without a thread; those whose address
+uses the fewest begin first.
 """
 
 import errno
@@ -31,16 +32,16 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from fl_server_core.throttles import is_proxy, real_address
 
 RECEIVE_SECONDS = 20
-"""For the head of a request and a small body, or a new connection's first byte."""
+"""How long a request's head and a small body, or a connection's first byte, may take."""
 SMALL_BYTES = 64 * 1024
 UNFINISHED_EACH = 250
 """Connections of one address, of the 1000 of a process, that have begun a request."""
 GRACE_SECONDS, BYTES_PER_SECOND = 30, 8 * 1024
-"""How long a larger body, or an answer, may keep a thread waiting in all, and what buys more
-time."""
+"""How long a thread may wait in all for a larger body or for a client to read an answer, plus a
+second for this many bytes."""
 BLOCK = 1 << 18
 UNREAD_SECONDS = 60
-"""After this the system gives up a connection whose client reads nothing of its answer."""
+"""After this the system closes a connection whose client reads nothing of its answer."""
 
 T = TypeVar("T")
 
@@ -52,8 +53,8 @@ WHOLE, BEGUN, HALF, TOO_LONG = "whole", "begun", "half", "too long"
 REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n"
 
 
-def judge(received: bytes) -> str:
-    """Tell how much of a request is there: BEGUN is one whose body a thread has to read."""
+def state_of(received: bytes) -> str:
+    """Tell how much of a request is there; a thread has to read the body of one that is BEGUN."""
     end = received.find(b"\r\n\r\n") + 4
     if end < 4:
         return HALF if len(received) <= SMALL_BYTES else TOO_LONG
@@ -66,9 +67,9 @@ def judge(received: bytes) -> str:
 
 
 class SteadySocket:
-    """What a thread reads a larger body from, or writes an answer to.
+    """A socket for a thread to read a larger body from, or to write an answer to.
 
-    TimeoutError for who sends too slowly, BrokenPipeError for who reads so.
+    Raises TimeoutError if the client sends too slowly, BrokenPipeError if it reads too slowly.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -89,16 +90,16 @@ class SteadySocket:
         return self._in_time(partial(self._socket.recv, size), len)
 
     def sendall(self, data: bytes) -> None:
-        """Wait until all is on its way."""
+        """Wait until the system has taken all."""
         rest = memoryview(data)
         try:
             while rest:
                 rest = rest[self._in_time(partial(self._socket.send, rest[:BLOCK]), int) :]
-        except TimeoutError as error:  # gunicorn logs others at length
+        except TimeoutError as error:  # because gunicorn logs others with a traceback
             raise BrokenPipeError(errno.EPIPE, "the client reads too slowly") from error
 
     def sendfile(self, file: BinaryIO, offset: int, count: int) -> None:
-        """Send a part of a file; the system's own way waits for as long as the client likes."""
+        """Send a part of a file; the system's sendfile would wait without a limit."""
         file.seek(offset)
         while count > 0 and (data := file.read(min(count, BLOCK))):
             self.sendall(data)
@@ -117,7 +118,7 @@ class SteadySocket:
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's worker of threads, which get requests that have come as far as is needed."""
+    """gunicorn's worker, whose threads get a request once enough of it has come."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -125,7 +126,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._line: deque[TConn] = deque()
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Receive the next request; what came along with the last one is its beginning."""
+        """Receive the next request, which begins with what came after the last one."""
         if conn.parser is None:
             _end_when_unread(conn.sock)
             conn.close = lambda graceful=False: util.close(conn.sock)  # noqa: ARG005 (see handle)
@@ -142,7 +143,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._limit(conn)
 
     def on_pending_socket_readable(self, conn: TConn, _client: Any) -> None:
-        """Take what has come."""
+        """Receive what has come."""
         try:
             data = conn.sock.recv(SMALL_BYTES)
         except BlockingIOError:
@@ -153,9 +154,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._go_on(conn) if data else self._drop(conn)
 
     def _go_on(self, conn: TConn) -> None:
-        while conn.received.startswith(b"\r\n"):  # some send one too many after a body
+        while conn.received.startswith(b"\r\n"):  # some clients send a line too many after a body
             del conn.received[:2]
-        state = judge(conn.received)
+        state = state_of(conn.received)
         conn.address = _sender(conn)
         if state == TOO_LONG:
             with suppress(OSError):
@@ -170,7 +171,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._begin_what_may()
 
     def _limit(self, conn: TConn) -> None:
-        """Drop it if its sender has begun too many; a proxy's clients aren't known yet."""
+        """Drop it if its address has begun too many; of a proxy's the client isn't known yet."""
         if is_proxy(conn.address):
             return
         unfinished = sum(other.address == conn.address for other in self.pending_conns)
@@ -178,7 +179,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._drop(conn)
 
     def _begin_what_may(self) -> None:
-        """Begin as many as there are threads, those first whose address has fewest under way."""
+        """Begin as many as there are threads, those first whose address has the fewest."""
         for conn in sorted(self._line, key=lambda each: self._taken["of", each.address]):
             if all(self._taken[place] < many for place, many in conn.places.items()):
                 self._line.remove(conn)
@@ -187,9 +188,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 super().enqueue_req(conn)
 
     def handle(self, conn: TConn) -> Any:
-        """Hand what was received to the parser, answer, and close what isn't kept.
+        """Hand what was received to the parser, answer, and close a connection that isn't kept.
 
-        gunicorn would have the loop close it, and that waits for the client for two seconds.
+        gunicorn would close it in the loop, which would wait for the client for two seconds.
         """
         conn.sock.setblocking(True)
         conn.init()
@@ -203,7 +204,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return keep
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
-        """Answer over a socket that doesn't wait for ever; the connection's own stays as it is."""
+        """Answer over a socket with a time limit; the connection's own socket stays as it is."""
         steady = SimpleNamespace(
             sock=SteadySocket(conn.sock), client=conn.client, server=conn.server
         )
@@ -212,7 +213,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def finish_request(self, conn: TConn, fs: "Future[Any]") -> None:
         """Let the next in line begin."""
         self._taken.subtract(conn.places.keys())
-        self._taken = +self._taken  # forgets those that are all free
+        self._taken = +self._taken  # drops those that none is taken of
         super().finish_request(conn, fs)
         self._begin_what_may()
 
@@ -227,7 +228,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _end_when_unread(connection: socket.socket) -> None:
-    with suppress(AttributeError, OSError):  # Linux can, and over TCP
+    with suppress(AttributeError, OSError):  # only on Linux, and over TCP
         option = socket.TCP_USER_TIMEOUT
         connection.setsockopt(socket.IPPROTO_TCP, option, UNREAD_SECONDS * 1000)
 
@@ -240,7 +241,7 @@ def _sender(conn: TConn) -> str:
 
 
 def _places(address: str, *, is_slow: bool) -> dict[tuple[str, ...], int]:
-    """Return what a request takes a place in, and how many there are of each."""
+    """Return the limits that a request counts for, and how many places each has."""
     threads = settings.FL_WEB_THREADS
     places: dict[tuple[str, ...], int] = {
         ("all",): threads,

@@ -1,4 +1,4 @@
-"""Results of tasks as files, for those few whose caller waits."""
+"""Results of tasks as files, for the few tasks whose caller waits for them."""
 
 import os
 import uuid
@@ -9,10 +9,10 @@ from celery.backends.filesystem import FilesystemBackend
 
 
 class FileBackend(FilesystemBackend):
-    """Celery's backend of files, for callers who look while a result is written.
+    """Celery's backend of files, made safe for callers that read while a result is written.
 
-    Celery writes a result in place, and its readers fail over half of one; and it fails to
-    delete one that isn't there, as that of an expired task.
+    Celery writes a result in place, so that a reader may find half of one and fail. It also fails
+    to delete a result that isn't there, such as that of an expired task.
     """
 
     def delete(self, key: bytes) -> None:  # type: ignore[override]  # as below
@@ -21,7 +21,7 @@ class FileBackend(FilesystemBackend):
             super().delete(key)  # type: ignore[arg-type]
 
     def set(self, key: bytes, value: Any) -> None:  # type: ignore[override]  # stubs say str
-        """Store the value under a name of its own and rename it."""
+        """Store the value under another name and rename it, so that it is whole when it appears."""
         scratch = f".writing-{uuid.uuid4().hex}".encode()
         super().set(scratch, value)  # type: ignore[arg-type]  # as above
         os.replace(self._filename(scratch), self._filename(key))  # type: ignore[attr-defined]

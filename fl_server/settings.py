@@ -50,7 +50,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FL_TLS else Non
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FL_TLS
 SECURE_REDIRECT_EXEMPT = ["^health/"]  # asked from inside, where nothing is encrypted
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if FL_TLS else 0
-# Subdomains and the lists in browsers: what else runs on this domain isn't ours to decide.
+# Not for subdomains nor browsers' lists, because what else runs on this domain isn't known here.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 FL_REGISTRATION = env.choice("FL_REGISTRATION", "open", ("open", "invitation", "closed"))
@@ -71,12 +71,12 @@ AUTH_PASSWORD_VALIDATORS = [
 AUTHENTICATION_BACKENDS = ["fl_server_core.passwords.Backend"]
 PASSWORD_HASHERS = [
     "fl_server_core.passwords.PBKDF2PasswordHasher",
-    *global_settings.PASSWORD_HASHERS[1:],  # for what another server has hashed
+    *global_settings.PASSWORD_HASHERS[1:],  # for passwords that another server has hashed
 ]
 FL_WRONG_PASSWORDS = env.integer("FL_WRONG_PASSWORDS", 30, minimum=1)
 FL_REGISTRATIONS = env.integer("FL_REGISTRATIONS", 1000, minimum=1)
 FL_STEERINGS = env.integer("FL_STEERINGS", 300, minimum=1)
-FL_PROXIES = env.networks("FL_PROXIES")  # who is believed that sets X-Real-IP
+FL_PROXIES = env.networks("FL_PROXIES")  # whose header X-Real-IP is believed
 
 # --- What is installed ---------------------------------------------------------------
 INSTALLED_APPS = [
@@ -159,8 +159,8 @@ POSTGRES: dict[str, Any] = {
     "OPTIONS": {
         "pool": {
             "min_size": 1,
-            # Of each process: one for every thread that serves, and for the checks. A thread
-            # that posts or polls lends its own.
+            # Of each process: one for every thread that serves, and for the checks. Threads
+            # that post or poll give theirs back meanwhile.
             "max_size": max(FL_WEB_THREADS, 16) + 2,
             "timeout": 5,
             "reconnect_timeout": 2,  # bounds the pauses, which double while the server is away
@@ -261,7 +261,7 @@ CELERY_TASK_QUEUES = [
     Queue(name, Exchange(name), routing_key=name)
     for name in ("rounds", "notify", "serving", "summaries")
 ]
-CELERY_TASK_CREATE_MISSING_QUEUES = False  # a misspelt queue is an error, not a dead end
+CELERY_TASK_CREATE_MISSING_QUEUES = False  # because nobody would consume a misspelt queue
 CELERY_TASK_DEFAULT_QUEUE = "notify"
 CELERY_TASK_ROUTES = {
     "fl_server_ai.tasks.merge_round": {"queue": "rounds"},
@@ -277,7 +277,7 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 CELERY_BEAT_SYNC_EVERY = 15  # tasks, half a minute: the file's age tells whether beat lives
 CELERY_BEAT_SCHEDULE = {
-    # A sweep that waited is dropped: the next one is on its way.
+    # A sweep that has waited is dropped, because the next one does the same.
     "sweep": {"task": "fl_server_ai.tasks.sweep", "schedule": 2.0, "options": {"expires": 2}},
     "remove_orphaned_files": {
         "task": "fl_server_ai.tasks.remove_orphaned_files",
@@ -310,7 +310,7 @@ FL_QUOTA_RUNNING = env.integer("FL_QUOTA_RUNNING", 100)
 FL_QUOTA_GROUPS = env.integer("FL_QUOTA_GROUPS", 100)
 # A proxy's internal location for MODEL_DIR: the proxy then sends the files.
 FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
-# Such a proxy is a user of its own.
+# Such a proxy runs as another user of the system.
 FILE_UPLOAD_PERMISSIONS = 0o644 if FL_ACCEL_PREFIX else 0o600
 if FL_ACCEL_PREFIX and S3_BUCKET:
     env.problems.append("FL_ACCEL_PREFIX is of no use with FL_S3_BUCKET: unset one of them.")
@@ -352,7 +352,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     ],
     "SCHEMA_PATH_PREFIX": "/api/",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_AUTHENTICATION": [],  # wrong credentials are no reason not to show it
+    "SERVE_AUTHENTICATION": [],  # so that wrong credentials don't matter
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [],  # choices are shown where they are made
     "SWAGGER_UI_DIST": "SIDECAR",
@@ -375,7 +375,7 @@ FL_NOTIFY_DENY = env.networks("FL_NOTIFY_DENY")
 FL_NOTIFY_RETRY_SECONDS = env.integer("FL_NOTIFY_RETRY_SECONDS", 2, minimum=1)
 
 # --- Serving -------------------------------------------------------------------------
-# Whether models are run where the system can't hold what took over its process.
+# Whether models are run where the system can't confine a model that takes over its process.
 FL_CAGE = env.choice("FL_CAGE", "require" if POSTGRES_HOST else "warn", ("require", "warn"))
 FL_RUNNERS_SOCKET = env.text("FL_RUNNERS_SOCKET")  # of fl_server_ai.inference.runner.host
 FL_RUNNERS = env.integer("FL_RUNNERS", 4)  # that stay with their model loaded
@@ -383,7 +383,7 @@ FL_RUNNER_MEMORY_BYTES = env.integer("FL_RUNNER_MEMORY_BYTES", 4 * 1024**3, mini
 FL_RUNNER_SECONDS = env.integer("FL_RUNNER_SECONDS", 30, minimum=1)
 FL_MAX_INFERENCE_BATCH = env.integer("FL_MAX_INFERENCE_BATCH", 4096, minimum=1)
 FL_MAX_INFERENCE_BYTES = env.integer("FL_MAX_INFERENCE_BYTES", 64 * 1024**2, minimum=1)
-FL_STATS_WAIT_SECONDS = env.integer("FL_STATS_WAIT_SECONDS", 5)  # metadata's, for a summary
+FL_STATS_WAIT_SECONDS = env.integer("FL_STATS_WAIT_SECONDS", 5)  # of metadata for a summary
 
 # --- Logs ----------------------------------------------------------------------------
 LOGGING = {
@@ -392,7 +392,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.text("FL_LOG_LEVEL", "INFO")},
-    # Celery tells of every message; a sweep comes every two seconds.
+    # Celery logs every message, and a sweep is one every two seconds.
     "loggers": {
         name: {"level": "WARNING"}
         for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")

@@ -26,7 +26,7 @@ Show = Callable[[str, str], None]
 
 
 class KeepsDyingError(Exception):
-    """A process died again and again soon after its start."""
+    """A process ended several times soon after its start."""
 
 
 class Child:
@@ -47,12 +47,12 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def watch(self) -> None:
-        """Start the process if it isn't there; KeepsDyingError once that is of no use."""
+        """Start the process if it isn't running; KeepsDyingError if it keeps ending."""
         if self._process is None:
             if time.monotonic() >= self._start_at:
                 self._start()
         elif self._process.poll() is not None:
-            self._bury(self._process)
+            self._restart_later(self._process)
 
     def _start(self) -> None:
         # From the main thread: Linux ties a child to the thread that started it. A session
@@ -74,7 +74,7 @@ class Child:
             for line in stream:
                 self._show(self.name, line.decode(errors="replace").rstrip())
 
-    def _bury(self, process: subprocess.Popen[bytes]) -> None:
+    def _restart_later(self, process: subprocess.Popen[bytes]) -> None:
         self._kill_group(process)
         self._process = None
         how = _described(process.returncode)
@@ -141,7 +141,7 @@ def _end(children: list[Child]) -> None:
 
 
 def _announce(pipe: int, ready: Callable[[], None]) -> None:
-    """Wait until each process has reported once; later reports find nobody who listens."""
+    """Wait until each process has reported once, then close the pipe."""
     missing = set(COMMANDS)
     with os.fdopen(pipe) as reports:
         while missing:

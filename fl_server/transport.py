@@ -5,10 +5,10 @@ reader that meets a half-written one dies. Here every file is written under a te
 name and renamed, so it exists with all of its content or not at all, and nothing needs a
 lock. In the folder given as the transport option `folder` lie:
 
-    queues/<queue>.queue/<time>-<uuid>      a message; the reader who unlinks it has it
+    queues/<queue>.queue/<time>-<uuid>      a message; it belongs to the reader that unlinks it
     exchanges/<exchange>.exchange/<hash>    one queue's binding to an exchange
     writing/                                files on their way to one of the above
-    rejected/                               what lay in a queue and is no message
+    rejected/                               files in a queue that were no messages
 
 A folder per queue keeps the polls of one queue cheap while another one is long.
 """
@@ -69,7 +69,7 @@ class Channel(virtual.Channel):
             self._put(queue, message)
 
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ARG002
-        # A listing is used up before the next one is made: a long queue would else be
+        # A listing is used up before the next one is made, because else a long queue would be
         # listed and sorted once for each of its messages.
         listed = self._listed.get(queue) or deque(_paths(self._queue_folder(queue)))
         self._listed[queue] = listed

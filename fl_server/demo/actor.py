@@ -1,4 +1,4 @@
-"""The actor: whoever has a model and wants it trained, over HTTP like anybody."""
+"""The actor, who has a model and wants it trained; uses the API over HTTP like any client."""
 
 import secrets
 import time
@@ -38,7 +38,7 @@ class Actor:
         return answer
 
     def wait_for_clients(self, names: Collection[str], check: Callable[[], None]) -> None:
-        """Wait until users of these names have registered; `check` raises when in vain."""
+        """Wait until users of these names have registered; `check` raises if they can't."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while len(self.clients) < len(names):
             check()

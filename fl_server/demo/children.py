@@ -11,7 +11,7 @@ from typing import Self
 from fl_server.processes import die_with_parent
 
 PATIENCE_SECONDS = 120
-"""So long the demo waits for anything to happen."""
+"""How long the demo waits for the next step before it gives up."""
 GRACE_SECONDS = 15
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -34,7 +34,7 @@ class Children:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("FL_", "CORS_"))}
         self.environment = kept | {
             "FL_DATA_DIR": str(folder / "data"),
-            "OMP_NUM_THREADS": "1",  # so many processes, so few cores
+            "OMP_NUM_THREADS": "1",  # because there are more processes than cores
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -36,7 +36,7 @@ def _counts(path: Path) -> tuple[int, ...]:
 
 
 class Doing(StrEnum):
-    """What a client is at, as far as the server can tell."""
+    """What a client is doing, as far as the server can tell."""
 
     READY = "ready"
     TRAINS = "trains"
@@ -84,7 +84,7 @@ class Progress:
         return [report[client] for report in reports if client in report]
 
     def doing(self, client: str) -> Doing:
-        """Return what this client is at."""
+        """Return what this client is doing."""
         if self.over or self.state == "I":
             return Doing.DONE if self.over else Doing.READY
         if self.testing:

@@ -24,7 +24,7 @@ CHAIN_PERIOD = 2
 """Local rounds to a merge in a daisy chain."""
 POLL_SECONDS = 0.1
 FRAMES = 3
-"""So often is the picture drawn for each time that the server is asked."""
+"""How often the picture is drawn for each request to the server."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Demo:
 
     def run(self, *, keep: bool) -> Result:
         """Train together, then each client alone; with `keep` the server goes on running."""
-        self.console.print("Starting a server and dealing out the digits ...")
+        self.console.print("Starting a server and splitting the digits ...")
         self.children.start("server", MANAGE, "serve", "--port", "0")
         shards = self._deal()
         self.url = self._await_server()
@@ -66,7 +66,7 @@ class Demo:
         progress = self._follow(actor, shards)
         actor.download(self.final)
         if not keep:
-            self.children.ask_to_end("server")  # it takes some seconds: meanwhile the rest
+            self.children.ask_to_end("server")  # which takes some seconds
         self.console.print("Each client trains alone, for comparison ...")
         return self._compare(shards, progress)
 

@@ -15,7 +15,7 @@ from fl_server.demo.progress import Doing, Progress, Shard, overall
 
 BARS = "▁▂▃▄▅▆▇█"
 HISTORY = 8
-"""So many of the last rounds are drawn."""
+"""How many of the last rounds are drawn."""
 BUSY = {Doing.TRAINS, Doing.TESTS}
 
 
@@ -49,7 +49,7 @@ class PlainView:
 
 
 class LiveView:
-    """Shows who does what and how good the model is by now; it leaves no trace behind."""
+    """Shows what the clients do and how good the model is; erased at the end."""
 
     def __init__(self, console: Console, shards: list[Shard], rounds: int, method: str) -> None:
         self.shards, self.rounds = shards, rounds

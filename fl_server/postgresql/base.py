@@ -1,8 +1,8 @@
 """The backend that `DATABASES` names.
 
-After a restart of PostgreSQL all connections in the pool are dead. Its own check throws away one
-after the other, but pauses in between for longer and longer: with a dozen of them, requests went
-on failing for more than half a minute after the database was back.
+After a restart of PostgreSQL all connections in the pool are dead. The pool's own check throws them
+away one by one, with growing pauses in between: with a dozen connections, requests failed for more
+than half a minute after the database was back.
 """
 
 from typing import Any

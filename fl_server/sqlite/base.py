@@ -1,17 +1,17 @@
 """The backend that `DATABASES` names.
 
-Django leaves the cursor open whose BEGIN has failed, and its exception keeps it in a cycle.
-The garbage collector then resets it in whichever thread it runs, for which SQLite wants the
-mutex of the other thread's connection. That thread holds it while it waits for the write
-lock, and if it is the collecting thread that has the lock, both wait until the timeout: after
-one "database is locked" came the next, and the next.
+When BEGIN fails, Django leaves the cursor open, and its exception keeps it in a reference cycle.
+The garbage collector may then reset the cursor in another thread, which needs the mutex of the
+connection. If the connection's own thread holds that mutex while it waits for the write lock, and
+the collecting thread has the write lock, both wait until the timeout: one "database is locked" led
+to many more.
 """
 
 from django.db.backends.sqlite3 import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection that closes what it can't begin."""
+    """A connection that closes the cursor when BEGIN fails."""
 
     transaction_mode: str | None  # set by Django, missing in its stubs
 

@@ -15,7 +15,7 @@ import requests
 
 from fl_server import receiving
 from fl_server.processes import COMMANDS
-from fl_server.receiving import BEGUN, HALF, TOO_LONG, WHOLE, judge
+from fl_server.receiving import BEGUN, HALF, TOO_LONG, WHOLE, state_of
 from tests.compose import ROOT
 from tests.servers import free_port
 from tests.waiting import PATIENCE, wait_until
@@ -49,7 +49,7 @@ CLOSE = b"Connection: close\r\n"
     ],
 )
 def test_what_is_there_of_a_request(received, state):
-    assert judge(received) == state
+    assert state_of(received) == state
 
 
 class Socket:

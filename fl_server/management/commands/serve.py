@@ -46,10 +46,10 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run until a signal; CommandError where that can't begin or go on."""
         with _lock(settings.DATA_DIR), _listener(options["host"], options["port"]) as listener:
-            if not settings.FL_ACCEL_PREFIX:  # else a proxy, which is another user, reads models
+            if not settings.FL_ACCEL_PREFIX:  # else a proxy's user has to read models
                 _close_to_others(settings.DATA_DIR)
             _migrate()
-            # What waited is due again by the database; bindings of dead workers are not.
+            # Old messages aren't needed: the sweeper finds the work in the database.
             shutil.rmtree(settings.BROKER_DIR, ignore_errors=True)
             try:
                 supervise(
@@ -69,14 +69,14 @@ class Command(BaseCommand):
 
 
 def _how_to_allow(hosts: list[str]) -> str:
-    """Say it rather than do it: by which names a server may be called is its owner's choice."""
+    """Only say how, because the names that a server answers to are its owner's choice."""
     names = shlex.quote(",".join((*settings.ALLOWED_HOSTS, *hosts)))
     again = f"FL_DJANGO_ALLOWED_HOSTS={names} {shlex.join((sys.executable, *sys.argv))}"
     return f"It refuses requests to {', '.join(hosts)} until you start it again with:\n  {again}"
 
 
 def _close_to_others(folder: Path) -> None:
-    """Let other users of the machine read nothing of what is kept, nor of what will be."""
+    """Let other users of the machine read neither the files that exist nor those to come."""
     os.umask(0o077)  # of all processes that are started
     for path in (folder, *folder.rglob("*")):
         with suppress(FileNotFoundError):
@@ -87,7 +87,7 @@ def _close_to_others(folder: Path) -> None:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Hold the data folder; the system lets go of it however this process ends."""
+    """Lock the data folder; the system unlocks it however this process ends."""
     with (folder / "serve.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
