@@ -1,1 +1,1 @@
-"""How it is asked for: urls, views, request schemas, serializers, permissions, OpenAPI."""
+"""The HTTP API: urls, views, request schemas, serializers, permissions, OpenAPI."""

@@ -1,4 +1,4 @@
-"""Ways of saying who one is, beside the session that DRF brings."""
+"""How a request names its user, besides the session that DRF brings."""
 
 import hmac
 import re
@@ -33,12 +33,12 @@ class TokenAuthentication(authentication.TokenAuthentication):
 class BasicAuthentication(authentication.BasicAuthentication):
     """HTTP Basic with user name and password, or with a token and an empty password.
 
-    The latter puts a token into a URL. No user name of 40 hexadecimal digits loses by it:
-    nobody has an empty password.
+    The latter lets a URL carry a token. A user whose name is 40 hexadecimal digits can still log
+    in, because no password is empty.
 
-    Clients send the password with every request, and to hash one takes a quarter of a second
-    by design: a process remembers that a password was right until it hasn't come for some
-    minutes. So nobody who guesses keeps its user out meanwhile.
+    Clients send the password with every request, and hashing it takes a quarter of a second by
+    design. So a process remembers a right password until it hasn't been sent for some minutes.
+    Then its user also isn't locked out while somebody else guesses wrong ones.
     """
 
     def authenticate_credentials(  # noqa: D102
@@ -53,14 +53,14 @@ class BasicAuthentication(authentication.BasicAuthentication):
             return user, None
         try:
             user, _ = super().authenticate_credentials(userid, password, request)
-        except TooMany as error:  # as DRF knows it: it may ask again who it is, to show a page
+        except TooMany as error:  # an error of DRF's, which authenticates again to show a page
             raise Throttled(error.seconds, str(error)) from error
         caches["passwords"].set(_mark(user, password), True)
         return user, None
 
 
 def _mark(user: User, password: str) -> str:
-    """Return what is remembered of a right password; it is another once that is changed."""
+    """Return what is remembered of a right password; changing the password changes it."""
     known = f"{user.pk} {user.password} {password}"
     return hmac.digest(_key(), known.encode(), "sha256").hex()
 

@@ -1,6 +1,6 @@
-"""What browsers let the server's pages load and do: nothing of others', no script inside a page.
+"""What browsers let the server's pages load and do: nothing from elsewhere, no inline scripts.
 
-Whatever is no page (JSON, downloads) may do nothing, should a browser ever show it as one.
+Other answers (JSON, downloads) may do nothing, in case a browser shows one as a page.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Sending files: streamed, in parts where asked for, not at all where the client has them."""
+"""Sending files: streamed, in parts if asked for, not at all if the client has them already."""
 
 import os
 import re
@@ -20,7 +20,7 @@ BLOCK = 1 << 18
 class Download:
     """A file to send; `tag` changes whenever the bytes do.
 
-    `stored_name` is its name in the storage, where it lies there as it is sent. By `size`, if it
+    `stored_name` is its name in the storage, if the stored file is what is sent. By `size`, if it
     is known, HEAD is answered without opening the file, which may mean to write or to fetch it.
     """
 

@@ -9,10 +9,10 @@ from django.core.exceptions import BadRequest, RequestDataTooBig
 
 
 class Inflated(io.IOBase):
-    """A stream's content out of gzip, decoded as it is read, up to `limit` bytes of it.
+    """A gzip stream's content, decoded as it is read, up to `limit` bytes of it.
 
     Raises BadRequest for what is no gzip, or ends too early, and RequestDataTooBig beyond the
-    limit: what a few bytes would inflate to is never held.
+    limit, because a few bytes could inflate to more than memory holds.
     """
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:

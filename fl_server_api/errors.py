@@ -1,6 +1,6 @@
-"""Exceptions on their way out: one handler turns each into a status and a JSON body.
+"""One handler turns each exception into a status and a JSON body.
 
-Nothing a client sends may end in the last branch; what does gets an id that is also in the log.
+Nothing that a client sends may end in its last branch, a 500; one gets an id that the log has too.
 """
 
 import errno
@@ -180,7 +180,7 @@ def _log_fault(request: HttpRequest, error: Exception | None) -> dict[str, str]:
 
 
 def answer_throttled(error: Exception) -> HttpResponseBase | None:
-    """Answer what was refused outside of the API's views, such as a login, for being too much."""
+    """Answer a request outside of the API's views, such as a login, that came too often."""
     return _later(_translated(error)) if isinstance(error, fl.TooMany) else None
 
 

@@ -1,4 +1,4 @@
-"""What is decided about a request before its body is read, and how a refusal is told and logged."""
+"""What is decided about a request before its body is read, and how refusals are logged."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ LIMITS = [
 ]
 """Where bodies may be larger than FL_SMALL_BODY_BYTES: as a form with files, and otherwise.
 
-Of those without credentials none is read there: the views ask who it is first.
+Requests without credentials don't get such a body read, because the views authenticate first.
 """
 
 API = re.compile(r"/+api(/|$)")
@@ -75,9 +75,9 @@ class LogRefusals:
 
 
 def _known_user(request: HttpRequest) -> object:
-    """Return the user's id if somebody has looked who it is: this is no time for a query."""
+    """Return the user's id if it has been looked up, because a refusal shouldn't cost a query."""
     user = getattr(request, "user", None)
-    if type(user) is SimpleLazyObject:  # the session's; isinstance would look
+    if type(user) is SimpleLazyObject:  # the session's; isinstance would query it
         user = getattr(request, "_cached_user", None)
     return getattr(user, "pk", None)
 
@@ -115,16 +115,16 @@ class KnownHost:
 
 
 class KeepMethod:
-    """Makes a permanent redirect one that keeps the method and the body.
+    """Turns a 301 into a 308, which keeps the method and the body.
 
-    After a 301 clients send a GET, and take its 200 for an answer to what they posted.
+    After a 301 clients send a GET, and take its 200 for the answer to what they posted.
     """
 
     def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Pass the request on and look at what it is answered."""
+        """Pass the request on and change the status of its answer."""
         response = self.get_response(request)
         moved = response.status_code == status.HTTP_301_MOVED_PERMANENTLY
         if moved and request.method not in ("GET", "HEAD"):
@@ -133,7 +133,7 @@ class KeepMethod:
 
 
 class AnswerThrottled:
-    """Has pages such as the login tell like the API's views when something is tried too often."""
+    """Has pages such as the login answer like the API's views when something is tried too often."""
 
     def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
@@ -156,7 +156,7 @@ class AnswerThrottled:
 class CommonMiddleware(common.CommonMiddleware):
     """Redirects to the path with a closing slash; below /api/ an unknown path is a 404 in JSON.
 
-    Django's redirects when the body limit has had its say, and raises for a POST with DEBUG on.
+    Django's redirects only after the body limit has refused, and raises for a POST with DEBUG on.
     """
 
     def process_request(  # noqa: D102
@@ -165,7 +165,7 @@ class CommonMiddleware(common.CommonMiddleware):
         if self.should_redirect_with_slash(request):
             _read_away(request)
             path = request.get_full_path(force_append_slash=True)
-            return HttpResponsePermanentRedirect("/" + path.lstrip("/"))  # to no other host
+            return HttpResponsePermanentRedirect("/" + path.lstrip("/"))  # never to another host
         return None
 
     def process_response(  # noqa: D102
@@ -227,10 +227,10 @@ class BodyLimit:
 
 
 def _read_away(request: HttpRequest) -> None:
-    """Read a body that nobody wants, as far as it comes in time.
+    """Read a body that isn't needed, as far as it comes in time.
 
-    Who is redirected asks again at once, over the same connection where it can, and nginx
-    loses that request if the first is still under way.
+    A client that is redirected sends its next request at once, over the same connection if it
+    can, and nginx loses that request if the first is still being sent.
     """
     end = time.monotonic() + READ_AWAY_SECONDS
     with suppress(UnreadablePostError):

@@ -1,9 +1,9 @@
 """Which parts of a multipart form are files.
 
-Django takes for a file what has a `filename=`; the rest is text and read into memory. Clients
-leave it out (Go's CreateFormField, `curl -F 'model_file=<model.pt'`) or send one that Django
-drops, as "" and "..". So a field that holds files is one by its name, unless it is empty: that is
-what browsers send where no file was chosen.
+Django takes a part for a file if it has a `filename=`; others are text and read into memory. But
+some clients send none (Go's CreateFormField, `curl -F 'model_file=<model.pt'`), or one that Django
+drops, such as "" and "..". So a field for files is recognised by its name here, unless it is empty,
+which is what browsers send if no file was chosen.
 """
 
 from typing import Any
@@ -44,5 +44,5 @@ def _is_filled(content: Any) -> bool:
 
 
 def install() -> None:
-    """Have Django's parser read parts so, which offers no other way in."""
+    """Have Django's parser use `read_part`, by replacing its function: it offers no other way."""
     vars(multipartparser)["parse_boundary_stream"] = read_part

@@ -10,10 +10,10 @@ from rest_framework.request import Request
 
 
 class LenientContentNegotiation(DefaultContentNegotiation):
-    """JSON for whoever accepts nothing on offer.
+    """JSON for clients that accept none of the offered types.
 
-    Who downloads a model may well accept `application/octet-stream` only, which no renderer
-    claims; an error on the way then still has to be told.
+    A client that downloads a model may accept `application/octet-stream` only, which no renderer
+    offers; an error has to be told to it, too.
     """
 
     def select_renderer(  # noqa: D102

@@ -140,7 +140,7 @@ class AutoSchema(openapi.AutoSchema):
         """Return the first line of the method's docstring."""
         return self._doc()[0].rstrip(".") or None
 
-    def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular's own change
+    def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular does itself
         """Return the rest."""
         return self._doc()[1]
 

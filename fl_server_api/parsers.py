@@ -1,4 +1,4 @@
-"""Request bodies, held to what every database can store.
+"""Request bodies, limited to what every database can store.
 
 All bodies are UTF-8. Python's JSON reader admits more than JSON does (NaN, 1e999, half of a
 surrogate pair), and PostgreSQL admits less (no NUL in text): what doesn't fit is refused
@@ -18,7 +18,7 @@ from rest_framework.exceptions import ParseError
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 MAX_NODES_OF_INPUT = 2_000_000
-"""Of all that stands in a body: some 60 bytes of memory each."""
+"""Values and keys in a body: each takes some 60 bytes of memory."""
 
 STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
 LISTS = bytes.maketrans(b"{}", b"[]")
@@ -76,7 +76,7 @@ class FormParser(parsers.FormParser):
 
 
 class MultiPartParser(parsers.MultiPartParser):
-    """A form with files; of a form that can't be read none stays."""
+    """A form with files; if it can't be read, none of its files stays."""
 
     def parse(  # noqa: D102
         self,
@@ -93,15 +93,15 @@ class MultiPartParser(parsers.MultiPartParser):
 
 
 def _check_structure(body: bytes, max_nodes: int) -> None:
-    """Refuse what would become too many objects, or too deep, before any is made.
+    """Refuse what would become too many objects, or too deep ones, before any is made.
 
-    In a few passes at the speed of memory. What isn't well-formed is left to the reader.
+    Takes a few fast passes over the text. What isn't well-formed is left to the JSON reader.
     """
     bare = STRING.sub(b"", body)
     if sum(map(bare.count, (b",", b":", b"[", b"{"))) > max_nodes:
         raise ParseError(f"JSON parse error - more than {max_nodes} values")
     brackets = bare.translate(LISTS, NO_BRACKETS)
-    for _ in range(MAX_DEPTH):  # each time the innermost go
+    for _ in range(MAX_DEPTH):  # each pass removes the innermost
         brackets, before = brackets.replace(b"[]", b""), len(brackets)
         if len(brackets) == before:
             return

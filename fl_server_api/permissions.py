@@ -15,7 +15,7 @@ Row = TypeVar("Row")
 
 
 class RowPermission(BasePermission, Generic[Row]):
-    """Asks `allows`, after it has been checked that somebody asks.
+    """Asks `allows`, once the user is known.
 
     Operators pass as well who have the Django permission `operators`: superusers, and staff who
     were given it.
@@ -43,7 +43,7 @@ def invitation_code(request: Request) -> str:
 
 
 class MayRegister(BasePermission):
-    """`FL_REGISTRATION` says who may; asked before anything is told of the names there are."""
+    """`FL_REGISTRATION` says who may; asked first, so that strangers learn no users' names."""
 
     message = "Registration is closed; ask an administrator for an account."
 
@@ -141,7 +141,7 @@ class IsInvolved(RowPermission[Training]):
 
 
 class ManagesTraining(RowPermission[Training]):
-    """Those whom its options leave it to start a training, and say who takes part."""
+    """Those who may start a training and change who takes part, as its options say."""
 
     operators = "change_training"
 
@@ -160,14 +160,14 @@ class IsActor(RowPermission[Training]):
 
 
 class SteersTraining(IsActor):
-    """The actor alone stops a training, resumes it, takes it back."""
+    """The actor alone stops a training, resumes it, rolls it back."""
 
     operators = "change_training"
     message = "You are not the actor of the training."
 
 
 class IsReceiver(RowPermission[Notification]):
-    """Whom a notification is for says that it has arrived."""
+    """The receiver of a notification acknowledges it."""
 
     def allows(self, user: User, row: Notification) -> bool:  # noqa: D102
         return row.receiver_id == user.pk

@@ -1,4 +1,4 @@
-"""Taking uploaded files to the disk."""
+"""Writing uploaded files to the disk."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,9 +8,9 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 
 class UploadHandler(TemporaryFileUploadHandler):
-    """Streams a file to the disk; one that doesn't get there whole is removed at once.
+    """Streams a file to the disk; removes it at once if it can't be written whole.
 
-    Django leaves that to the garbage collector, so a full disk would stay full for a while.
+    Django leaves that to the garbage collector, so that a full disk would stay full for a while.
     """
 
     def discard(self) -> None:

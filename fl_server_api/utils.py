@@ -21,7 +21,7 @@ BRACKETED = re.compile(rf"({'|'.join(sorted(REPEATED))})\[(\d{{0,5}})\]")
 
 
 class AuthenticatedRequest(Request):
-    """A request from somebody known: a type for views, which run after that is checked."""
+    """A request whose user is known: a type for views, because they run after authentication."""
 
     user: User
 
@@ -29,7 +29,7 @@ class AuthenticatedRequest(Request):
 def get_entity(source: type[M] | QuerySet[M], id: object, name: str = "") -> M:
     """Return the row with this id; an unknown id and one that is no id at all are alike.
 
-    `name` stands in for the class in the error, where the contract tells of another.
+    `name` replaces the class's in the error, where the contract names another.
     """
     rows = source if isinstance(source, QuerySet) else source._default_manager.all()
     try:

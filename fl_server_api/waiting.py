@@ -1,9 +1,9 @@
 """Requests that wait, capped so that there is always a thread for those that don't.
 
 Each kind of waiting has places of its own, in each process, and no user gets more than half of
-them. They go by the number of threads (`FL_WEB_THREADS`): of 24, polls get 6, predictions 6 and
-summaries 3. With the 6 that may read large bodies (`fl_server.receiving`) 3 are left that never
-wait for anybody. With fewer than 4 no poll waits.
+them. Their number depends on the threads (`FL_WEB_THREADS`): of 24, polls get 6, predictions 6
+and summaries 3. With the 6 that may read large bodies (`fl_server.receiving`), 3 are left that
+never wait for a client or a worker. With fewer than 4 threads no poll waits.
 """
 
 import math
@@ -21,14 +21,14 @@ from fl_server_core.places import Places
 T = TypeVar("T")
 
 FIRST_PAUSE, LAST_PAUSE, GROWTH = 0.02, 0.5, 1.25
-"""Seconds between two looks: few at first, as most of what comes comes soon."""
+"""Seconds between two looks: few at first, because most answers come soon."""
 
 
 class TurnedAway:
-    """Who found no place lately, and so how long they should pause to be no crowd."""
+    """Users who found no place lately, and how long they should pause before they ask again."""
 
     EACH_SECOND, OF_ONE_USER = 50, 5
-    """So many of them may ask again; answering one takes some milliseconds."""
+    """How many may ask again in a second, because answering one takes some milliseconds."""
     LONGEST_PAUSE = 30
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class TurnedAway:
         self._turns: dict[UUID, float] = {}
 
     def pause(self, user: UUID) -> int:
-        """Return after how many seconds this one may ask again."""
+        """Return after how many seconds this user may ask again."""
         now = time.monotonic()
         with self._lock:
             turn = max(self._turns.pop(user, now), now) + 1 / self.OF_ONE_USER
-            self._turns[user] = min(turn, now + self.LONGEST_PAUSE)  # the newest stands last
+            self._turns[user] = min(turn, now + self.LONGEST_PAUSE)  # the newest is last
             while next(iter(self._turns.values())) < now - 2 * self.LONGEST_PAUSE:
                 del self._turns[next(iter(self._turns))]
             of_all, of_user = 1 + len(self._turns) // self.EACH_SECOND, math.ceil(turn - now)

@@ -35,7 +35,7 @@ a training has it already, the new one gets a copy at round 0.
   which helps where their data or their work differ much.
 - `FedDC` is for clients with very few samples. With `options.daisy_chain_period` = d
   only every d-th local round is merged and tested; after the others the models are
-  dealt out at random and each client trains somebody's on: `UPDATE_ROUND_START` then
+  permuted at random and each client trains another's: `UPDATE_ROUND_START` then
   names that model. `target_num_updates` counts the merges, in the training's JSON the
   local rounds, d times as many.
 

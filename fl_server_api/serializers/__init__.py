@@ -1,1 +1,1 @@
-"""What goes over the wire: DRF serializers write answers, marshmallow schemas read requests."""
+"""The forms of requests and answers: DRF serializers write answers, marshmallow reads requests."""

@@ -52,7 +52,7 @@ class FormSchema(Schema):
         """Name the first missing field, in the order of declaration."""
         for name, field in self.fields.items():
             if field.required and name not in data and not isinstance(field, Upload):
-                # The answer is fixed, and says little.
+                # The contract fixes this answer.
                 given = [str(key)[:80] for key in list(data)[:20]]
                 logger.warning("a form without the field %r is refused; it has %r", name, given)
                 raise self.missing(name)

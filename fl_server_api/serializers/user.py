@@ -120,7 +120,7 @@ class CreateUserSerializer(serializers.ModelSerializer[User]):
         return normalized
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Hold the password against the rules in force, which know the other fields."""
+        """Check the password by the rules in force, which look at the other fields too."""
         others = {name: value for name, value in attrs.items() if name != "password"}
         check_rules(attrs["password"], User(**others))
         return attrs
@@ -165,7 +165,7 @@ class ChangeUserSerializer(serializers.ModelSerializer[User]):
         extra_kwargs = {"notification_secret": {"write_only": True}}
 
     def validate_accepts_trainings_from(self, ids: list[UUID] | None) -> list[str] | None:
-        """Refuse who doesn't exist: a slip would keep somebody out."""
+        """Refuse ids of no user, because a misspelt one would keep its user out unnoticed."""
         if ids and find_users(ids) is None:
             raise serializers.ValidationError("Not all provided users were found!")
         return None if ids is None else [str(user_id) for user_id in ids]

@@ -26,7 +26,7 @@ class ViewSet(viewsets.ViewSet):
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Read every body as UTF-8, whatever its Content-Type claims."""
         request.encoding = "utf-8"
-        self.request = cast(Request, request)  # a view that is only described has none yet
+        self.request = cast(Request, request)  # drf-spectacular reads it before there is one
         return super().initialize_request(request, *args, **kwargs)
 
     def get_authenticators(self) -> list[BaseAuthentication]:  # noqa: D102

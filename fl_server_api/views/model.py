@@ -66,7 +66,7 @@ class Model(ViewSet):
     def retrieve(self, request: AuthenticatedRequest, id: str) -> HttpResponseBase:
         """Download a model.
 
-        Other participants' updates only in a daisy chain, which deals them out. Knows `Range`,
+        Other participants' updates only in a daisy chain, which sends them round. Knows `Range`,
         `If-Range` and `If-None-Match`.
         """
         model = self.get_entity(_visible(), id)

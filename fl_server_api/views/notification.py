@@ -38,6 +38,6 @@ class Notification(ViewSet):
 
     def ack(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Mark a notification as delivered; again changes nothing."""
-        owed = self.get_entity(models.Notification, id)
-        models.Notification.objects.filter(pk=owed.pk).deliver()
+        notification = self.get_entity(models.Notification, id)
+        models.Notification.objects.filter(pk=notification.pk).deliver()
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 class Schema(SpectacularAPIView):
     """The description in YAML or JSON, the same for everybody.
 
-    To make it takes a third of a second of processor time, so that strangers asking for it could
-    keep the server busy: a process makes each form once.
+    Making it takes a third of a second of processor time, with which strangers could keep the
+    server busy: so a process makes each form once.
     """
 
     def _get_schema_response(self, request: Request) -> HttpResponse:

@@ -66,7 +66,7 @@ class User(ViewSet):
         """Change the caller's own name, address, endpoint, secret, password or willingness.
 
         What isn't sent stays. A new password needs the old one, and ends all sessions; the token
-        stays. What the caller is still owed goes to a new endpoint.
+        stays. Undelivered notifications go to a new endpoint.
         """
         serializer = ChangeUserSerializer(request.user, data=read_body(request), partial=True)
         serializer.is_valid(raise_exception=True)
