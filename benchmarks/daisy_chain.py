@@ -2,10 +2,10 @@
 
     python benchmarks/daisy_chain.py
 
-Fifty clients hold eight handwritten digits each and train a small network; the other digits
-judge the merged model. Clients are simulated, all of them at once; what they trained is written
-to files and merged by the server's own `merge`. With --tune it tries learning rates, on seeds
-that the comparison doesn't use. docs/aggregation.md says what came out.
+Fifty clients hold eight handwritten digits each and train a small network; the merged model is
+tested on the others. Clients are simulated, all of them at once; what they trained is written to
+files and merged by the server's own `merge`. With --tune it tries learning rates, on seeds that
+the comparison doesn't use. docs/aggregation.md says what came out.
 """
 
 import argparse
@@ -42,7 +42,7 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Method:
-    """Merge after every `period`-th local round; `chained`, deal the models out after others."""
+    """Merge after every `period`-th local round; `chained`, permute the models after others."""
 
     label: str
     period: int
@@ -121,7 +121,7 @@ def simulate_all(plan: Plan, compared: Sequence[Method], seeds: Sequence[int]) -
 
 def simulate(plan: Plan, method: Method, seed: int) -> list[float]:
     """Return the merged model's accuracy in each test; NaN if it diverges."""
-    x, y, test_x, test_y = deal(seed)
+    x, y, test_x, test_y = split(seed)
     dice = random.Random(seed)
     accuracies = []
     with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +139,7 @@ def simulate(plan: Plan, method: Method, seed: int) -> list[float]:
     return accuracies
 
 
-def deal(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def split(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the clients' images and digits, clients x samples, and those of nobody."""
     digits = load_digits()
     order = np.random.default_rng(seed).permutation(len(digits.target))
@@ -189,13 +189,13 @@ def train(weights: Weights, x: Tensor, y: Tensor, learning_rate: float) -> Weigh
 
 
 def accuracy(weights: Weights, x: Tensor, y: Tensor) -> float:
-    """Judge the first client's model, which is everybody's after a merge."""
+    """Test the first client's model, which is everybody's after a merge."""
     [scores] = forward({name: value[:1] for name, value in weights.items()}, x[None])
     return (scores.argmax(dim=1) == y).float().mean().item()
 
 
 def permuted(weights: Weights, dice: random.Random) -> Weights:
-    """Deal the clients' models out anew, every order as likely as any other."""
+    """Permute the clients' models, every order as likely as any other."""
     order = list(range(CLIENTS))
     dice.shuffle(order)
     return {name: value[order] for name, value in weights.items()}

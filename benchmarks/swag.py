@@ -48,7 +48,7 @@ VERSIONS = (2, 3, ROUNDS)
 """Of how many merged models the server makes moments; it takes the newer half, which is 3."""
 NOISE = 2000
 """Images of noise, each pixel uniform in [0, 1]."""
-DEALS = {False: "digits dealt out evenly", True: "digits dealt out with a skew"}
+SPLITS = {False: "digits split evenly", True: "digits split with a skew"}
 
 Samples = tuple[Tensor, Tensor]
 """Images as n x 1 x 28 x 28 in [0, 1], and digits."""
@@ -72,7 +72,7 @@ Found = dict[str, Figures]
 
 
 def main() -> None:
-    """Simulate with both ways to deal digits out, print figures and plot."""
+    """Simulate with both splits of the digits, print figures and plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True, help="MNIST, as gzipped IDX")
     parser.add_argument("--plot", type=Path, default=Path("docs/images/swag.png"))
@@ -83,43 +83,43 @@ def main() -> None:
         os.environ["FL_DEVICE"] = "cpu"
         os.environ["PYTHONWARNINGS"] = "ignore::DeprecationWarning:torch.jit"
         found = simulate_all(args.data_dir)
-    for skewed, label in DEALS.items():
+    for skewed, label in SPLITS.items():
         print(f"\n{label}")
         report(found[skewed])
     plot(found[True], args.plot)
 
 
 def simulate_all(data: Path) -> dict[bool, list[Found]]:
-    """Return what all seeds give, by whether digits are dealt out with a skew."""
-    jobs = [(data, skewed, seed) for skewed in DEALS for seed in SEEDS]
+    """Return what all seeds give, by whether digits are split with a skew."""
+    jobs = [(data, skewed, seed) for skewed in SPLITS for seed in SEEDS]
     with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         results = list(pool.map(simulate, *zip(*jobs, strict=True)))
     return {False: results[: len(SEEDS)], True: results[len(SEEDS) :]}
 
 
 def simulate(data: Path, skewed: bool, seed: int) -> Found:
-    """Train, collect moments at every rate, and judge."""
+    """Train, collect moments at every rate, and measure."""
     torch.manual_seed(seed)
-    clients = deal(*read_mnist(data, "train"), skewed=skewed, seed=seed)
+    clients = split_images(*read_mnist(data, "train"), skewed=skewed, seed=seed)
     images, digits = read_mnist(data, "t10k")
     noise = torch.rand(NOISE, *images.shape[1:])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
-        def judged(predictor: Callable[..., Tensor], *how: float) -> Figures:
-            return judge(*(predictor(folder, x, *how) for x in (images, noise)), digits)
+        def measure(predictor: Callable[..., Tensor], *how: float) -> Figures:
+            return figures(*(predictor(folder, x, *how) for x in (images, noise)), digits)
 
         train(folder, clients)
-        found = {"merged model": judged(predict)}
+        found = {"merged model": measure(predict)}
         for rate in sorted(RATES, key=RATE.__ne__):
             collect(folder, clients, rate)
-            found[at(rate)] = judged(sample, PASSES)
+            found[at(rate)] = measure(sample, PASSES)
             if rate == RATE:
-                found["mean of moments"] = judged(predict_mean)
-                found |= {f"SWAG, N = {n}": judged(sample, n) for n in ALL_PASSES}
+                found["mean of moments"] = measure(predict_mean)
+                found |= {f"SWAG, N = {n}": measure(sample, n) for n in ALL_PASSES}
         for last in VERSIONS:
             remember(folder, last)
-            found[f"server's, last {last}"] = judged(sample, PASSES)
+            found[f"server's, last {last}"] = measure(sample, PASSES)
         return found
 
 
@@ -142,7 +142,7 @@ def read_mnist(folder: Path, part: str) -> Samples:
     return pixels.view(-1, 1, 28, 28), torch.from_numpy(digits.astype(np.int64))
 
 
-def deal(images: Tensor, digits: Tensor, *, skewed: bool, seed: int) -> list[Samples]:
+def split_images(images: Tensor, digits: Tensor, *, skewed: bool, seed: int) -> list[Samples]:
     """Return the clients' samples, with a skew as the example's data have it."""
     from data import split
 
@@ -260,7 +260,7 @@ def sample(folder: Path, images: Tensor, passes: int) -> Tensor:
         return swag(Run([Member(load(folder))], moments, images, passes, softmax=True)).inference
 
 
-def judge(on_digits: Tensor, on_noise: Tensor, digits: Tensor) -> Figures:
+def figures(on_digits: Tensor, on_noise: Tensor, digits: Tensor) -> Figures:
     """Return the figures of probabilities of digits and of noise."""
     from fl_server_ai.uncertainty.walk import entropy
 

@@ -23,13 +23,13 @@ def main() -> int:
     except (subprocess.TimeoutExpired, ValueError):
         sys.stdout.write("Nobody answered about vulnerabilities: no package is audited.\n")
         return 0
-    found, audited = list(judge(packages)), sum("vulns" in package for package in packages)
+    found, audited = list(unaccepted(packages)), sum("vulns" in package for package in packages)
     told = f"{audited} of {len(packages)} packages audited, {len(found)} vulnerabilities.\n"
     sys.stdout.write("\n".join([*found, told]))
     return 1 if found else 0
 
 
-def judge(packages: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+def unaccepted(packages: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     """Return a line for each vulnerability that isn't accepted."""
     for package in packages:
         for known in package.get("vulns", []):

@@ -55,7 +55,7 @@ class LocalModelFactory(DjangoModelFactory):
 
 
 class NotificationFactory(DjangoModelFactory):
-    """What a receiver without an endpoint is owed."""
+    """A message to a receiver without an endpoint, not fetched yet."""
 
     class Meta:
         model = Notification

@@ -1,9 +1,9 @@
-"""Was it worth it? Judges a global model beside models that each client trains alone.
+"""Compares a global model with models that each client trains alone.
 
     python compare.py slices initial.pt global.pt --epochs 25
 
 A client's own model starts from the same initial one and sees the client's own data for
-`--epochs`, as many as it saw in all rounds together. All are judged on `slices/test.npz`,
+`--epochs`, as many as it saw in all rounds together. All are tested on `slices/test.npz`,
 which nobody trained on. Prints `{"global": 0.95, "alone": [0.61, ...]}`.
 """
 

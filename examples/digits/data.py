@@ -1,4 +1,4 @@
-"""Deals scikit-learn's handwritten digits out to clients, each with a skew of its own.
+"""Splits scikit-learn's handwritten digits among clients, each with a skew of its own.
 
     python data.py --of 5 --seed 0 slices
 

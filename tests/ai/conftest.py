@@ -15,7 +15,7 @@ from tests.factories import TrainingFactory, UserFactory
 
 
 def told(user, **filters):
-    """Return the types and rounds of the messages that a user is owed or was sent, in order."""
+    """Return the types and rounds of a user's messages, delivered or not, in order."""
     messages = user.notifications.standing().filter(**filters).order_by("sequence")
     return [(message.type, message.body.get("round")) for message in messages]
 
@@ -27,7 +27,7 @@ def any_file(name="", sha256=""):
 
 @pytest.fixture
 def sent(monkeypatch):
-    """The hints that would have gone to the broker, as (task, ids…)."""
+    """The tasks that would have gone to the broker, as (task, ids…)."""
     messages = []
     monkeypatch.setattr(enqueue, "send", lambda task, *args: messages.append((task, *args)))
     return messages

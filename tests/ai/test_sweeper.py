@@ -47,15 +47,15 @@ def test_one_training_that_fails_the_sweeper_holds_up_no_other(started, monkeypa
     training, _ = started
     other = TrainingFactory(state="O")
     Training.objects.update(judge_at=None)
-    training.notifications.all().delete()  # now nobody is asked: there is something to judge
+    training.notifications.all().delete()  # now nobody is asked, so that there is something to do
     seen = []
 
-    def judge(trainer):
+    def advance(trainer):
         seen.append(trainer.training.pk)
         if trainer.training.pk == training.pk:
             raise ValueError("broken")
 
-    monkeypatch.setattr(ModelTrainer, "advance", judge)
+    monkeypatch.setattr(ModelTrainer, "advance", advance)
     sweeper.sweep()
     assert set(seen) == {training.pk, other.pk}
     assert f"training {training.pk} can't be judged" in caplog.text
@@ -66,11 +66,11 @@ def test_a_locked_database_ends_the_sweep(started, monkeypatch):
         TrainingFactory(state="O")
     tried = []
 
-    def judge(trainer):
+    def advance(trainer):
         tried.append(trainer)
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(ModelTrainer, "advance", judge)
+    monkeypatch.setattr(ModelTrainer, "advance", advance)
     with pytest.raises(OperationalError):
         sweeper.sweep()
     assert len(tried) == 1
@@ -86,7 +86,7 @@ def test_whoever_is_gone_without_a_word_is_missed_in_a_minute(started, participa
     assert training.state_reason == "No participant is left."
 
 
-def test_a_training_is_judged_when_its_deadline_passes(started, overdue, later):
+def test_a_training_is_checked_when_its_deadline_passes(started, overdue, later):
     training, _ = started
     deadline = timezone.now() + timedelta(seconds=10)
     Training.objects.update(deadline=deadline, options={"round": {"deadline_seconds": 10}})
@@ -113,7 +113,7 @@ def test_the_sweeper_leaves_alone_what_is_not_due(started, sent):
     assert sent == []
 
 
-def test_the_sweeper_asks_again_for_a_merge_whose_hint_was_lost(
+def test_the_sweeper_asks_again_for_a_merge_whose_task_was_lost(
     started, participants, update, sent, later, django_capture_on_commit_callbacks
 ):
     training, _ = started
@@ -122,7 +122,7 @@ def test_the_sweeper_asks_again_for_a_merge_whose_hint_was_lost(
     Notification.objects.all().deliver()
     with django_capture_on_commit_callbacks(execute=True):
         sweeper.sweep()
-        assert sent == [], "the hint may still come"
+        assert sent == [], "the task may still come"
         later(ENQUEUED_LOST)
         sweeper.sweep()
     assert sent == [("merge_round", str(training.pk), 0, 0)]

@@ -19,7 +19,7 @@ from tests.factories import TrainingFactory, UserFactory
 
 @pytest.fixture(autouse=True)
 def sent(monkeypatch):
-    """The hints that would have gone to the broker."""
+    """The tasks that would have gone to the broker."""
     messages = []
     monkeypatch.setattr(enqueue, "send", lambda task, *args: messages.append((task, *args)))
     return messages

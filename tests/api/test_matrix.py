@@ -75,7 +75,7 @@ ROWS = [
     ("POST", "models/", "", MODEL),
     ("GET", "models/{model}/", "", None),
     ("GET", "models/{update}/", "an update", None),
-    ("GET", "models/{dealt}/", "an update, daisy chain", None),
+    ("GET", "models/{others}/", "an update, daisy chain", None),
     ("POST", "models/{running_model}/", "", UPDATE),
     ("DELETE", "models/{model}/", "", None),
     ("DELETE", "models/{update}/", "an update", None),
@@ -143,7 +143,7 @@ def world(db, monkeypatch):
     )
     assert update.status_code == 201
     own = running.model.local_models.get()
-    dealt = LocalModelFactory(base_model=chain.model, owner=users["participant"], file=own.file)
+    others = LocalModelFactory(base_model=chain.model, owner=users["participant"], file=own.file)
     Training.objects.filter(pk=chain.pk).update(options={"daisy_chain_period": 2})
     group = Group.objects.create(name="g")
     users["participant"].groups.add(group)
@@ -157,7 +157,7 @@ def world(db, monkeypatch):
         "running_model": running.model,
         "swag_model": swag.model,
         "update": own,
-        "dealt": dealt,
+        "others": others,
         "group": group,
         "participant": users["participant"],
         "other": users["other participant"],

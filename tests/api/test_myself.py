@@ -82,14 +82,14 @@ def test_the_password_rules_hold(client, user, settings):
 
 
 def test_what_one_is_owed_follows_ones_endpoint(user, client):
-    owed = NotificationFactory(receiver=user)
+    message = NotificationFactory(receiver=user)
     done = NotificationFactory(receiver=user, state="delivered")
     others = NotificationFactory()
     client.patch(URL, {"message_endpoint": "http://client-01:8101/"})
-    assert Notification.objects.due().get() == owed
+    assert Notification.objects.due().get() == message
     client.patch(URL, {"message_endpoint": ""})
     assert not Notification.objects.due().exists()
-    assert set(Notification.objects.filter(next_attempt_at=None)) == {owed, done, others}
+    assert set(Notification.objects.filter(next_attempt_at=None)) == {message, done, others}
 
 
 def test_a_new_token_ends_the_old_one(client, user):

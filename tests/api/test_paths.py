@@ -19,7 +19,7 @@ def test_what_is_redirected_has_the_same_effect(client, db):
     assert (response.status_code, response.json()["name"]) == (201, "g")
 
 
-def test_a_redirect_comes_before_the_body_is_judged(client, settings):
+def test_a_redirect_comes_before_the_body_is_checked(client, settings):
     settings.FL_SMALL_BODY_BYTES = 10
     headers = {"Content-Encoding": "br"}
     assert client.post("/api/groups", {"name": "a" * 20}, headers=headers).status_code == 308

@@ -91,7 +91,7 @@ def world(db, settings):
     waiting, ended = make_training(), make_training(state="E", phase="update")
     swag = make_training(state="S", phase="swag", uncertainty_method="SWAG")
     for user in (actor, participant):
-        owed = NotificationFactory(receiver=user, training=running, type="TRAINING_FINISHED")
+        message = NotificationFactory(receiver=user, training=running, type="TRAINING_FINISHED")
     return SimpleNamespace(
         callers=[{"Authorization": f"Token {u.auth_token.key}"} for u in (actor, participant)],
         paths={
@@ -102,7 +102,7 @@ def world(db, settings):
             "trainings": running,
             "trainings start": waiting,
             "trainings resume": ended,
-            "notifications": owed,
+            "notifications": message,
         },
         fields={
             "model_id": str(free.pk),

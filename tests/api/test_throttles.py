@@ -29,7 +29,7 @@ def login(nobody, url, name, password="wrong", **kwargs):
     return nobody.post(url, {"username": name, "password": password}, format="multipart", **kwargs)
 
 
-def test_after_some_wrong_passwords_not_even_the_right_one_is_judged(nobody, user):
+def test_after_some_wrong_passwords_not_even_the_right_one_is_checked(nobody, user):
     assert [guess(nobody, user.username).status_code for _ in range(3)] == 3 * [401]
     response = guess(nobody, user.username, "secret")
     assert response.status_code == 429

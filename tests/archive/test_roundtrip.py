@@ -1,4 +1,4 @@
-"""Files admitted, trained and written anew, judged by torch."""
+"""Files admitted, trained and written anew, compared by torch."""
 
 import pytest
 import torch

@@ -166,8 +166,8 @@ def test_a_user_is_changed(operator):
 
 
 def test_what_a_user_is_owed_follows_its_endpoint(operator):
-    owed = NotificationFactory(receiver__message_endpoint="http://client-01:8101/")
-    user = owed.receiver
+    notification = NotificationFactory(receiver__message_endpoint="http://client-01:8101/")
+    user = notification.receiver
     for endpoint in ("http://client-02:8101/", ""):
         data = {"username": user.username, "message_endpoint": endpoint}
         assert operator.post(path(User, "change", user.pk), data).status_code == 302

@@ -12,7 +12,7 @@ def initial(tmp_path) -> str:
     return str(tmp_path / "initial.pt")
 
 
-def test_each_client_is_judged_and_learns_from_its_own_data_only(tmp_path, initial):
+def test_each_client_is_tested_and_learns_from_its_own_data_only(tmp_path, initial):
     data.write_slices(tmp_path, clients=2, seed=0)
     found = compare.compare(tmp_path, initial, initial, epochs=1)
     assert len(found["alone"]) == 2

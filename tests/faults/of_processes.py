@@ -98,7 +98,7 @@ def _half_of_an_upload(training: Running) -> bytes:
 
 @fault()
 def beat_killed_with_a_message_to_repeat(server: Backstage, training: Running) -> None:
-    """Beat is killed while a client can't be reached: its next sweep finds what is owed."""
+    """Beat is killed while a client can't be reached: its next sweep finds what is due."""
     training.last_answers(lambda step: None)
     training.answer()
     wait_until(lambda: server.has_failed_to_deliver(training))

@@ -232,7 +232,7 @@ def test_a_delivery_that_fails_gives_its_place_back(started, monkeypatch):
 
 
 def test_what_failed_at_an_endpoint_that_is_gone_waits_to_be_fetched(db):
-    owed = NotificationFactory(deliveries=1)
-    outbox.retry_later(owed, "ConnectionError")
-    owed.refresh_from_db()
-    assert owed.next_attempt_at is None
+    message = NotificationFactory(deliveries=1)
+    outbox.retry_later(message, "ConnectionError")
+    message.refresh_from_db()
+    assert message.next_attempt_at is None

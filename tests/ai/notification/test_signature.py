@@ -50,7 +50,7 @@ def test_others_are_refused(secret):
 
 @pytest.fixture
 def calls(move, training, participants, endpoint):
-    """Post all that is owed to a receiver: `calls(secret)` are the headers and bodies."""
+    """Post all that is due to a receiver: `calls(secret)` are the headers and bodies."""
 
     def post(secret):
         user = participants[0]

@@ -79,7 +79,7 @@ class PlayedTraining(RuleBasedStateMachine):
         return result
 
     def call_in_vain(self, method, *args, **kwargs):
-        self.is_interrupted, before, hints = False, all_rows(), list(self.world.sent)
+        self.is_interrupted, before, tasks = False, all_rows(), list(self.world.sent)
         with (
             suppress(Interrupted, FLError, ClaimLost),
             TestCase.captureOnCommitCallbacks(execute=True),
@@ -88,7 +88,7 @@ class PlayedTraining(RuleBasedStateMachine):
             getattr(trainer, method)(*args, **kwargs)
             raise Interrupted
         assert all_rows() == before
-        assert self.world.sent == hints
+        assert self.world.sent == tasks
 
     @contextmanager
     def followed(self, *, may_jump=False, keeps_hints=False):

@@ -1,4 +1,4 @@
-"""What a training and its participants owe each other, counted without the code that does so.
+"""What a training and its participants still have to do, counted without the code that does so.
 
 The state machine's test keeps this book of what it did itself; who is asked is read off the
 messages as they come. Nothing here calls what it is held against.

@@ -369,7 +369,7 @@ def test_a_late_update_of_a_stopped_training_is_refused(people, closed, update, 
 def test_a_chain_round_begun_anew_deals_the_same_models_out(
     training, people, move, update, overdue
 ):
-    def dealt():
+    def handed_out():
         requests = training.notifications.filter(round=1, attempt=training.attempt)
         return sorted(request.body["global_model_uuid"] for request in requests)
 
@@ -379,11 +379,11 @@ def test_a_chain_round_begun_anew_deals_the_same_models_out(
     move("start")
     for user in people:
         update(user)
-    before = dealt()
+    before = handed_out()
     overdue()
     move("advance")
     assert training.attempt == 1
-    assert dealt() == before
+    assert handed_out() == before
     assert len(set(before)) == len(people)
 
 

@@ -356,35 +356,35 @@ class TrainingMachine(PlayedTraining):
         is_due = is_due and (book.is_over() or book.is_hopeless())
         soon = timezone.now() + ENQUEUED_LOST
         assert not is_due or self.training.judge_at <= soon, "the sweeper comes late"
-        hints = self.swept()
-        self.check_dispatched(hints)
-        for _, *ids in [hint for hint in hints if hint[0] == "merge_round"]:
+        tasks = self.swept()
+        self.check_dispatched(tasks)
+        for _, *ids in [task for task in tasks if task[0] == "merge_round"]:
             self.claim_round(*ids[1:])
             if self.turn:
                 self.complete(len(self.claims) - 1)
         assert not is_due or book.step != step or not self.training.is_running, "it hangs"
 
     def swept(self):
-        """Sweep; return the hints that gives."""
+        """Sweep; return the tasks that this enqueues."""
         before = list(self.world.sent)
         self.world.sent.clear()
         Training.objects.update(judge_at=timezone.now() - timedelta(seconds=1))
         with self.followed(keeps_hints=True):
             sweeper.sweep()
-        hints = list(self.world.sent)
+        tasks = list(self.world.sent)
         self.world.sent[:0] = before
-        return hints
+        return tasks
 
-    def check_dispatched(self, hints):
+    def check_dispatched(self, tasks):
         due = Notification.objects.filter(next_attempt_at__lte=timezone.now())
         due = due.filter(state="pending")
-        hinted = {UUID(hint[2]) for hint in hints if hint[0] == "deliver"}
-        assert set(due.values_list("receiver", flat=True)) <= hinted
+        enqueued = {UUID(task[2]) for task in tasks if task[0] == "deliver"}
+        assert set(due.values_list("receiver", flat=True)) <= enqueued
 
     @precondition(lambda self: self.world.sent)
     @rule(choice=choices, outcome=posts)
     def take_a_hint(self, choice, outcome):
-        """Do what a hint says; it stays and may be taken again, at any time."""
+        """Do a task; it stays and may be taken again, at any time."""
         task, *ids = self.world.sent[choice % len(self.world.sent)]
         if task == "merge_round":
             self.claim_round(*ids[1:])
