@@ -1,4 +1,4 @@
-"""Looking for what is due and has nobody on it: lost tasks, run-out leases, retries."""
+"""Looking for work that is due and that no worker has: lost tasks, run-out leases, retries."""
 
 import logging
 from uuid import UUID
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def sweep() -> None:
-    """Judge the trainings whose time has come and start what the outbox owes."""
+    """Check the trainings whose time has come, and start the deliveries that are due."""
     for training_id in Training.objects.due().values_list("pk", flat=True):
         _look_at(training_id)
     outbox.dispatch_oldest()
@@ -26,7 +26,7 @@ def _look_at(training_id: UUID) -> None:
     try:
         training = row.select_related("model").first()
         if training is None:
-            return  # judged since it was listed, or removed
+            return  # checked since it was listed, or removed
         quorum = phase_of(training).quorum()
         if quorum.is_complete or quorum.is_hopeless:
             with ModelTrainer.locked(training_id) as trainer:
@@ -37,5 +37,5 @@ def _look_at(training_id: UUID) -> None:
         pass  # removed since it was listed
     except OperationalError:  # it is the database: the next sweep may fare better
         raise
-    except Exception:  # the others' turn must come, every time
-        logger.exception("training %s can't be judged", training_id)
+    except Exception:  # so that the other trainings are checked
+        logger.exception("training %s can't be checked", training_id)

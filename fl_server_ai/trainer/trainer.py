@@ -216,7 +216,7 @@ class ModelTrainer:
 
     def _send_to_merge(self) -> None:
         training = self.training
-        Training.objects.filter(pk=training.pk).update(judge_at=Now() + ENQUEUED_LOST)
+        Training.objects.filter(pk=training.pk).update(check_at=Now() + ENQUEUED_LOST)
         enqueue.on_commit("merge_round", str(training.pk), training.round, training.attempt)
 
     def _end_phase(self, phase: Phase) -> None:
@@ -458,7 +458,7 @@ class ModelTrainer:
         row = Training.objects.filter(pk=training.pk)
         row.update(phase_since=Now(), deadline=Now() + limit if limit else None)
         row.postpone()
-        training.refresh_from_db(fields=["phase_since", "deadline", "judge_at"])
+        training.refresh_from_db(fields=["phase_since", "deadline", "check_at"])
 
     def _begin_attempt(self) -> None:
         calls.withdraw(self.training)

@@ -66,7 +66,7 @@ class UncertaintyMethod(models.TextChoices):
 
 
 LOOK_AGAIN = timedelta(minutes=1)
-"""After this a training is judged that nothing has happened to: a user may have been deleted."""
+"""After this a training without events is checked, because a user may have been deleted."""
 
 
 class TrainingQuerySet(models.QuerySet["Training"]):
@@ -82,15 +82,15 @@ class TrainingQuerySet(models.QuerySet["Training"]):
         return self.filter(state__in=(TrainingState.ONGOING, TrainingState.SWAG_ROUND))
 
     def due(self) -> Self:
-        """Keep the running ones that are to be judged now, unless a worker merges their answers."""
+        """Keep the running ones that are to be checked now, unless a worker merges them."""
         free = Q(claimed_until=None) | Q(claimed_until__lte=Now())
-        return self.running().filter(free, Q(judge_at=None) | Q(judge_at__lte=Now()))
+        return self.running().filter(free, Q(check_at=None) | Q(check_at__lte=Now()))
 
     def postpone(self) -> None:
-        """Have them judged when their deadline passes, or else in a while: events judge sooner."""
+        """Have them checked at their deadline, or after a minute; an event checks them sooner."""
         later = Now() + LOOK_AGAIN
         when = Case(When(deadline__gt=Now(), then=Least("deadline", later)), default=later)
-        self.update(judge_at=when)
+        self.update(check_at=when)
 
 
 class Training(models.Model):
@@ -142,8 +142,8 @@ class Training(models.Model):
         default=0, help_text="How often that phase was begun anew for want of answers."
     )
 
-    judge_at = models.DateTimeField(
-        null=True, blank=True, help_text="When it is judged at the latest; null: now."
+    check_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it is checked at the latest; null: now."
     )
     claim = models.UUIDField(null=True, blank=True)
     claimed_until = models.DateTimeField(null=True, blank=True)
@@ -157,7 +157,7 @@ class Training(models.Model):
         ordering = ["created_at"]
         indexes = [
             models.Index(
-                fields=["judge_at"], condition=Q(state__in=["O", "S"]), name="training_due"
+                fields=["check_at"], condition=Q(state__in=["O", "S"]), name="training_due"
             )
         ]
 

@@ -98,7 +98,7 @@ def overdue(training):
 @pytest.fixture
 def later(db):
     """Let time pass for the sweeper: `later(timedelta(seconds=2))`."""
-    return lambda pause: Training.objects.update(judge_at=F("judge_at") - pause)
+    return lambda pause: Training.objects.update(check_at=F("check_at") - pause)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_a_sweep_starts_so_many_and_the_prompt_and_the_oldest_first(
 def test_one_training_that_fails_the_sweeper_holds_up_no_other(started, monkeypatch, caplog):
     training, _ = started
     other = TrainingFactory(state="O")
-    Training.objects.update(judge_at=None)
+    Training.objects.update(check_at=None)
     training.notifications.all().delete()  # now nobody is asked, so that there is something to do
     seen = []
 
@@ -58,7 +58,7 @@ def test_one_training_that_fails_the_sweeper_holds_up_no_other(started, monkeypa
     monkeypatch.setattr(ModelTrainer, "advance", advance)
     sweeper.sweep()
     assert set(seen) == {training.pk, other.pk}
-    assert f"training {training.pk} can't be judged" in caplog.text
+    assert f"training {training.pk} can't be checked" in caplog.text
 
 
 def test_a_locked_database_ends_the_sweep(started, monkeypatch):
@@ -92,7 +92,7 @@ def test_a_training_is_checked_when_its_deadline_passes(started, overdue, later)
     Training.objects.update(deadline=deadline, options={"round": {"deadline_seconds": 10}})
     Training.objects.all().postpone()
     training.refresh_from_db()
-    assert training.judge_at == deadline
+    assert training.check_at == deadline
     overdue()
     later(timedelta(seconds=10))
     sweeper.sweep()

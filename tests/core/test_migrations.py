@@ -157,6 +157,19 @@ def test_messages_states_are_what_their_times_said(transactional_db):
         executor.migrate(executor.loader.graph.leaf_nodes(APP))
 
 
+def test_the_time_of_the_next_check_is_kept(transactional_db):
+    before = migrate("0019_seal_secrets")
+    try:
+        training_id = fill(before)
+        before.get_model(APP, "Training").objects.update(judge_at=NOW)
+        migrate("0020_check_at")
+        assert Training.objects.get(pk=training_id).check_at == NOW
+        back = migrate("0019_seal_secrets").get_model(APP, "Training").objects
+        assert back.get(pk=training_id).judge_at == NOW
+    finally:
+        migrate_to_newest()
+
+
 def any_file():
     return StoredFile(name=str(uuid.uuid4()), sha256="0" * 64, size=1)
 

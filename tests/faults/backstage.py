@@ -41,8 +41,8 @@ class Backstage:
         return bool(self.query(sql, training.id)[0][0])
 
     def expire_deadline(self, training: Running) -> None:
-        """Let the training's deadline be over; it would be judged then at the latest."""
-        self._expire(training, "deadline", "judge_at")
+        """Let the training's deadline be over; it would be checked then at the latest."""
+        self._expire(training, "deadline", "check_at")
 
     def expire_lease(self, training: Running) -> None:
         """Let the lease of the claim on the training's merge be over, if there is one."""

@@ -344,7 +344,7 @@ class TrainingMachine(PlayedTraining):
     @rule()
     def deadline_passes(self):
         past = timezone.now() - timedelta(seconds=1)
-        Training.objects.update(deadline=past, judge_at=past)
+        Training.objects.update(deadline=past, check_at=past)
         self.refresh()
 
     @precondition(lambda self: self.training.is_running)
@@ -355,7 +355,7 @@ class TrainingMachine(PlayedTraining):
         is_due = training.is_running and not self.is_leased()
         is_due = is_due and (book.is_over() or book.is_hopeless())
         soon = timezone.now() + ENQUEUED_LOST
-        assert not is_due or self.training.judge_at <= soon, "the sweeper comes late"
+        assert not is_due or self.training.check_at <= soon, "the sweeper comes late"
         tasks = self.swept()
         self.check_dispatched(tasks)
         for _, *ids in [task for task in tasks if task[0] == "merge_round"]:
@@ -368,7 +368,7 @@ class TrainingMachine(PlayedTraining):
         """Sweep; return the tasks that this enqueues."""
         before = list(self.world.sent)
         self.world.sent.clear()
-        Training.objects.update(judge_at=timezone.now() - timedelta(seconds=1))
+        Training.objects.update(check_at=timezone.now() - timedelta(seconds=1))
         with self.followed(keeps_hints=True):
             sweeper.sweep()
         tasks = list(self.world.sent)
