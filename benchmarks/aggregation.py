@@ -60,7 +60,7 @@ def compare(folder: Path, clients: int, layers: int) -> None:
 
 def write_files(folder: Path, clients: int, layers: int) -> None:
     """A model, and per client its update as it is kept and as `torch.save` would write it."""
-    from fl_archive.tensors import write_tensor_file
+    from fl_archive.safetensors_file import write_tensor_file
 
     model = nn.Sequential(*[nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(layers)])
     torch.save(model, folder / "template")
@@ -142,7 +142,7 @@ def merged(folder: Path, clients: int) -> None:
 
 def written(folder: Path) -> None:
     """What of `merged` is the new file."""
-    from fl_archive.tensors import TensorFile
+    from fl_archive.safetensors_file import TensorFile
     from fl_archive.writer import write_model
 
     with TensorFile(folder / "0.safetensors") as file:

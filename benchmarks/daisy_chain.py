@@ -203,7 +203,7 @@ def permuted(weights: Weights, dice: random.Random) -> Weights:
 
 def merged(folder: Path, weights: Weights) -> Weights:
     """Merge the clients' files as the server does, and share the result."""
-    from fl_archive.tensors import encode_header
+    from fl_archive.safetensors_file import encode_header
     from fl_server_ai.aggregation.engine import Update, merge
     from fl_server_ai.aggregation.strategies.fed_avg import FedAvg
 

@@ -249,7 +249,7 @@ def predict_mean(folder: Path, images: Tensor) -> Tensor:
 @torch.no_grad()
 def sample(folder: Path, images: Tensor, passes: int) -> Tensor:
     """Return SWAG's probabilities, as the server finds them."""
-    from fl_archive.tensors import TensorFile
+    from fl_archive.safetensors_file import TensorFile
     from fl_server_ai.inference.jobs.loading import Member
     from fl_server_ai.inference.jobs.tensors import Tensors
     from fl_server_ai.uncertainty.swag import swag

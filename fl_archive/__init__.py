@@ -13,17 +13,17 @@ What a file may hold to be admitted is said in `admitted`, what can be wrong in 
 
 from fl_archive.admission import admit_model, admit_module
 from fl_archive.errors import ArchiveError, HoldsCode, Mismatch, NotAModel, Refused
-from fl_archive.model import Archive, TensorSpec, read_model
-from fl_archive.tensors import DTYPES, TensorFile, TensorInfo, write_tensor_file
+from fl_archive.model import ModelFile, TensorSpec, read_model
+from fl_archive.safetensors_file import DTYPES, TensorFile, TensorInfo, write_tensor_file
 from fl_archive.update import admit_moments, admit_update
 from fl_archive.writer import write_model
 
 __all__ = [
     "DTYPES",
-    "Archive",
     "ArchiveError",
     "HoldsCode",
     "Mismatch",
+    "ModelFile",
     "NotAModel",
     "Refused",
     "TensorFile",

@@ -25,7 +25,7 @@ from fl_archive.dtypes import DTYPES, STORAGES
 from fl_archive.eager import check_module
 from fl_archive.errors import UNEXPECTED, HoldsCode, NotAModel, Refused, shown
 from fl_archive.locations import move_to_cpu
-from fl_archive.model import Archive, TensorSpec, read_model
+from fl_archive.model import ModelFile, TensorSpec, read_model
 from fl_archive.pickles import MAX_BYTES
 from fl_archive.records import Pickle
 from fl_archive.typed import TypeCheck
@@ -72,44 +72,44 @@ LEFT_OUT = re.compile(
 
 def admit_model(
     source: Path, target: Path, *, code: bool = True, extra_globals: Collection[Pair] = ()
-) -> Archive:
+) -> ModelFile:
     """Check a model or a model's weights, write that afresh, and open what was written.
 
     Raises `NotAModel` if it is something else, `Refused` if it may not be handed on, and without
     `code` `HoldsCode` for more than weights.
     """
-    with read_model(source) as archive:
-        if archive.weights_only:
-            _check_apart(archive)
-            write_weights(archive, target)
-        elif archive.kind != "tensor" and not code:
+    with read_model(source) as model:
+        if model.weights_only:
+            _check_apart(model)
+            write_weights(model, target)
+        elif model.format != "tensor" and not code:
             raise HoldsCode("The file is a model with code.")
         else:
-            _admit_code(archive, target, extra_globals)
+            _admit_code(model, target, extra_globals)
     return read_model(target)
 
 
-def admit_module(source: Path, target: Path, *, extra_globals: Collection[Pair] = ()) -> Archive:
+def admit_module(source: Path, target: Path, *, extra_globals: Collection[Pair] = ()) -> ModelFile:
     """Do the same with what is to be called: a TorchScript archive or a saved module."""
-    with read_model(source) as archive:
-        _admit_code(archive, target, extra_globals)
+    with read_model(source) as model:
+        _admit_code(model, target, extra_globals)
     return read_model(target)
 
 
-def _admit_code(archive: Archive, target: Path, extra: Collection[Pair]) -> None:
-    if archive.kind not in ("torchscript", "module"):
+def _admit_code(model: ModelFile, target: Path, extra: Collection[Pair]) -> None:
+    if model.format not in ("torchscript", "module"):
         raise NotAModel(UNEXPECTED, NEITHER)
-    archive.sources = replaced(archive.sources)  # what is checked and written from here on
-    _check_members(archive)
-    for name, pickle in archive.pickles.items():
-        _check_pickle(archive, pickle, FOLDERS[name])
-    _check_admitted(archive, extra)
-    _check_apart(archive)
-    write_members(target, _fresh_members(archive))
+    model.sources = replaced(model.sources)  # what is checked and written from here on
+    _check_members(model)
+    for name, pickle in model.pickles.items():
+        _check_pickle(model, pickle, FOLDERS[name])
+    _check_admitted(model, extra)
+    _check_apart(model)
+    write_members(target, _fresh_members(model))
 
 
-def _check_members(archive: Archive) -> None:
-    for name in archive.members:
+def _check_members(model: ModelFile) -> None:
+    for name in model.members:
         if not KNOWN.fullmatch(name) and not LEFT_OUT.fullmatch(name):
             raise Refused(
                 f"Member {name[:80]!a} is none that torch writes for a model: "
@@ -117,50 +117,50 @@ def _check_members(archive: Archive) -> None:
             )
 
 
-def _check_admitted(archive: Archive, extra: Collection[Pair]) -> None:
-    if archive.kind == "torchscript":
-        _check_script(archive)
+def _check_admitted(model: ModelFile, extra: Collection[Pair]) -> None:
+    if model.format == "torchscript":
+        _check_script(model)
     else:
-        check_module(archive.pickles["data.pkl"], extra)
+        check_module(model.pickles["data.pkl"], extra)
 
 
-def _check_script(archive: Archive) -> None:
-    for pickle in archive.pickles.values():
+def _check_script(model: ModelFile) -> None:
+    for pickle in model.pickles.values():
         if pickle.unscripted is not None:
             raise Refused(pickle.unscripted)
         check_script_globals(sorted(pickle.globals - STORAGE_CLASSES))
-    archive.sources = check_code(archive.sources)
-    root, constants = (archive.pickles[name].root for name in ("data.pkl", "constants.pkl"))
-    TypeCheck(read_classes(archive.sources)).check(root, constants)
+    model.sources = check_code(model.sources)
+    root, constants = (model.pickles[name].root for name in ("data.pkl", "constants.pkl"))
+    TypeCheck(read_classes(model.sources)).check(root, constants)
 
 
-def _check_pickle(archive: Archive, pickle: Pickle, folder: str) -> None:
+def _check_pickle(model: ModelFile, pickle: Pickle, folder: str) -> None:
     """Check what must hold for every pickle that goes out, TorchScript's too."""
     if pickle.protocol != 2:
         raise Refused("The file's pickle is not of protocol 2: save it without pickle_protocol.")
     if pickle.oddity is not None:
         raise Refused(pickle.oddity)
     for storage in pickle.storages:
-        storage_size(storage, folder, archive.blocks)
+        storage_size(storage, folder, model.blocks)
     for call in pickle.calls:
         if call.pair in TENSOR_CALLS | WRAPPERS or call.pair[1] in UNSUPPORTED:
-            read_view(call, folder, archive.blocks)
+            read_view(call, folder, model.blocks)
 
 
-def _check_apart(archive: Archive) -> None:
+def _check_apart(model: ModelFile) -> None:
     """Refuse tensors that share elements, because new weights of one would overwrite another's.
 
     And thousands that share a small block would fill the disk: an update stores each by itself.
     """
     by_block: dict[str, list[TensorSpec]] = {}
-    for spec in archive.distinct:
+    for spec in model.distinct:
         start, end = spec.view.span
         if start < end:
             by_block.setdefault(spec.block, []).append(spec)
     for block, specs in by_block.items():
         spans = sorted(spec.view.span for spec in specs)
         if any(before[1] > after[0] for before, after in pairwise(spans)):
-            _check_elements_apart(specs, archive.blocks[block].size)
+            _check_elements_apart(specs, model.blocks[block].size)
 
 
 def _check_elements_apart(specs: list[TensorSpec], size: int) -> None:
@@ -175,26 +175,26 @@ def _check_elements_apart(specs: list[TensorSpec], size: int) -> None:
         window[...] = np.frombuffer(b"\xff" * itemsize, CARRIERS[itemsize])[0]
 
 
-def _fresh_members(archive: Archive) -> Iterator[tuple[str, Content]]:
+def _fresh_members(model: ModelFile) -> Iterator[tuple[str, Content]]:
     """Small members first, then blocks in the order in which the model's state needs them."""
-    for name, pickle in archive.pickles.items():
-        data = read_content(archive.file, archive.members[name], MAX_BYTES)
+    for name, pickle in model.pickles.items():
+        data = read_content(model.file, model.members[name], MAX_BYTES)
         yield name, move_to_cpu(data, pickle)
     yield "byteorder", b"little"
-    yield _version(archive)
-    yield from archive.sources.items()
-    used = [spec.block for spec in archive.distinct]
-    for name, pickle in archive.pickles.items():
+    yield _version(model)
+    yield from model.sources.items()
+    used = [spec.block for spec in model.distinct]
+    for name, pickle in model.pickles.items():
         used += [f"{FOLDERS[name]}/{storage.key}" for storage in pickle.storages]
     for name in dict.fromkeys(used):
-        check_content(archive.blocks[name], archive.members[name])
-        yield name, archive.blocks[name].data
+        check_content(model.blocks[name], model.members[name])
+        yield name, model.blocks[name].data
 
 
-def _version(archive: Archive) -> tuple[str, bytes]:
+def _version(model: ModelFile) -> tuple[str, bytes]:
     """The member with the number by which torch knows what operators meant (GELU, div)."""
-    name = next((name for name in VERSIONS if name in archive.members), "")
-    content = read_content(archive.file, archive.members[name], 8) if name else b""
+    name = next((name for name in VERSIONS if name in model.members), "")
+    content = read_content(model.file, model.members[name], 8) if name else b""
     number = re.fullmatch(rb"([1-9]\d?)\n?", content)
     if number is None:
         raise NotAModel("The file doesn't say which version of torch's format it has.")

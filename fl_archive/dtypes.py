@@ -7,7 +7,7 @@ packed ones, which take whole bytes in a file.
 import numpy as np
 import numpy.typing as npt
 
-from fl_archive.files import Bytes
+from fl_archive.disk import Bytes
 
 DTYPES: dict[str, int] = {
     "F64": 8,

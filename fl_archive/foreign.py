@@ -1,7 +1,7 @@
 """Files that are neither torch's nor safetensors, known by their first bytes."""
 
+from fl_archive.disk import Bytes
 from fl_archive.errors import ArchiveError, NotAModel, Refused
-from fl_archive.files import Bytes
 
 SAVE = (
     "save it by torch.save or as safetensors, of a trained model its state_dict(); "

@@ -10,13 +10,13 @@ from typing import Literal, Self
 import numpy as np
 
 from fl_archive.declared import read_classes
+from fl_archive.disk import WINDOW, Bytes, map_file, windows
 from fl_archive.dtypes import DTYPES, FLOATING, PACKED
 from fl_archive.errors import UNEXPECTED, NotAModel, Refused, shown
-from fl_archive.files import WINDOW, Bytes, map_file, windows
 from fl_archive.foreign import refuse, refuse_zip
 from fl_archive.pickles import MAX_BYTES, read_pickle
 from fl_archive.records import Call, Pickle
-from fl_archive.tensors import TensorFile, encode_header
+from fl_archive.safetensors_file import TensorFile, encode_header
 from fl_archive.trees import (
     Found,
     is_module,
@@ -27,7 +27,7 @@ from fl_archive.trees import (
 from fl_archive.views import Shape, View, dense, is_tensor, read_view
 from fl_archive.zip_reader import Member, read_content, read_members
 
-Kind = Literal["torchscript", "module", "state_dict", "tensor", "safetensors"]
+Format = Literal["torchscript", "module", "state_dict", "tensor", "safetensors"]
 
 MAX_TENSORS = 40_000
 MAX_CODE = 16 << 20
@@ -58,7 +58,7 @@ class TensorSpec:
 
 
 @dataclass
-class Archive:
+class ModelFile:
     """The model state in a file: what `state_dict()` of the loaded model holds, in its order.
 
     `parameters` are the names in the order of torch's `parameters()`, each object once; two
@@ -66,7 +66,7 @@ class Archive:
     A file that is one bare tensor has the name "".
     """
 
-    kind: Kind
+    format: Format
     tensors: dict[str, TensorSpec]
     parameters: list[str]
     blocks: dict[str, Bytes]
@@ -100,7 +100,7 @@ class Archive:
     @property
     def weights_only(self) -> bool:
         """Whether these are tensors by name, without the model that they belong to."""
-        return self.kind in ("state_dict", "safetensors")
+        return self.format in ("state_dict", "safetensors")
 
     @property
     def trainable(self) -> bool:
@@ -140,7 +140,7 @@ class Archive:
             yield np.ascontiguousarray(elements[start : start + step]).view(np.uint8)
 
 
-def read_model(path: Path) -> Archive:
+def read_model(path: Path) -> ModelFile:
     """Open a TorchScript archive, a saved module or state dict, or a safetensors file.
 
     Raises `NotAModel` for what is none of them, `Refused` for what they hold unsupported.
@@ -153,7 +153,7 @@ def read_model(path: Path) -> Archive:
     raise refuse(raw)
 
 
-def _read_safetensors(path: Path) -> Archive:
+def _read_safetensors(path: Path) -> ModelFile:
     with TensorFile(path) as file:
         blocks = {name: file.raw(name) for name in file.tensors}
         specs = {
@@ -161,7 +161,7 @@ def _read_safetensors(path: Path) -> Archive:
             for name, info in file.tensors.items()
         }
         members = {name: _member(file, name) for name in file.tensors}
-    return Archive("safetensors", specs, [], blocks, map_file(path), members)
+    return ModelFile("safetensors", specs, [], blocks, map_file(path), members)
 
 
 def _member(file: TensorFile, name: str) -> Member:
@@ -170,7 +170,7 @@ def _member(file: TensorFile, name: str) -> Member:
     return Member(name, file.start + info.start, size, size, deflated=False, crc=0, crc_fields=())
 
 
-def _read_torch(raw: Bytes) -> Archive:
+def _read_torch(raw: Bytes) -> ModelFile:
     members = read_members(raw)
     _check_byte_order(raw, members)
     names: list[str] = [name for name in ("data.pkl", "constants.pkl") if name in members]
@@ -183,9 +183,9 @@ def _read_torch(raw: Bytes) -> Archive:
         if name.startswith(("data/", "constants/"))
     }
     sources = _read_sources(raw, members) if "constants.pkl" in names else {}
-    kind, found = _find_tensors(pickles, sources)
+    form, found = _find_tensors(pickles, sources)
     tensors, parameters = _describe(found, blocks)
-    return Archive(kind, tensors, parameters, blocks, raw, members, pickles, sources)
+    return ModelFile(form, tensors, parameters, blocks, raw, members, pickles, sources)
 
 
 def _read_block(raw: Bytes, member: Member) -> Bytes:
@@ -209,7 +209,7 @@ def _read_sources(raw: Bytes, members: Mapping[str, Member]) -> dict[str, bytes]
 
 def _find_tensors(
     pickles: Mapping[str, Pickle], sources: Mapping[str, bytes]
-) -> tuple[Kind, Iterator[Found]]:
+) -> tuple[Format, Iterator[Found]]:
     root = pickles["data.pkl"].root
     if "constants.pkl" in pickles:
         if not isinstance(root, Call):

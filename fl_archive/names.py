@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from fl_archive.errors import Mismatch, shown
-from fl_archive.model import Archive
+from fl_archive.model import ModelFile
 
 SHOWN = 3
 """Tensors that a refusal names."""
@@ -48,7 +48,7 @@ class _Spelling:
         return len(self.missing) + len(self.surplus) + twice
 
 
-def match_names(file: Archive, expected: Expected) -> None:
+def match_names(file: ModelFile, expected: Expected) -> None:
     """Give the file's tensors the names that the model has for them.
 
     A prefix is taken off where with exactly one all names fit. Tied weights may have more names

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fl_archive.disk import Bytes
 from fl_archive.dtypes import PACKED, flaws, nans
 from fl_archive.errors import UNEXPECTED, Mismatch, NotAModel, Refused, shown
-from fl_archive.files import Bytes
-from fl_archive.model import Archive, TensorSpec, read_model
+from fl_archive.model import ModelFile, TensorSpec, read_model
 from fl_archive.names import SHOWN, Expected, match_names
-from fl_archive.tensors import write_tensor_file
+from fl_archive.safetensors_file import write_tensor_file
 from fl_archive.views import Shape
 
 
-def admit_update(source: Path, reference: Archive, target: Path) -> list[str]:
+def admit_update(source: Path, reference: ModelFile, target: Path) -> list[str]:
     """Copy an update's tensors into a safetensors file of the reference's layout.
 
     The update may be a TorchScript archive, a saved module or state dict, or safetensors.
@@ -29,7 +29,7 @@ def admit_update(source: Path, reference: Archive, target: Path) -> list[str]:
     them. Returns their names.
     """
     with read_model(source) as update:
-        if update.kind == "tensor":
+        if update.format == "tensor":
             raise NotAModel(UNEXPECTED, "It is a tensor: send the whole model.state_dict().")
         groups = _match_names(update, reference)
         _check_alike(update, reference)
@@ -44,7 +44,7 @@ def admit_update(source: Path, reference: Archive, target: Path) -> list[str]:
         return [name for name, names in groups.items() if not names]
 
 
-def admit_moments(source: Path, reference: Archive, target: Path) -> None:
+def admit_moments(source: Path, reference: ModelFile, target: Path) -> None:
     """Copy SWAG moments into a safetensors file with the reference's parameters, in their order.
 
     The source is one flat tensor as `parameters_to_vector` makes it, or holds the parameters by
@@ -54,7 +54,7 @@ def admit_moments(source: Path, reference: Archive, target: Path) -> None:
     with read_model(source) as moments:
         if not WIDENED.keys() >= {spec.dtype for spec in moments.tensors.values()}:
             raise Mismatch("The moments are not floating-point numbers.")
-        flat = moments.kind == "tensor"
+        flat = moments.format == "tensor"
         shapes = (_split_flat if flat else _match_parameters)(moments, reference)
         names = [""] if flat else list(shapes)
         chunks = (
@@ -65,7 +65,7 @@ def admit_moments(source: Path, reference: Archive, target: Path) -> None:
         write_tensor_file(target, {name: ("F64", shape) for name, shape in shapes.items()}, chunks)
 
 
-def check_has_moments(reference: Archive) -> None:
+def check_has_moments(reference: ModelFile) -> None:
     """Raise `Refused` for a model with a parameter that can have no moments."""
     if reference.weights_only:
         raise Refused(
@@ -94,7 +94,7 @@ WIDENED: dict[str, Callable[[Bytes], npt.NDArray[Any]]] = {
 """Numbers that numpy can convert, by the dtype of their bytes."""
 
 
-def _split_flat(moments: Archive, reference: Archive) -> dict[str, Shape]:
+def _split_flat(moments: ModelFile, reference: ModelFile) -> dict[str, Shape]:
     [spec] = moments.tensors.values()
     shapes = {name: reference.tensors[name].shape for name in reference.parameters}
     count = sum(map(prod, shapes.values()))
@@ -103,14 +103,14 @@ def _split_flat(moments: Archive, reference: Archive) -> dict[str, Shape]:
     return shapes
 
 
-def _match_parameters(moments: Archive, reference: Archive) -> dict[str, Shape]:
+def _match_parameters(moments: ModelFile, reference: ModelFile) -> dict[str, Shape]:
     names = reference.parameters
     match_names(moments, Expected(set(names), [[name] for name in names]))
     _check_alike(moments, reference, dtype=False)
     return {name: moments.tensors[name].shape for name in names}
 
 
-def _match_names(update: Archive, reference: Archive) -> dict[str, list[str]]:
+def _match_names(update: ModelFile, reference: ModelFile) -> dict[str, list[str]]:
     """For each distinct tensor of the reference those of its names that the update has.
 
     None for a buffer that a state dict may lack.
@@ -119,7 +119,7 @@ def _match_names(update: Archive, reference: Archive) -> dict[str, list[str]]:
     for spec in reference.tensors.values():
         groups[spec.alias_of or spec.name].append(spec)
     # Safetensors files may hold tied weights once, by any of their names.
-    together = update.kind == "safetensors"
+    together = update.format == "safetensors"
     alone = [[spec] for spec in reference.tensors.values()]
     needed = [
         [spec.name for spec in group]
@@ -134,7 +134,7 @@ def _match_names(update: Archive, reference: Archive) -> dict[str, list[str]]:
     }
 
 
-def _check_alike(file: Archive, reference: Archive, *, dtype: bool = True) -> None:
+def _check_alike(file: ModelFile, reference: ModelFile, *, dtype: bool = True) -> None:
     unlike = [
         f"Tensor {shown(name)} is {_shown(spec)}; the global model's is {_shown(expected)}."
         for name, spec in file.tensors.items()
@@ -151,7 +151,9 @@ def _shown(spec: TensorSpec) -> str:
     return f"{spec.dtype} of shape {list(spec.shape)}"
 
 
-def _read_checked(update: Archive, names: list[str], reference: Archive | None) -> Iterator[Bytes]:
+def _read_checked(
+    update: ModelFile, names: list[str], reference: ModelFile | None
+) -> Iterator[Bytes]:
     """The bytes of a tensor, once it is known that all its names hold the same finite values."""
     spec = update.tensors[names[0]]
     others = [name for name in names[1:] if update.tensors[name].view != spec.view]

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fl_archive.disk import Bytes
 from fl_archive.dtypes import DTYPES, TORCH
 from fl_archive.errors import NotAModel, Refused, shown
-from fl_archive.files import Bytes
 from fl_archive.records import UNSET, Call, Global, Pairs, Storage, text_items
-from fl_archive.tensors import MAX_BYTES, MAX_RANK
+from fl_archive.safetensors_file import MAX_BYTES, MAX_RANK
 
 Shape = tuple[int, ...]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from fl_archive.admitted.pickled import SCRIPT_STORAGES
 from fl_archive.dtypes import DTYPES, STORAGES, TORCH
 from fl_archive.errors import UNEXPECTED, NotAModel
-from fl_archive.model import Archive, TensorSpec
-from fl_archive.tensors import size_of, write_tensor_file
+from fl_archive.model import ModelFile, TensorSpec
+from fl_archive.safetensors_file import size_of, write_tensor_file
 from fl_archive.views import Shape, dense
 from fl_archive.zip_reader import check_content
 from fl_archive.zip_writer import Content, Pieces, write_members
@@ -27,31 +27,31 @@ TYPED = {STORAGES[f"{name}Storage"]: f"{name}Storage" for name in SCRIPT_STORAGE
 NAMES = {dtype: name for name, dtype in TORCH.items()}
 
 
-def write_weights(archive: Archive, target: Path) -> None:
+def write_weights(model: ModelFile, target: Path) -> None:
     """Write what is in a safetensors file or a state dict to a new one of the same format."""
-    if not archive.tensors:
+    if not model.tensors:
         raise NotAModel(UNEXPECTED, "It holds no tensor: send model.state_dict().")
-    if archive.kind == "safetensors":
-        chunks = (chunk for name in archive.tensors for chunk in archive.windows(name))
-        write_tensor_file(target, archive.layout, chunks)
+    if model.format == "safetensors":
+        chunks = (chunk for name in model.tensors for chunk in model.windows(name))
+        write_tensor_file(target, model.layout, chunks)
     else:
-        write_members(target, _state_members(archive))
+        write_members(target, _state_members(model))
 
 
-def _state_members(archive: Archive) -> Iterator[tuple[str, Content]]:
+def _state_members(model: ModelFile) -> Iterator[tuple[str, Content]]:
     """Tied weights share a block here as well."""
-    for name in {spec.block for spec in archive.distinct}:
-        check_content(archive.blocks[name], archive.members[name])
-    keys = {spec.name: f"{number}" for number, spec in enumerate(archive.distinct)}
+    for name in {spec.block for spec in model.distinct}:
+        check_content(model.blocks[name], model.members[name])
+    keys = {spec.name: f"{number}" for number, spec in enumerate(model.distinct)}
     entries = (
         _text(spec.name) + _tensor(spec, keys[spec.alias_of or spec.name])
-        for spec in archive.tensors.values()
+        for spec in model.tensors.values()
     )
     yield "data.pkl", PROTOCOL + NEW_DICT + b"(" + b"".join(entries) + b"u."
     yield "byteorder", b"little"
     yield "version", VERSION
-    for spec in archive.distinct:
-        parts = (window.data for window in archive.windows(spec.name))
+    for spec in model.distinct:
+        parts = (window.data for window in model.windows(spec.name))
         yield f"data/{keys[spec.name]}", Pieces(size_of(spec.dtype, spec.shape), parts)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fl_archive.disk import WINDOW, Bytes, new_file
 from fl_archive.dtypes import DTYPES
 from fl_archive.errors import UNEXPECTED, NotAModel
-from fl_archive.files import WINDOW, Bytes, new_file
 from fl_archive.model import TensorSpec, read_model
-from fl_archive.tensors import size_of
+from fl_archive.safetensors_file import size_of
 from fl_archive.views import CARRIERS
 from fl_archive.zip_reader import Member
 
@@ -31,11 +31,11 @@ def write_model(template: Path, target: Path, tensors: Iterable[tuple[str, Array
     The template is copied whole and then written through a mapping, so that a full disk shows
     as an error of the copy and not as a signal, and no tensor takes memory here.
     """
-    with read_model(template) as archive:
-        if archive.kind == "tensor":
+    with read_model(template) as model:
+        if model.format == "tensor":
             raise NotAModel(UNEXPECTED)
-        specs = archive.distinct
-        changed = {spec.block: archive.members[spec.block] for spec in specs}
+        specs = model.distinct
+        changed = {spec.block: model.members[spec.block] for spec in specs}
     with new_file(target) as file:
         with template.open("rb") as source:
             shutil.copyfileobj(source, file, WINDOW)

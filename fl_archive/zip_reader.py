@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fl_archive.disk import Bytes
 from fl_archive.errors import ArchiveError, NotAModel, Refused
-from fl_archive.files import Bytes
 from fl_archive.foreign import refuse_zip
 
 MAX_MEMBERS = 100_000

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fl_archive.files import new_file
+from fl_archive.disk import new_file
 from fl_archive.zip_reader import END, END64, ENTRY, FULL, LOCAL, LOCATOR64
 
 

@@ -18,14 +18,14 @@ from django.db import transaction
 from fl_archive.admission import admit_model, admit_module
 from fl_archive.admitted import parse_extra
 from fl_archive.errors import ArchiveError, HoldsCode
-from fl_archive.model import Archive, read_model
+from fl_archive.model import ModelFile, read_model
 from fl_archive.update import admit_moments, admit_update
 from fl_server_core import quotas
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, let_go, named_or_gone, scratch_path, store
-from fl_server_core.handouts import model_path
 from fl_server_core.model_code import check_may_hand_out_code, code_refused, may_hand_out_code
 from fl_server_core.models import MeanModel, Model, User
+from fl_server_core.outgoing import model_path
 
 logger = logging.getLogger(__name__)
 
@@ -118,8 +118,8 @@ def store_moments(
 
 @contextmanager
 def _admitted(
-    file: TemporaryUploadedFile, kind: str, admit: Callable[..., Archive]
-) -> Iterator[tuple[Path, Archive]]:
+    file: TemporaryUploadedFile, kind: str, admit: Callable[..., ModelFile]
+) -> Iterator[tuple[Path, ModelFile]]:
     """Yield what is admitted of the file: its path, and it opened."""
     with scratch_path() as target:
         with _explained(kind):

@@ -17,7 +17,7 @@ from torch.utils import _pytree
 
 from fl_archive.admission import admit_model
 from fl_archive.errors import ArchiveError
-from fl_archive.model import Archive, read_model
+from fl_archive.model import ModelFile, read_model
 
 Operators = dict[str, set[str]]
 """The operators that a library's code calls, each with the families that need it."""
@@ -97,7 +97,7 @@ def _same(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
     )
 
 
-def _note(operators: Operators, archive: Archive, name: str) -> None:
+def _note(operators: Operators, archive: ModelFile, name: str) -> None:
     for source in archive.sources.values():
         for operator in OPERATOR.findall(source):
             operators[operator.decode()].add(name)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fl_archive import dtypes
-from fl_archive.files import Bytes
+from fl_archive.disk import Bytes
 
 ELEMENTS: dict[str, torch.dtype] = {
     name: getattr(torch, torch_name)

@@ -12,8 +12,8 @@ import torch
 from django.conf import settings
 
 from fl_archive.errors import ArchiveError
-from fl_archive.model import Archive, read_model
-from fl_archive.tensors import TensorFile, new_tensor_file, write_tensor_file
+from fl_archive.model import ModelFile, read_model
+from fl_archive.safetensors_file import TensorFile, new_tensor_file, write_tensor_file
 from fl_archive.writer import write_model
 from fl_server_ai.aggregation.errors import NothingToMerge, Unusable
 from fl_server_ai.aggregation.strategies import Strategy
@@ -22,7 +22,7 @@ from fl_server_ai.aggregation.strategies.fed_avg import FedAvg
 from fl_server_ai.aggregation.walk import Walk
 from fl_server_ai.device import pick_device
 
-Opened = TypeVar("Opened", TensorFile, Archive)
+Opened = TypeVar("Opened", TensorFile, ModelFile)
 
 THREADS = 2
 """More gain nothing, because two already use all of the memory's bandwidth."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fl_archive.disk import Bytes
 from fl_archive.errors import ArchiveError
-from fl_archive.files import Bytes
-from fl_archive.model import Archive, read_model
-from fl_archive.tensors import write_tensor_file
+from fl_archive.model import ModelFile, read_model
+from fl_archive.safetensors_file import write_tensor_file
 from fl_server_ai.aggregation.elements import ELEMENTS, elements
 from fl_server_ai.aggregation.errors import Unusable
 
@@ -38,7 +38,7 @@ def make_moments(
 
 
 def _means(
-    archives: Sequence[Archive], power: int, progress: Callable[[], None]
+    archives: Sequence[ModelFile], power: int, progress: Callable[[], None]
 ) -> Iterator[Bytes]:
     """Yield the mean of the parameters' powers, window by window."""
     for name in archives[0].parameters:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fl_archive.files import Bytes
-from fl_archive.model import Archive
-from fl_archive.tensors import Layout, TensorFile
+from fl_archive.disk import Bytes
+from fl_archive.model import ModelFile
+from fl_archive.safetensors_file import Layout, TensorFile
 from fl_server_ai.aggregation.block import Block
 from fl_server_ai.aggregation.elements import ELEMENTS, elements
 from fl_server_ai.aggregation.errors import NoMean, Unusable
@@ -45,7 +45,7 @@ class Walk:
     device: torch.device
     pool: ThreadPoolExecutor
     progress: Callable[[], None]
-    model: Archive | None = None
+    model: ModelFile | None = None
     state: TensorFile | None = None
     keep_state: Callable[[Bytes], object] = lambda _: None
     scales: Sequence[float] = ()

@@ -11,10 +11,10 @@ from fl_archive.model import read_model
 from fl_archive.update import check_has_moments
 from fl_server_ai.uncertainty.registry import METHODS, Method
 from fl_server_core.exceptions import InvalidRequest
-from fl_server_core.handouts import model_path
 from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind, clone_model
 from fl_server_core.options import Manager, TrainingOptions
+from fl_server_core.outgoing import model_path
 from fl_server_core.quotas import check_trainings
 from fl_server_core.trainings import check_willing
 

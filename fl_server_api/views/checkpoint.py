@@ -10,7 +10,7 @@ from fl_server_api.permissions import IsReader
 from fl_server_api.serializers.checkpoint import CheckpointSerializer
 from fl_server_api.utils import AuthenticatedRequest, get_entity
 from fl_server_api.views.base import ViewSet
-from fl_server_core import handouts, models
+from fl_server_core import models, outgoing
 
 
 @documented
@@ -42,7 +42,7 @@ class Checkpoint(ViewSet):
             Download(
                 filename=f"model-{model.pk}-round-{version.round}.pt",
                 tag=version.sha256,
-                open=lambda: handouts.open_checkpoint(version),
+                open=lambda: outgoing.open_checkpoint(version),
                 stored_name=str(version.file),
                 size=version.size if version.file else 0,
             ),

@@ -28,7 +28,7 @@ from fl_server_api.serializers.model import (
 from fl_server_api.serializers.update import MomentsSchema, UpdateSchema
 from fl_server_api.utils import AuthenticatedRequest, find_file, get_entity, get_file, read_body
 from fl_server_api.views.base import ViewSet
-from fl_server_core import handouts, models, quotas, removal, uploads
+from fl_server_core import models, outgoing, quotas, removal, uploads
 from fl_server_core.files import named_or_gone
 from fl_server_core.links import with_ids
 from fl_server_core.models.metric import record_metrics
@@ -74,10 +74,10 @@ class Model(ViewSet):
             request,
             Download(
                 filename=f"model-{model.pk}.pt",
-                tag=handouts.model_tag(model),
-                open=lambda: handouts.open_model(model),
+                tag=outgoing.model_tag(model),
+                open=lambda: outgoing.open_model(model),
                 stored_name="" if model.kind == ModelKind.LOCAL else str(model.file),
-                size=handouts.model_size(model),
+                size=outgoing.model_size(model),
             ),
         )
 
@@ -166,7 +166,7 @@ class Model(ViewSet):
             Download(
                 filename=f"model-{asked.pk}-proprecessing.pt",
                 tag=model.preprocessing_sha256,
-                open=lambda: handouts.open_preprocessing(model),
+                open=lambda: outgoing.open_preprocessing(model),
                 stored_name=str(model.preprocessing_file),
                 size=model.preprocessing_size,
             ),

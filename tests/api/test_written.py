@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fl_server_core import handouts
+from fl_server_core import outgoing
 from fl_server_core.models import LocalModel
 from fl_server_core.written import KEPT_SECONDS, open_written
 from tests.api.conftest import as_user, body_of
@@ -23,13 +23,13 @@ def url(started, participant):
 @pytest.fixture
 def writes(monkeypatch):
     """The files that an update was written to."""
-    targets, write = [], handouts.write_model
+    targets, write = [], outgoing.write_model
 
     def count(template, target, values):
         targets.append(target)
         write(template, target, values)
 
-    monkeypatch.setattr(handouts, "write_model", count)
+    monkeypatch.setattr(outgoing, "write_model", count)
     return targets
 
 

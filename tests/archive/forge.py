@@ -9,7 +9,7 @@ import pytest
 
 from fl_archive.admission import admit_model
 from fl_archive.errors import ArchiveError
-from fl_archive.model import Archive
+from fl_archive.model import ModelFile
 
 TRUE, FALSE, NONE = b"\x88", b"\x89", b"N"
 
@@ -97,7 +97,7 @@ def archive(path: Path, root: bytes, **more: Any) -> Path:
     return path
 
 
-def admit(path: Path) -> Archive:
+def admit(path: Path) -> ModelFile:
     return admit_model(path, path.with_name("admitted"))
 
 

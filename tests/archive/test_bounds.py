@@ -12,7 +12,7 @@ from torch import nn
 from fl_archive import admission, pickles
 from fl_archive.admission import admit_model
 from fl_archive.model import read_model
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 
 from . import forge, zoo
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from fl_archive.admission import admit_model
 from fl_archive.errors import ArchiveError
 from fl_archive.model import read_model
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_archive.update import admit_update
 from fl_archive.writer import write_model
 assert not {"torch", "django"} & sys.modules.keys()

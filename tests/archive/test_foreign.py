@@ -144,7 +144,7 @@ def test_a_checkpoint_is_told_where_its_state_dict_is(thing, inside, tmp_path):
     alone = eval(inside, {"checkpoint": thing})  # what the sentence says to send
     torch.save(alone, tmp_path / "alone")
     with read_model(tmp_path / "alone") as archive:
-        assert archive.kind == "state_dict"
+        assert archive.format == "state_dict"
 
 
 @pytest.mark.parametrize("entry", [3, {"best": torch.ones(1)}])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fl_archive.admission import admit_model
 from fl_archive.errors import ArchiveError
 from fl_archive.model import read_model
-from fl_archive.tensors import size_of
+from fl_archive.safetensors_file import size_of
 from fl_archive.update import admit_update
 
 from . import zoo

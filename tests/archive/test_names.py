@@ -11,7 +11,7 @@ from torch import nn
 from fl_archive import names
 from fl_archive.errors import Mismatch
 from fl_archive.model import read_model
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_archive.update import admit_moments, admit_update
 
 from . import zoo

@@ -27,7 +27,7 @@ def test_there_are_files_to_test():
 def test_reads_files_of(version, kind):
     expected = json.loads((FILES / f"{version}.json").read_text())
     with read_model(FILES / f"{version}-{kind}.pt") as archive:
-        assert archive.kind == ("torchscript" if kind == "trace" else kind)
+        assert archive.format == ("torchscript" if kind == "trace" else kind)
         assert list(archive.tensors) == list(expected)
         for name, values in expected.items():
             raw = archive.raw(name)

@@ -30,7 +30,7 @@ def test_reads_the_state_that_torch_has_after_loading(name, saver, tmp_path):
     state = loaded if saver == "state_dict" else loaded.state_dict()
     with read_model(path) as archive:
         expect_state(archive, state)
-        assert archive.kind == ("torchscript" if saver == "trace" else saver)
+        assert archive.format == ("torchscript" if saver == "trace" else saver)
         if saver != "state_dict":
             assert archive.parameters == [name for name, _ in loaded.named_parameters()]
 

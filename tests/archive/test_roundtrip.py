@@ -5,7 +5,7 @@ import torch
 
 from fl_archive.admission import admit_model
 from fl_archive.model import read_model
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_archive.update import admit_update
 from fl_archive.writer import write_model
 

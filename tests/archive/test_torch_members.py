@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fl_archive.admission import admit_model
 from fl_archive.errors import ArchiveError
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_archive.update import admit_update
 from fl_archive.writer import write_model
 

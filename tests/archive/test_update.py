@@ -5,10 +5,10 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from fl_archive import dtypes
+from fl_archive.disk import WINDOW
 from fl_archive.errors import ArchiveError, Mismatch, NotAModel, Refused
-from fl_archive.files import WINDOW
 from fl_archive.model import read_model
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_archive.update import admit_moments, admit_update
 
 from . import forge, zoo

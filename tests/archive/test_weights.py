@@ -14,7 +14,7 @@ from fl_archive.admission import admit_model, admit_module
 from fl_archive.dtypes import TORCH
 from fl_archive.errors import UNEXPECTED, HoldsCode, Mismatch, NotAModel, Refused
 from fl_archive.model import read_model
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_archive.update import admit_update, check_has_moments
 from fl_archive.writer import write_model
 
@@ -35,7 +35,7 @@ def test_weights_go_out_in_their_format_bit_by_bit(name, kind, tmp_path):
     module = zoo.build(name)
     SAVERS[kind](module, tmp_path / "upload")
     with admit_model(tmp_path / "upload", tmp_path / "model") as archive:
-        assert (archive.kind, archive.weights_only) == (kind, True)
+        assert (archive.format, archive.weights_only) == (kind, True)
     before, after = zoo.load_weights(tmp_path / "upload"), zoo.load_weights(tmp_path / "model")
     assert list(after) == list(before)
     assert all(zoo.as_bytes(after[name]) == zoo.as_bytes(before[name]) for name in before)

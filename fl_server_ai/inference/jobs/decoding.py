@@ -116,7 +116,7 @@ def _read_saved(raw: bytes) -> Decoded:
 
 def _read_tensor(path: Path) -> Tensor:
     with read_model(path) as archive:
-        if archive.kind not in ("tensor", "safetensors") or len(archive.tensors) != 1:
+        if archive.format not in ("tensor", "safetensors") or len(archive.tensors) != 1:
             raise JobRefused("Model input must be one tensor.")
         [(name, spec)] = archive.tensors.items()
         if spec.dtype not in TORCH:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import torch
 from torch import nn
 
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_server_ai.device import DeviceMissing, pick_device
 from fl_server_ai.failures import CannotLoad, Missing
 from fl_server_ai.inference.jobs.scratch import scratch_copy

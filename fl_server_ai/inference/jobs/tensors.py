@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fl_archive import dtypes
-from fl_archive.files import Bytes
-from fl_archive.tensors import TensorFile
+from fl_archive.disk import Bytes
+from fl_archive.safetensors_file import TensorFile
 
 TORCH: dict[str, torch.dtype] = {
     name: getattr(torch, torch_name)

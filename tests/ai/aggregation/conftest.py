@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from fl_archive.disk import Bytes
 from fl_archive.dtypes import TORCH
-from fl_archive.files import Bytes
-from fl_archive.tensors import write_tensor_file
+from fl_archive.safetensors_file import write_tensor_file
 from fl_server_ai.aggregation.engine import State, Update, merge
 from fl_server_ai.aggregation.strategies import Strategy
 from fl_server_ai.aggregation.strategies.fed_avg import FedAvg

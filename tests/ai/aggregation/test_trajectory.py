@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fl_archive.model import read_model
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_archive.update import admit_moments
 from fl_server_ai.aggregation.errors import AggregationError
 from fl_server_ai.aggregation.trajectory import make_moments

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_server_ai.inference.jobs.loading import Member
 from fl_server_ai.inference.jobs.predicting import find_method
 from fl_server_ai.inference.jobs.tensors import Tensors

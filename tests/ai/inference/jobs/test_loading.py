@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fl_archive.tensors import TensorFile, write_tensor_file
+from fl_archive.safetensors_file import TensorFile, write_tensor_file
 from fl_server_ai.failures import CannotLoad, Missing
 from fl_server_ai.inference.jobs.loading import Member, load_module, open_device
 from fl_server_ai.inference.jobs.tensors import Tensors

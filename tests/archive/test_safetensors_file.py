@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from fl_archive import dtypes, tensors
+from fl_archive import dtypes, safetensors_file
 from fl_archive.errors import NotAModel
-from fl_archive.tensors import DTYPES, TensorFile, write_tensor_file
+from fl_archive.safetensors_file import DTYPES, TensorFile, write_tensor_file
 
 SAFETENSORS_DTYPES = {
     name: getattr(torch, torch_name)
@@ -149,7 +149,7 @@ def test_a_length_outside_the_file_is_refused(tmp_path, data):
 
 def test_a_header_beyond_the_limit_is_refused_unread(tmp_path):
     with pytest.raises(NotAModel, match="length"):
-        TensorFile(write_header(tmp_path / "t", b"{" + b" " * tensors.MAX_HEADER + b"}"))
+        TensorFile(write_header(tmp_path / "t", b"{" + b" " * safetensors_file.MAX_HEADER + b"}"))
 
 
 def test_views_outlive_the_file(tmp_path):

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from fl_archive.disk import Bytes, map_file, new_file
 from fl_archive.dtypes import DTYPES
 from fl_archive.errors import NotAModel, shown
-from fl_archive.files import Bytes, map_file, new_file
 
 __all__ = ["DTYPES", "TensorFile", "TensorInfo", "new_tensor_file", "write_tensor_file"]
 

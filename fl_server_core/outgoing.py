@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from django.db.models.fields.files import FieldFile
 
-from fl_archive.tensors import TensorFile
+from fl_archive.safetensors_file import TensorFile
 from fl_archive.writer import write_model
 from fl_server_core.exceptions import InvalidRequest, NotFound
 from fl_server_core.files import local_path
