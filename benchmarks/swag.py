@@ -251,7 +251,7 @@ def sample(folder: Path, images: Tensor, passes: int) -> Tensor:
     """Return SWAG's probabilities, as the server finds them."""
     from fl_archive.safetensors_file import TensorFile
     from fl_server_ai.inference.jobs.loading import Member
-    from fl_server_ai.inference.jobs.tensors import Tensors
+    from fl_server_ai.tensors import Tensors
     from fl_server_ai.uncertainty.swag import swag
     from fl_server_ai.uncertainty.walk import Run
 

@@ -7,9 +7,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from fl_server_ai.aggregation.elements import aligned
 from fl_server_ai.aggregation.means import WIDER, mean_of_floats, mean_of_integers
 from fl_server_ai.aggregation.strategies.base import Cohort
+from fl_server_ai.tensors import aligned
 
 
 @dataclass(frozen=True)

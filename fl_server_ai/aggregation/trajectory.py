@@ -11,8 +11,8 @@ from fl_archive.disk import Bytes
 from fl_archive.errors import ArchiveError
 from fl_archive.model import ModelFile, read_model
 from fl_archive.safetensors_file import write_tensor_file
-from fl_server_ai.aggregation.elements import ELEMENTS, elements
 from fl_server_ai.aggregation.errors import Unusable
+from fl_server_ai.tensors import ELEMENTS, elements
 
 
 def make_moments(

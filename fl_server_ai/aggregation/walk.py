@@ -15,9 +15,9 @@ from fl_archive.disk import Bytes
 from fl_archive.model import ModelFile
 from fl_archive.safetensors_file import Layout, TensorFile
 from fl_server_ai.aggregation.block import Block
-from fl_server_ai.aggregation.elements import ELEMENTS, elements
 from fl_server_ai.aggregation.errors import NoMean, Unusable
 from fl_server_ai.aggregation.strategies.base import Cohort, Strategy
+from fl_server_ai.tensors import ELEMENTS, elements
 
 BLOCK = 1 << 19
 """Bytes of one update that are combined in one go: small enough for a core's caches."""

@@ -21,7 +21,7 @@ from fl_archive.model import read_model
 from fl_server_ai.failures import JobRefused
 from fl_server_ai.inference.jobs.images import is_image, read_image
 from fl_server_ai.inference.jobs.scratch import scratch_copy
-from fl_server_ai.inference.jobs.tensors import TORCH, to_tensor
+from fl_server_ai.tensors import TORCH, to_tensor
 
 
 class Unrecognised(JobRefused):

@@ -13,8 +13,8 @@ from fl_archive.safetensors_file import TensorFile
 from fl_server_ai.device import DeviceMissing, pick_device
 from fl_server_ai.failures import CannotLoad, Missing
 from fl_server_ai.inference.jobs.scratch import scratch_copy
-from fl_server_ai.inference.jobs.tensors import Tensors
 from fl_server_ai.inference.protocol import Load
+from fl_server_ai.tensors import Tensors
 
 UNUSED_OPERATORS = {
     "torchvision::nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

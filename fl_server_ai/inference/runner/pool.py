@@ -55,7 +55,7 @@ class Runner:
         except TimeoutError as error:
             raise TooSlow("The model took too long.") from error
         except (OSError, ValueError) as error:
-            raise RunnerDied(_obituary(self.end())) from error
+            raise RunnerDied(_describe_end(self.end())) from error
         if failure:
             raise failure
         self.used = True
@@ -165,7 +165,7 @@ class Pool:
             old.end()
 
 
-def _obituary(status: int) -> str:
+def _describe_end(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     logger.warning("a runner ended with status %s", code)
     return "The model ended the process that ran it: it may need more memory than is allowed."

@@ -11,7 +11,7 @@ from torch import nn
 from fl_archive.safetensors_file import TensorFile
 from fl_server_ai.inference.jobs.loading import Member
 from fl_server_ai.inference.jobs.predicting import find_method
-from fl_server_ai.inference.jobs.tensors import Tensors
+from fl_server_ai.tensors import Tensors
 from fl_server_ai.uncertainty.registry import METHODS
 from fl_server_ai.uncertainty.walk import Prediction, Run
 

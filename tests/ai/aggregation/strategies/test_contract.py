@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fl_server_ai.aggregation.elements import ELEMENTS
 from fl_server_ai.aggregation.strategies import STRATEGIES, Strategy
+from fl_server_ai.tensors import ELEMENTS
 from tests.ai.aggregation.strategies.conftest import block
 from tests.compose import ROOT
 

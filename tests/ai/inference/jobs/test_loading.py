@@ -7,8 +7,8 @@ from torch import nn
 from fl_archive.safetensors_file import TensorFile, write_tensor_file
 from fl_server_ai.failures import CannotLoad, Missing
 from fl_server_ai.inference.jobs.loading import Member, load_module, open_device
-from fl_server_ai.inference.jobs.tensors import Tensors
 from fl_server_ai.inference.protocol import Predict
+from fl_server_ai.tensors import Tensors
 from fl_server_ai.uncertainty.registry import METHODS
 from tests.ai.inference.runner.conftest import Written, ask, loading, opened, soon
 from tests.vision import import_torchvision

@@ -1,5 +1,6 @@
-"""Tensors of the bytes that our own readers give."""
+"""Tensors of the bytes in our own files; the only table of torch's dtypes."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -14,6 +15,20 @@ TORCH: dict[str, torch.dtype] = {
     for torch_name, name in dtypes.TORCH.items()
     if hasattr(torch, torch_name)
 }
+"""By the names that files give them."""
+
+ELEMENTS: dict[str, torch.dtype] = {
+    name: dtype for name, dtype in TORCH.items() if name not in dtypes.PACKED
+} | {
+    "C32": torch.float16,
+    "C64": torch.float32,
+    "C128": torch.float64,
+    "BOOL": torch.uint8,
+}
+"""As what a dtype is combined: complex numbers as pairs of reals, truth values as 0 and 1.
+
+Packed types are missing, because torch has no arithmetic for them.
+"""
 
 
 def to_tensor(raw: Bytes, dtype: str, shape: tuple[int, ...]) -> Tensor:
@@ -41,3 +56,20 @@ class Tensors(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._file.tensors)
+
+
+def elements(raw: Bytes, dtype: torch.dtype) -> Tensor:
+    """View the bytes as a one-dimensional tensor, perhaps a misaligned one."""
+    with warnings.catch_warnings():
+        # Torch warns of a mapping that can't be written to; nothing here writes to one.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(raw).view(dtype)
+
+
+def aligned(values: Tensor) -> Tensor:
+    """Return the tensor, or a copy at an address that its dtype may have.
+
+    In a safetensors file numbers follow one another without padding, and compiled loops may
+    count on alignment.
+    """
+    return values.clone() if values.data_ptr() % values.element_size() else values
