@@ -30,7 +30,7 @@ def merge_round(training_id: str, round: int, attempt: int) -> None:
 
 @shared_task
 def dispatch(training_id: str) -> None:
-    """Start the deliveries that a training owes."""
+    """Start a training's deliveries that are due."""
     outbox.dispatch(UUID(training_id))
 
 

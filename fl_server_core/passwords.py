@@ -45,5 +45,5 @@ class Backend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        judge = partial(super().authenticate, request, username, password, **kwargs)
-        return judge() if request is None else counted(f"address {address_of(request)}", judge)
+        check = partial(super().authenticate, request, username, password, **kwargs)
+        return check() if request is None else counted(f"address {address_of(request)}", check)

@@ -37,7 +37,7 @@ PROMPT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Delivery:
-    """What one training owes one receiver, who listens at `address`."""
+    """One training's messages to one receiver, who listens at `address`."""
 
     training: UUID
     receiver: UUID

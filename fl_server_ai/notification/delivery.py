@@ -1,4 +1,4 @@
-"""Delivering what is owed: each training's messages to each receiver in order."""
+"""Delivering each training's messages to each receiver in order."""
 
 import logging
 from dataclasses import replace

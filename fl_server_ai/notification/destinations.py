@@ -1,6 +1,6 @@
 """Where notifications may go: users choose their endpoints, the server sees more than they do.
 
-An address is judged, never a name, which may lead elsewhere the next time. In this order:
+An address is checked, never a name, which may lead elsewhere the next time. In this order:
 
 1. nowhere at all: the ports of the server's own database and broker (whatever leads to them: the
    names and addresses for that are too many to list), unspecified addresses (Linux connects them
@@ -9,7 +9,7 @@ An address is judged, never a name, which may lead elsewhere the next time. In t
 3. to what `FL_NOTIFY_ALLOW` lists: by default local networks where the server runs embedded;
 4. to global addresses.
 
-An IPv6 address that a gateway or the system turns into an IPv4 one is judged as that.
+An IPv6 address that a gateway or the system turns into an IPv4 one is checked as that.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network

@@ -1,4 +1,4 @@
-"""The outbox: writing down who is owed a message, and posting what is due.
+"""The outbox: finding the messages that are due, and posting them.
 
 Each receiver gets a training's messages in order, each at least once. A message is claimed
 by moving its `next_attempt_at` past the longest delivery, so a worker that dies leaves it to
@@ -33,7 +33,7 @@ class Refused(Exception):
 
 
 def dispatch(training_id: UUID) -> None:
-    """Start a delivery for every receiver that the training owes something now."""
+    """Start a delivery for every receiver with a message of the training that is due."""
     _start(Notification.objects.due().filter(training=training_id))
 
 

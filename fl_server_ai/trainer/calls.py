@@ -1,4 +1,4 @@
-"""How a training's participants are called: the messages that its phases owe them."""
+"""How a training's participants are called: the messages of its phases."""
 
 from collections.abc import Iterable, Mapping
 from uuid import UUID
@@ -69,7 +69,7 @@ def revive(phase: Phase) -> None:
 
 
 def welcome(training: Training) -> None:
-    """Owe the start to those who have come since the training was completed."""
+    """Send the start to those who have come since the training was completed."""
     starts = training.notifications.standing().filter(type=NotificationType.TRAINING_START)
     new = training.participants.exclude(pk__in=starts.values("receiver"))
     notify(training, NotificationType.TRAINING_START, new)

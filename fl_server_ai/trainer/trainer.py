@@ -54,7 +54,7 @@ MOVED = (
 class ModelTrainer:
     """Moves one training on, inside a transaction that holds its row's lock.
 
-    | method         | from             | to                | owes               |
+    | method         | from             | to                | sends              |
     | -------------- | ---------------- | ----------------- | ------------------ |
     | start          | INITIAL          | ONGOING, update   | TRAINING_START     |
     | next_round     | ONGOING          | ONGOING, update   | UPDATE_ROUND_START |
@@ -416,7 +416,7 @@ class ModelTrainer:
         self.next_round()
 
     def ask_again(self) -> int:
-        """Owe the present call anew to those who haven't answered it; return to how many."""
+        """Send the present call again to those who haven't answered it; return to how many."""
         self._check_running()
         phase = self.phase
         quorum = phase.quorum()

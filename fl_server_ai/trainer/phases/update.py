@@ -32,9 +32,9 @@ class UpdatePhase(Phase):
         updates = LocalModel.objects.visible().filter(
             base_model=self.training.model_id, round=self.training.round - 1
         )
-        dealt = list(updates.values_list("pk", flat=True))
-        random.SystemRandom().shuffle(dealt)
-        return {user.pk: pk for user, pk in zip(asked, dealt, strict=False)}
+        shuffled = list(updates.values_list("pk", flat=True))
+        random.SystemRandom().shuffle(shuffled)
+        return {user.pk: pk for user, pk in zip(asked, shuffled, strict=False)}
 
     def answers(self) -> ModelQuerySet:
         """Return the participants' updates; one that came late is closed."""
