@@ -2,7 +2,7 @@
 
 Settings say it; 0 is no limit.
 
-What a request would add is judged by what is there, without a lock: some requests at once may
+What a request would add is counted with what is there, without a lock: some requests at once may
 go beyond a limit by what they bring.
 """
 

@@ -56,16 +56,16 @@ REGISTRATIONS = Throttle("registrations", "FL_REGISTRATIONS", 3600)
 STEERINGS = Throttle("orders to trainings", "FL_STEERINGS", 300)
 
 
-def counted(who: str, judge: Callable[[], T]) -> T:
-    """Return what is judged of a password, which counts against somebody if that is nothing.
+def counted(who: str, check: Callable[[], T]) -> T:
+    """Return what the check of a password finds; nothing counts as a wrong one.
 
-    Tries count before they are judged, so that many at once are no more than one by one. Raises
+    Tries count before they are checked, so that many at once are no more than one by one. Raises
     TooMany for who has tried too many wrong ones.
     """
     WRONG_PASSWORDS.take(who)
     wrong = False
     try:
-        found = judge()
+        found = check()
         wrong = not found
         return found
     finally:

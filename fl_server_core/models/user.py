@@ -92,7 +92,7 @@ class User(AbstractUser):
         return accepted is None or actor == self or str(actor.pk) in accepted
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Judge a password, whoever asks; raises TooMany where too many were wrong lately."""
+        """Check a password, whoever asks; raises TooMany where too many were wrong lately."""
         return counted(f"name {self.username}", partial(super().check_password, raw_password))
 
     def reseal_secret(self) -> None:
