@@ -1,10 +1,12 @@
 """The Celery app."""
 
 import os
+import sys
 from typing import Any
 
+from billiard import current_process
 from celery import Celery
-from celery.signals import beat_init, setup_logging, worker_ready
+from celery.signals import beat_init, setup_logging, worker_process_init, worker_ready
 
 from fl_server.readiness import report_ready
 
@@ -24,3 +26,14 @@ def keep_djangos_logging(**_kwargs: Any) -> None:
 def tell_supervisor(**_kwargs: Any) -> None:
     """Report that a worker takes tasks, or that beat runs, also when it reconnects."""
     report_ready()
+
+
+@worker_process_init.connect
+def end_without_worker(**_kwargs: Any) -> None:
+    """End a pool's process whose worker died while it started, because it would wait for ever.
+
+    Celery has the system end it with its worker, but that takes effect only from here on.
+    """
+    worker = current_process()._parent_pid  # type: ignore[attr-defined]  # not in its stubs
+    if worker and os.getppid() != worker:  # unset where the pool is the worker's own process
+        sys.exit(1)

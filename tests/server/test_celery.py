@@ -1,5 +1,7 @@
 """Where tasks go, and what of their results is kept."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,32 @@ def test_every_route_and_beat_entry_names_a_task_and_a_queue():
 def test_only_json_is_read_and_results_are_kept_on_request():
     assert app.conf.accept_content == ["json"]
     assert app.conf.task_ignore_result
+
+
+ORPHANED = """
+import os, time
+from billiard import Process
+from celery.concurrency.prefork import process_initializer
+from fl_server.celery import app
+
+def begin():
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    process_initializer(app, "rounds@here")
+    print("works on", flush=True)
+
+parent = os.getpid()
+Process(target=begin).start()
+os._exit(0)
+"""
+
+
+def test_a_pools_process_ends_if_its_worker_died_while_it_started():
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHANED], capture_output=True, text=True, timeout=120
+    )
+    assert "works on" not in done.stdout
+    assert "Error" not in done.stderr
 
 
 @pytest.fixture
