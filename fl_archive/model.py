@@ -25,7 +25,7 @@ from fl_archive.trees import (
     state_tensors,
 )
 from fl_archive.views import Shape, View, dense, is_tensor, read_view
-from fl_archive.zip_reader import Member, read_content, read_members
+from fl_archive.zip_reader import ZipMember, read_content, read_members
 
 Format = Literal["torchscript", "module", "state_dict", "tensor", "safetensors"]
 
@@ -71,7 +71,7 @@ class ModelFile:
     parameters: list[str]
     blocks: dict[str, Bytes]
     file: Bytes
-    members: dict[str, Member] = field(default_factory=dict)
+    members: dict[str, ZipMember] = field(default_factory=dict)
     pickles: dict[str, Pickle] = field(default_factory=dict)
     sources: dict[str, bytes] = field(default_factory=dict)
 
@@ -164,10 +164,12 @@ def _read_safetensors(path: Path) -> ModelFile:
     return ModelFile("safetensors", specs, [], blocks, map_file(path), members)
 
 
-def _member(file: TensorFile, name: str) -> Member:
+def _member(file: TensorFile, name: str) -> ZipMember:
     info = file.tensors[name]
     size = info.end - info.start
-    return Member(name, file.start + info.start, size, size, deflated=False, crc=0, crc_fields=())
+    return ZipMember(
+        name, file.start + info.start, size, size, deflated=False, crc=0, crc_fields=()
+    )
 
 
 def _read_torch(raw: Bytes) -> ModelFile:
@@ -188,19 +190,19 @@ def _read_torch(raw: Bytes) -> ModelFile:
     return ModelFile(form, tensors, parameters, blocks, raw, members, pickles, sources)
 
 
-def _read_block(raw: Bytes, member: Member) -> Bytes:
+def _read_block(raw: Bytes, member: ZipMember) -> Bytes:
     if member.deflated:
         raise Refused(f"Member '{member.name:.80}' is compressed: save it as torch does.")
     return raw[member.start : member.start + member.size]
 
 
-def _check_byte_order(raw: Bytes, members: Mapping[str, Member]) -> None:
+def _check_byte_order(raw: Bytes, members: Mapping[str, ZipMember]) -> None:
     order = members.get("byteorder")
     if order is not None and read_content(raw, order, 16).strip() != b"little":
         raise Refused("The file is big-endian: save it on a little-endian machine.")
 
 
-def _read_sources(raw: Bytes, members: Mapping[str, Member]) -> dict[str, bytes]:
+def _read_sources(raw: Bytes, members: Mapping[str, ZipMember]) -> dict[str, bytes]:
     codes = [m for name, m in members.items() if name.startswith("code/") and name[-3:] == ".py"]
     if sum(member.size for member in codes) > MAX_CODE:
         raise NotAModel("The model's code is too large.")

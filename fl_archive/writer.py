@@ -15,7 +15,7 @@ from fl_archive.errors import UNEXPECTED, NotAModel
 from fl_archive.model import TensorSpec, read_model
 from fl_archive.safetensors_file import size_of
 from fl_archive.views import CARRIERS
-from fl_archive.zip_reader import Member
+from fl_archive.zip_reader import ZipMember
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +61,7 @@ def _matched(
         raise ValueError(f"tensor '{next(iter(pending))}' is missing")
 
 
-def _block(raw: Bytes, member: Member) -> Bytes:
+def _block(raw: Bytes, member: ZipMember) -> Bytes:
     return raw[member.start : member.start + member.size].view(np.ndarray)
 
 
@@ -77,7 +77,7 @@ def _place(block: Bytes, spec: TensorSpec, values: Array) -> None:
         spec.view.window(block)[...] = elements.reshape(spec.shape)
 
 
-def _renew_checksum(raw: Bytes, member: Member) -> None:
+def _renew_checksum(raw: Bytes, member: ZipMember) -> None:
     crc = zlib.crc32(_block(raw, member).data).to_bytes(4, "little")
     for field in member.crc_fields:
         raw[field : field + 4] = np.frombuffer(crc, np.uint8)

@@ -31,7 +31,7 @@ LOCAL = struct.Struct("<4sHHHHHIIIHH")
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ZipMember:
     """One file in the zip: its data's place, and the places where its CRC-32 is written.
 
     A safetensors file's tensors are members, too, each without such places.
@@ -58,7 +58,7 @@ class _Entry:
     crc_field: int
 
 
-def read_members(raw: Bytes) -> dict[str, Member]:
+def read_members(raw: Bytes) -> dict[str, ZipMember]:
     """The members by name without the folder that torch puts around all, in the file's order."""
     try:
         start, size, count = _find_directory(raw)
@@ -82,7 +82,7 @@ def _foreign_aside(entries: list[_Entry]) -> Iterator[None]:
         raise refuse_zip(names) from error
 
 
-def read_content(raw: Bytes, member: Member, limit: int) -> bytes:
+def read_content(raw: Bytes, member: ZipMember, limit: int) -> bytes:
     """A member's bytes, inflated if need be; for small members, never for blocks."""
     if member.size > limit or member.stored > limit:
         raise NotAModel(f"Member '{member.name:.80}' is too large.")
@@ -93,7 +93,7 @@ def read_content(raw: Bytes, member: Member, limit: int) -> bytes:
     return data
 
 
-def check_content(content: Bytes, member: Member) -> None:
+def check_content(content: Bytes, member: ZipMember) -> None:
     """Raises `NotAModel` if the member's checksum isn't that of its (inflated) bytes."""
     if zlib.crc32(content.data) != member.crc:
         raise NotAModel(
@@ -102,7 +102,7 @@ def check_content(content: Bytes, member: Member) -> None:
         )
 
 
-def _inflate(data: bytes, member: Member) -> bytes:
+def _inflate(data: bytes, member: ZipMember) -> bytes:
     stream = zlib.decompressobj(-15)
     try:
         inflated = stream.decompress(data, member.size + 1)
@@ -188,14 +188,14 @@ def _read_extra(extra: bytes, *values: int) -> list[int]:
     return [next(numbers) if value == FULL else value for value in values]
 
 
-def _locate(raw: Bytes, entries: list[_Entry], ends: list[int]) -> Iterator[Member]:
+def _locate(raw: Bytes, entries: list[_Entry], ends: list[int]) -> Iterator[ZipMember]:
     if entries[0].header != 0:
         raise Refused("The file has bytes in front of its first member.")
     for entry, end in zip(entries, ends, strict=True):
         yield _read_member(raw, entry, end)
 
 
-def _read_member(raw: Bytes, entry: _Entry, end: int) -> Member:
+def _read_member(raw: Bytes, entry: _Entry, end: int) -> ZipMember:
     name = _read_name(entry.name)
     start, local = _read_header(raw, entry.header)
     numbers = (entry.crc, entry.stored, entry.size)
@@ -211,7 +211,7 @@ def _read_member(raw: Bytes, entry: _Entry, end: int) -> Member:
     crc_field = start + entry.stored + 4 if described else entry.header + 14
     deflated = entry.method == DEFLATED
     fields = (crc_field, entry.crc_field)
-    return Member(name, start, entry.size, entry.stored, deflated, entry.crc, fields)
+    return ZipMember(name, start, entry.size, entry.stored, deflated, entry.crc, fields)
 
 
 def _read_header(raw: Bytes, header: int) -> tuple[int, tuple[int | bytes, ...]]:
@@ -254,8 +254,8 @@ def _read_name(name: bytes) -> str:
     return text
 
 
-def _without_folder(members: Iterator[Member]) -> dict[str, Member]:
-    found: dict[str, Member] = {}
+def _without_folder(members: Iterator[ZipMember]) -> dict[str, ZipMember]:
+    found: dict[str, ZipMember] = {}
     folders: set[str] = set()
     spellings: set[str] = set()
     for member in members:
