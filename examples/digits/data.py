@@ -32,12 +32,12 @@ def split(y: Indices, clients: int, seed: int) -> list[Indices]:
         raise ValueError("The digits are enough for 1 to 20 clients.")
     rng = np.random.default_rng(seed)
     while True:
-        parts = _deal(y, clients, rng)
+        parts = _draw_split(y, clients, rng)
         if min(len(part) for part in parts) >= len(y) / clients / 4:
             return parts
 
 
-def _deal(y: Indices, clients: int, rng: np.random.Generator) -> list[Indices]:
+def _draw_split(y: Indices, clients: int, rng: np.random.Generator) -> list[Indices]:
     parts: list[list[Indices]] = [[] for _ in range(clients)]
     for digit in range(CLASSES):
         positions = rng.permutation(np.flatnonzero(y == digit))

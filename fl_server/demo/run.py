@@ -57,7 +57,7 @@ class Demo:
         """Train together, then each client alone; with `keep` the server goes on running."""
         self.console.print("Starting a server and splitting the digits ...")
         self.children.start("server", MANAGE, "serve", "--port", "0")
-        shards = self._deal()
+        shards = self._split()
         self.url = self._await_server()
         self.console.print(f"The server answers at {self.url}. The clients register ...")
         actor = self._gather(shards)
@@ -70,7 +70,7 @@ class Demo:
         self.console.print("Each client trains alone, for comparison ...")
         return self._compare(shards, progress)
 
-    def _deal(self) -> list[Shard]:
+    def _split(self) -> list[Shard]:
         clients, seed = ("--of", self.plan.clients), ("--seed", self.plan.seed)
         self.children.run("data", EXAMPLE / "data.py", self.slices, *clients, *seed)
         self.children.run("model", EXAMPLE / "model.py", self.initial, *seed)

@@ -81,7 +81,7 @@ def test_the_password_rules_hold(client, user, settings):
     assert (user.first_name, user.check_password("secret")) == ("", True)
 
 
-def test_what_one_is_owed_follows_ones_endpoint(user, client):
+def test_undelivered_messages_follow_ones_endpoint(user, client):
     message = NotificationFactory(receiver=user)
     done = NotificationFactory(receiver=user, state="delivered")
     others = NotificationFactory()

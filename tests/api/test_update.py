@@ -87,7 +87,7 @@ def test_an_updates_download_is_the_actors_model_with_its_numbers(started, parti
     ("options", "code"),
     [({}, 403), ({"daisy_chain_period": 1}, 403), ({"daisy_chain_period": 2}, 200)],
 )
-def test_anothers_update_is_used_only_where_a_chain_deals_it_out(
+def test_anothers_update_is_used_only_where_a_chain_hands_it_out(
     client, started, participant, stranger, options, code
 ):
     other = UserFactory()

@@ -165,7 +165,7 @@ def test_a_user_is_changed(operator):
     assert (user.client, user.message_endpoint) == (True, "http://client-01:8101/")
 
 
-def test_what_a_user_is_owed_follows_its_endpoint(operator):
+def test_undelivered_messages_follow_a_users_endpoint(operator):
     notification = NotificationFactory(receiver__message_endpoint="http://client-01:8101/")
     user = notification.receiver
     for endpoint in ("http://client-02:8101/", ""):

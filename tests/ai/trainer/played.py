@@ -35,7 +35,7 @@ class PlayedTraining(RuleBasedStateMachine):
         self.world, self.example = world, None
         self.claims, self.turn = [], None
         self.versions, self.file = {(0, 0)}, "uploaded"
-        self.loses_hints = self.is_interrupted = False
+        self.loses_tasks = self.is_interrupted = False
 
     def open(self, participants, **fields):
         self.example = transaction.atomic()
@@ -91,12 +91,12 @@ class PlayedTraining(RuleBasedStateMachine):
         assert self.world.sent == tasks
 
     @contextmanager
-    def followed(self, *, may_jump=False, keeps_hints=False):
-        if self.loses_hints:
+    def followed(self, *, may_jump=False, keeps_tasks=False):
+        if self.loses_tasks:
             self.world.sent.clear()
         with TestCase.captureOnCommitCallbacks(execute=True):
             yield
-        if self.loses_hints and not keeps_hints:
+        if self.loses_tasks and not keeps_tasks:
             self.world.sent.clear()
         self.catch_up(may_jump=may_jump)
 

@@ -366,7 +366,7 @@ def test_a_late_update_of_a_stopped_training_is_refused(people, closed, update, 
 # --- Chains -------------------------------------------------------------------------
 
 
-def test_a_chain_round_begun_anew_deals_the_same_models_out(
+def test_a_chain_round_begun_anew_hands_the_same_models_out(
     training, people, move, update, overdue
 ):
     def handed_out():

@@ -74,7 +74,7 @@ def test_after_the_next_round_the_models_handed_out_are_a_ledger(chain, particip
     assert LocalModel.objects.visible().exclude(file="").count() == 2
 
 
-def test_each_order_of_two_is_dealt_about_as_often(chain, participants, move, update):
+def test_each_order_of_two_comes_about_as_often(chain, participants, move, update):
     chain.options = {"daisy_chain_period": 60}
     chain.target_num_updates = 60
     chain.save()

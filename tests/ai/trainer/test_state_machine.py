@@ -74,9 +74,9 @@ class TrainingMachine(PlayedTraining):
         shape=shapes,
         method=st.sampled_from(["FedAvg", "FedProx", "FedDC"]),
         uncertainty=uncertainties,
-        loses_hints=st.booleans(),
+        loses_tasks=st.booleans(),
     )
-    def begin(self, participants, merges, control, shape, method, uncertainty, loses_hints):
+    def begin(self, participants, merges, control, shape, method, uncertainty, loses_tasks):
         sample, chain = shape
         uncertainty, moments = uncertainty
         options = {"round": control | sample} | chain | moments
@@ -87,7 +87,7 @@ class TrainingMachine(PlayedTraining):
             aggregation_method=method,
             uncertainty_method=uncertainty,
         )
-        self.loses_hints, self.calls = loses_hints, []
+        self.loses_tasks, self.calls = loses_tasks, []
         self.world.post = self.meet
         self.act("start")
 
@@ -369,7 +369,7 @@ class TrainingMachine(PlayedTraining):
         before = list(self.world.sent)
         self.world.sent.clear()
         Training.objects.update(check_at=timezone.now() - timedelta(seconds=1))
-        with self.followed(keeps_hints=True):
+        with self.followed(keeps_tasks=True):
             sweeper.sweep()
         tasks = list(self.world.sent)
         self.world.sent[:0] = before
@@ -383,7 +383,7 @@ class TrainingMachine(PlayedTraining):
 
     @precondition(lambda self: self.world.sent)
     @rule(choice=choices, outcome=posts)
-    def take_a_hint(self, choice, outcome):
+    def take_a_task(self, choice, outcome):
         """Do a task; it stays and may be taken again, at any time."""
         task, *ids = self.world.sent[choice % len(self.world.sent)]
         if task == "merge_round":

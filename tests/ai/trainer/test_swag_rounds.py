@@ -182,7 +182,7 @@ def test_where_nobody_gives_moments_they_are_those_of_the_merged_models(
     assert told(participants[0])[-1] == ("MODEL_TEST_ROUND", 1)
 
 
-def test_the_sweeper_finds_moments_that_the_server_owes(swag, participants, refuse, move, sent):
+def test_the_sweeper_finds_moments_the_server_has_to_make(swag, participants, refuse, move, sent):
     for user in participants:
         refuse(user)
     sent.clear()
