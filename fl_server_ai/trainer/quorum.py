@@ -48,3 +48,13 @@ class Quorum:
         """Whether there can't be enough any more."""
         possible = self.counted if self.overdue else self.left
         return len(possible) < max(self.needed, 1)
+
+    @property
+    def shortfall(self) -> str:
+        """Say why it is hopeless, as the actor is told."""
+        if self.overdue:
+            return (
+                f"only {len(self.counted)} of {len(self.asked)} participants answered in time, "
+                f"{self.needed} are needed."
+            )
+        return f"only {len(self.left)} of {len(self.asked)} participants can still answer."

@@ -243,20 +243,9 @@ class ModelTrainer:
             self.fail(ReasonCode.NO_PARTICIPANTS, "No participant is left.", with_whom=True)
         elif not quorum.asked or training.retries < training.typed_options.round.retries:
             self.retry()
-        elif quorum.overdue:
-            self.fail(
-                ReasonCode.QUORUM_MISSED,
-                f"Round {training.round}: only {len(quorum.counted)} of {len(quorum.asked)} "
-                f"participants answered in time, {quorum.needed} are needed.",
-                with_whom=True,
-            )
         else:
-            self.fail(
-                ReasonCode.QUORUM_MISSED,
-                f"Round {training.round}: only {len(quorum.left)} of {len(quorum.asked)} "
-                "participants can still answer.",
-                with_whom=True,
-            )
+            reason = f"Round {training.round}: {quorum.shortfall}"
+            self.fail(ReasonCode.QUORUM_MISSED, reason, with_whom=True)
 
     def next_round(self) -> None:
         """Ask for updates of the present model, unless it is the last."""
