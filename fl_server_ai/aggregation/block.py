@@ -8,8 +8,21 @@ import torch
 from torch import Tensor
 
 from fl_server_ai.aggregation.means import WIDER, mean_of_floats, mean_of_integers
-from fl_server_ai.aggregation.strategies.base import Cohort
 from fl_server_ai.tensors import aligned
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Whose updates are merged, in the order of a block's `values`.
+
+    `weights` are positive integers of any size. `ages` say how many rounds have passed since the
+    model that an update began from. `participants` is how many take part in the training, answered
+    or not.
+    """
+
+    weights: Sequence[int]
+    ages: Sequence[int]
+    participants: int
 
 
 @dataclass(frozen=True)

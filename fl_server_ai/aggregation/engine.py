@@ -15,9 +15,9 @@ from fl_archive.errors import ArchiveError
 from fl_archive.model import ModelFile, read_model
 from fl_archive.safetensors_file import TensorFile, new_tensor_file, write_tensor_file
 from fl_archive.writer import write_model
+from fl_server_ai.aggregation.block import Cohort
 from fl_server_ai.aggregation.errors import NothingToMerge, Unusable
 from fl_server_ai.aggregation.strategies import Strategy
-from fl_server_ai.aggregation.strategies.base import Cohort
 from fl_server_ai.aggregation.strategies.fed_avg import FedAvg
 from fl_server_ai.aggregation.walk import Walk
 from fl_server_ai.device import pick_device

@@ -14,9 +14,9 @@ from torch import Tensor
 from fl_archive.disk import Bytes
 from fl_archive.model import ModelFile
 from fl_archive.safetensors_file import Layout, TensorFile
-from fl_server_ai.aggregation.block import Block
+from fl_server_ai.aggregation.block import Block, Cohort
 from fl_server_ai.aggregation.errors import NoMean, Unusable
-from fl_server_ai.aggregation.strategies.base import Cohort, Strategy
+from fl_server_ai.aggregation.strategies.base import Strategy
 from fl_server_ai.tensors import ELEMENTS, elements
 
 BLOCK = 1 << 19

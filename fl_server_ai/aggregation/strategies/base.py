@@ -13,21 +13,7 @@ from fl_server_core import options
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fl_server_ai.aggregation.block import Block
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Whose updates are merged, in the order of a block's `values`.
-
-    `weights` are positive integers of any size. `ages` say how many rounds have passed since the
-    model that an update began from. `participants` is how many take part in the training, answered
-    or not.
-    """
-
-    weights: Sequence[int]
-    ages: Sequence[int]
-    participants: int
+    from fl_server_ai.aggregation.block import Block, Cohort
 
 
 @dataclass(frozen=True)
@@ -81,7 +67,7 @@ class Strategy(ABC):
         """
         raise NotImplementedError
 
-    def scale(self, measured: npt.NDArray[np.float64], cohort: Cohort) -> Sequence[float]:
+    def scale(self, measured: npt.NDArray[np.float64], cohort: "Cohort") -> Sequence[float]:
         """Return a number for each update, of the sums of `measure`: a block's `scales`.
 
         What it means is between this and `combine`: a factor, a weight, or 0 and 1 as a mask.

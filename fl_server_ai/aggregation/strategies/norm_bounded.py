@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fl_server_ai.aggregation.strategies.base import Cohort, Combined, Strategy
+from fl_server_ai.aggregation.strategies.base import Combined, Strategy
 from fl_server_core.options import Options, Range, option
 
 if TYPE_CHECKING:
-    from fl_server_ai.aggregation.block import Block
+    from fl_server_ai.aggregation.block import Block, Cohort
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class NormBoundedFedAvg(Strategy):
         """Return each update's squared distance in this block."""
         return [change.square().sum().item() for change in block.changes()]
 
-    def scale(self, measured: npt.NDArray[np.float64], cohort: Cohort) -> Sequence[float]:  # noqa: ARG002
+    def scale(self, measured: npt.NDArray[np.float64], cohort: "Cohort") -> Sequence[float]:  # noqa: ARG002
         """Return what part of its change each update may make."""
         norms = np.sqrt(measured)
         return [min(1.0, self.options.bound / norm) if norm else 1.0 for norm in norms.tolist()]

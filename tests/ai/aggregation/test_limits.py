@@ -85,7 +85,7 @@ def merge_with_few_files(template: Path, updates: list[Update], target: Path) ->
 
 @pytest.mark.parametrize(
     ("name", "limit"),
-    [("FedAvg", 64), ("FedMedian", 192), ("FedAdam", 128), ("NormBoundedFedAvg", 128)],
+    [("FedAvg", 64), ("FedMedian", 192), ("FedAdam", 192), ("NormBoundedFedAvg", 192)],
 )
 def test_memory_does_not_grow_with_the_number_of_updates(
     in_child: Callable, template: Path, write_update, tmp_path: Path, name: str, limit: int

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fl_server_ai.aggregation.block import Block
+from fl_server_ai.aggregation.block import Block, Cohort
 from fl_server_ai.aggregation.strategies import STRATEGIES, Strategy
-from fl_server_ai.aggregation.strategies.base import Cohort
 
 OPTIONS = {"NormBoundedFedAvg": {"bound": 0.5}}
 """Of the strategies that need some."""
