@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from fl_server_ai.aggregation.means import WIDER, mean_of_floats, mean_of_integers
+from fl_server_ai.aggregation.means import mean_of_floats, mean_of_integers
 from fl_server_ai.tensors import aligned
 
 
@@ -67,12 +67,11 @@ class Block:
         return mean(values, self.cohort.weights if weights is None else weights)
 
     def changes(self) -> list[Tensor]:
-        """Return each update's difference to the global model, at least in float32.
+        """Return each update's difference to the global model, in a wider dtype if there is one.
 
-        A float32 model's is in float64. It is 0 where it is no number, because the global model's
-        value isn't one.
+        It is 0 where it is no number, because the global model's value isn't one.
         """
-        wide = WIDER.get(self.values[0].dtype, torch.float32)
+        wide = torch.float64 if self.values[0].element_size() > 2 else torch.float32
         base = self.global_values.to(wide)
         return [(value.to(wide) - base).nan_to_num(0, 0, 0) for value in self.values]
 

@@ -47,7 +47,7 @@ class NormBoundedFedAvg(Strategy):
 
     def combine(self, block: "Block") -> Combined:
         """Average what is left of the updates."""
-        if not block.is_float:
+        if not block.is_float or min(block.scales) == 1:
             return Combined(block.mean())
         pairs = zip(block.values, block.changes(), block.scales, strict=True)
         kept = [

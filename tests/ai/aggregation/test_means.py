@@ -59,10 +59,24 @@ def test_floats_have_the_mean_of_exact_fractions(dtype: torch.dtype, weights: li
     assert mean.dtype == dtype
     for index in range(50):
         error = Fraction(mean[index].double().item()) - exact_mean(values, weights, index)
-        if dtype == torch.float64:  # nothing wider to compute in: some roundings of a value
+        if dtype in (torch.float64, torch.float32):  # computed in itself: some roundings of a value
             assert abs(error) <= 2 * max(gap(value[index : index + 1]) for value in values)
         else:  # rounded once, from what is so much wider that its own error hardly shows
             assert abs(error) <= 0.51 * gap(mean[index : index + 1])
+
+
+@pytest.mark.parametrize(("count", "roundings"), [(32, 4), (100, 3), (1000, 2)])
+def test_the_mean_of_many_is_as_near_to_the_exact_one_as_that_of_a_few(
+    count: int, roundings: int
+) -> None:
+    generator = torch.Generator().manual_seed(count)
+    model = torch.randn(5000, generator=generator)
+    values = [model + 0.01 * torch.randn(5000, generator=generator) for _ in range(count)]
+    weights = torch.randint(1, 1000, (count,), generator=generator).tolist()
+    exact = np.average([value.double().numpy() for value in values], 0, weights)
+    largest = np.abs([value.numpy() for value in values]).max(0)
+    error = np.abs(mean_of_floats(values, weights).double().numpy() - exact)
+    assert (error <= roundings * np.spacing(largest)).all()
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_merged_model_is_the_average_of_the_state_dicts(
     result = load_state(target)
     assert list(result) == list(load_state(template))
     for name, expected in average_by_hand(states, sizes).items():
-        torch.testing.assert_close(result[name], expected, rtol=2e-7, atol=1e-8, msg=name)
+        torch.testing.assert_close(result[name], expected, rtol=5e-7, atol=1e-7, msg=name)
 
 
 def test_sample_sizes_of_zero_count_equally(
@@ -159,7 +159,7 @@ def test_many_blocks_are_merged_like_one(
     states = [nn.Linear(1000, 701).state_dict() for _ in range(2)]
     target = merged(tmp_path / "template", list(map(write_update, states, [2, 3])))
     for name, expected in average_by_hand(states, [2, 3]).items():
-        torch.testing.assert_close(load_state(target)[name], expected, rtol=2e-7, atol=0)
+        torch.testing.assert_close(load_state(target)[name], expected, rtol=5e-7, atol=1e-8)
 
 
 def test_no_updates_are_an_error(template: Path, merged: Callable) -> None:
