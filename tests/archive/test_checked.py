@@ -62,6 +62,23 @@ class Recurrent(nn.Module):
         ]
 
 
+class Unwritten(nn.Module):
+    """oneDNN writes a part of the result alone where a single-element dimension has no stride."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.gelu(torch.as_strided(x, [1, 4, 1, 1, 1, 2], [0, 2, 2, 2, 2, 1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_gelu_writes_all_of_its_result(dtype, tmp_path):
+    zoo.save_script(Unwritten(), tmp_path / "m")
+    admit(tmp_path / "m")
+    x = torch.randn(8, dtype=dtype)
+    result = torch.jit.load(tmp_path / "admitted")(x)
+    assert result.shape == (1, 4, 1, 1, 1, 2)
+    torch.testing.assert_close(result.flatten(), functional.gelu(x))
+
+
 CASES = [
     (Remainder, 2, 0, "divided by 0"),
     (Bags, torch.tensor([0, 2]), torch.tensor([2, 0]), "out of range|fall"),
