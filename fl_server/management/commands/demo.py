@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fl_server.demo.children import Children, DemoError
 from fl_server.demo.run import Plan
-from fl_server_core.models.training import AggregationMethod
+from fl_server_ai.aggregation.strategies import STRATEGIES
 
 EXTRA = ("matplotlib", "sklearn")
 
@@ -28,8 +28,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:  # noqa: D102
         parser.add_argument("--clients", type=int, default=5, help="2 to 20; default: %(default)s")
         parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-        methods = [method.value for method in AggregationMethod]
-        parser.add_argument("--method", choices=methods, default=methods[0])
+        methods = [name for name in STRATEGIES if name != "NormBoundedFedAvg"]  # wants a bound
+        parser.add_argument("--method", choices=methods, default="FedAvg")
         parser.add_argument("--seed", type=int, default=0, help="of split and weights")
         parser.add_argument(
             "--keep", action="store_true", help="leave the server running afterwards, with an admin"
