@@ -12,6 +12,7 @@ from fl_server_api.serializers.training import (
     NotifiedSerializer,
     RollbackBodySchema,
     TrainingCreatedSerializer,
+    describe_strategies,
 )
 
 ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
@@ -26,18 +27,17 @@ CREATE_EXAMPLE = {
     "options": {"uncertainty": {"N": 10}},
     "clients": ["0d6f9c2e-5f0c-4d59-9a55-8d0a7c6c1b1f"],
 }
-CREATE = """
+CREATE = f"""
 The body is read as JSON whatever its Content-Type. The model must be the caller's; if
 a training has it already, the new one gets a copy at round 0.
 
-- `FedAvg` merges each round's updates into their mean, weighted by `sample_size`.
-- `FedProx` merges in the same way; clients add μ/2 · ‖w - w received‖² to their loss,
-  which helps where their data or their work differ much.
-- `FedDC` is for clients with very few samples. With `options.daisy_chain_period` = d
-  only every d-th local round is merged and tested; after the others the models are
-  permuted at random and each client trains another's: `UPDATE_ROUND_START` then
-  names that model. `target_num_updates` counts the merges, in the training's JSON the
-  local rounds, d times as many.
+{describe_strategies()}
+
+With `options.daisy_chain_period` = d, which is for clients with very few samples, only every
+d-th local round is merged and tested; after the others the models are permuted at random
+and each client trains another's: `UPDATE_ROUND_START` then names that model.
+`target_num_updates` counts the merges, in the training's JSON the local rounds, d times as
+many.
 
 Without `options.round` a round asks all participants and waits for all of them.
 `sample` asks some, `quorum` with `deadline_seconds` lets it close without those who are

@@ -37,7 +37,7 @@ class ClientAdministrationBody:
 
 def describe_strategies() -> str:
     """Return a sentence on each strategy, with the options that it has."""
-    lines = ["How updates become the next model."]
+    lines = []
     for name, strategy in STRATEGIES.items():
         names = ", ".join(f"`{option}`" for option in types_of(strategy.Options))
         options = f" `options.aggregation`: {names}." if names else ""
@@ -56,7 +56,7 @@ class CreateTrainingRequestSchema(Schema):
     aggregation_method = fields.String(
         required=True,
         validate=validate.OneOf(STRATEGIES),
-        metadata={"description": describe_strategies()},
+        metadata={"description": "How updates become the next model, and how often."},
     )
     uncertainty_method = fields.String(
         validate=validate.OneOf(METHODS),
