@@ -73,11 +73,10 @@ def merge(
         walk.model = stack.enter_context(_read(read_model, template))
         if list(walk.layout.items()) != list(walk.model.layout.items()):
             raise Unusable("An update has other tensors than the global model.")
-        if state is not None and state.present is not None:
-            walk.state = stack.enter_context(_read(TensorFile, state.present))
         if state is not None:
-            layout = walk.state_layout
-            walk.keep_state = stack.enter_context(new_tensor_file(state.target, layout))
+            walk.keep_state = stack.enter_context(new_tensor_file(state.target, walk.state_layout))
+            if state.present is not None:
+                walk.take_state(stack.enter_context(_read(TensorFile, state.present)))
         walk.survey()
         write_model(template, target, walk.tensors())
 

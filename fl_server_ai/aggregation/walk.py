@@ -70,6 +70,12 @@ class Walk:
                 layout[f"{key}/{name}"] = (dtype, (len(values),))
         return layout
 
+    def take_state(self, file: TensorFile) -> None:
+        """Go on from a stored state. Raises `Unusable` for that of other tensors."""
+        if list(_layout(file).items()) != list(self.state_layout.items()):
+            raise Unusable("What the strategy remembers doesn't belong to this model.")
+        self.state = file
+
     def survey(self) -> None:
         """Let the strategy look at all updates first, if it wants to."""
         if not self.strategy.surveys:

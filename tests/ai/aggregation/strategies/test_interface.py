@@ -6,10 +6,11 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fl_server_ai.aggregation.engine import State, merge
+from fl_server_ai.aggregation.errors import Unusable
 from fl_server_ai.aggregation.strategies.base import Combined, Strategy
 
 
@@ -115,6 +116,14 @@ def test_an_update_of_an_older_model_can_count_less(model, run, write_update):
     for name in ("0.weight", "1.running_mean"):
         expected = np.average([state[name].double().numpy() for state in states], 0, weights)
         assert np.allclose(found[name].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_another_models_state_is_refused(model, run, write_update, tmp_path):
+    save_file({"c/0.weight": torch.zeros(1)}, tmp_path / "foreign")
+    state = State(tmp_path / "foreign", tmp_path / "next")
+    with pytest.raises(Unusable, match="remembers"):
+        run(Scaffold(), [write_update(model)], state=state, participants=1)
+    assert not state.target.exists()
 
 
 def test_a_control_variate_is_kept_for_each_parameter(model, run, write_update, tmp_path):
