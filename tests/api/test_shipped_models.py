@@ -38,6 +38,11 @@ class Forecast(nn.Module):
 X = torch.rand(4, 3)
 MODELS = {
     "GELU": (torch.jit.script, lambda: nn.Sequential(nn.Linear(3, 4), nn.GELU()), (X,)),
+    "GELU by tanh": (
+        torch.jit.script,
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.GELU("tanh")),
+        (X,),
+    ),
     "traced GELU": (
         lambda module: torch.jit.trace(module, X),
         lambda: nn.Sequential(nn.Linear(3, 4), nn.GELU()),

@@ -84,9 +84,9 @@ def test_a_crowd_that_answers_at_once_is_counted_once(crowd, mailboxes):
     for person in crowd:
         assert mailboxes.seen(person, training) == Counter(steps(2))
     mean = 1 + (CROWD - 1) / 2
-    assert torch.equal(
-        weight_of(actor.ask("GET", f"/models/{model}/")), torch.full((1, 2), float(mean))
-    )
+    merged = weight_of(actor.ask("GET", f"/models/{model}/"))
+    # One counted twice, or not at all, would change it by about one in a thousand or more.
+    assert torch.allclose(merged, torch.full((1, 2), float(mean)), rtol=1e-6)
 
 
 def test_a_start_pressed_by_many_starts_once(crowd, mailboxes):

@@ -124,7 +124,7 @@ class Expressions:
         path = dotted(node.func)
         if path in words.FORMS and not node.keywords:
             self._check_form(node)
-        elif node.keywords and not words.starts(path, "torch"):
+        elif node.keywords and not any(words.starts(path, one) for one in ("torch", words.CHECKED)):
             raise self.denied(node, "passes by name what torch.jit.save doesn't")
         elif path in words.PLAIN | self.bound:
             self.check_arguments(node)
