@@ -53,6 +53,14 @@ def django_db_modify_db_settings_parallel_suffix(request):
         request.getfixturevalue("django_db_modify_db_settings_xdist_suffix")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave out what only PostgreSQL does, where that isn't the database."""
+    if connection.vendor == "sqlite":
+        others = [item for item in items if item.get_closest_marker("postgres")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if not item.get_closest_marker("postgres")]
+
+
 def pytest_sessionfinish(session):
     """Where everything must run, a skipped test is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError, connection, connections
+from django.db import DatabaseError, IntegrityError, OperationalError, connections
 from rest_framework.test import APIClient
 
 from fl_server.sqlite.base import DatabaseWrapper
@@ -14,7 +14,6 @@ FULL = (507, None, "The server's disk is full; nothing of this request was kept.
 GONE = (404, None, "What this refers to was removed meanwhile.")
 
 pytestmark = pytest.mark.django_db
-on_postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="is PostgreSQL's")
 
 
 def said(response):
@@ -86,7 +85,7 @@ def test_what_is_there_twice_is_a_fault(other, monkeypatch):
     assert failing(monkeypatch, error).status_code == 500
 
 
-@on_postgres
+@pytest.mark.postgres
 @pytest.mark.parametrize(
     ("state", "answer"),
     [
@@ -104,7 +103,7 @@ def test_postgresqls_states_are_known(monkeypatch, state, answer):
     assert said(failing(monkeypatch, error)) == answer
 
 
-@on_postgres
+@pytest.mark.postgres
 @pytest.mark.parametrize("how", ["SELECT pg_terminate_backend(pg_backend_pid())", "close"])
 def test_a_connection_that_postgresql_ends_is_busy(monkeypatch, how):
     made = connections.create_connection("default")
