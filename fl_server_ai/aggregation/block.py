@@ -76,8 +76,13 @@ class Block:
         return [(value.to(wide) - base).nan_to_num(0, 0, 0) for value in self.values]
 
     def moved(self, change: Tensor) -> Tensor:
-        """Return the global model's values with a change made, in the change's dtype."""
-        return self.global_values.to(change.dtype) + change
+        """Return the global model's values with a change made, in the change's dtype.
+
+        However large the change is, the model's dtype has room for them; what was no number stays.
+        """
+        base, limits = self.global_values.to(change.dtype), torch.finfo(self.global_values.dtype)
+        moved = (base + change).clamp(limits.min, limits.max)
+        return torch.where(base.isfinite(), moved, base)
 
     def ranked(self) -> list[Tensor]:
         """Return the values sorted at each place: all the smallest first. NaN is the largest."""

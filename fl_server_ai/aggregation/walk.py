@@ -113,7 +113,8 @@ class Walk:
             combined = self.strategy.combine(block)
             values[part].copy_(combined.values)
             for key, kept in state.items():
-                kept[part].copy_(combined.state[key])
+                limits = torch.finfo(kept.dtype)  # an infinite state would never end
+                kept[part].copy_(combined.state[key].clamp(limits.min, limits.max))
 
         for _ in self._each_block(name, combine):
             pass

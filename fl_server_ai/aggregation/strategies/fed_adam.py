@@ -27,7 +27,7 @@ class FedAdamOptions(Options):
     tau: float = option(
         "Keeps small changes small: τ, the degree of adaptivity.",
         0.001,
-        within=Range(above=0, most=1000),
+        within=Range(least=1e-9, most=1000),
     )
 
 

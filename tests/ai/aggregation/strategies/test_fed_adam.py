@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from fl_server_ai.aggregation.strategies.fed_adam import FedAdam, FedAdamOptions
@@ -57,6 +58,22 @@ def test_what_is_no_number_in_the_model_stays_and_leaves_the_state_finite():
     result = FedAdam().combine(block(FedAdam(), [model] * 2, base=model, state=state))
     assert torch.equal(result.values.float().isfinite(), model.isfinite())
     assert all(value.isfinite().all() for value in result.state.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_the_largest_update_leaves_model_and_state_finite(dtype, tmp_path, write_update, merged):
+    template, largest = tmp_path / "template", torch.finfo(dtype).max
+    torch.save(nn.Linear(3, 2).to(dtype), template)
+    strategy = FedAdam(FedAdamOptions(server_learning_rate=1000, tau=1e-9))
+    state = None
+    for sign in (1, -1):
+        update = {"weight": torch.full((2, 3), sign * largest), "bias": torch.full((2,), largest)}
+        updates = [write_update({name: value.to(dtype) for name, value in update.items()})]
+        target = merged(template, updates, strategy, state=state)
+        template = target.rename(tmp_path / f"model-{sign}")
+        state = (tmp_path / "state").rename(tmp_path / f"state-{sign}")
+        values = torch.load(template, weights_only=False).state_dict().values()
+        assert all(value.isfinite().all() for value in (*values, *load_file(state).values()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

@@ -51,9 +51,9 @@ class Scaffold(Strategy):
         return {"c": 0.0}
 
     def combine(self, block):
-        change = block.mean(block.changes(), weights=[1] * len(block.values))
         if not block.state:
-            return Combined(block.moved(change))
+            return Combined(block.mean())
+        change = block.mean(block.changes(), weights=[1] * len(block.values))
         part = len(block.values) / block.cohort.participants
         c = block.state["c"]
         return Combined(block.moved(change), {"c": c + part * (-change / (4 * 0.5) - c)})
