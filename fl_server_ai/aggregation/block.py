@@ -69,11 +69,12 @@ class Block:
     def changes(self) -> list[Tensor]:
         """Return each update's difference to the global model, in a wider dtype if there is one.
 
-        It is 0 where it is no number, because the global model's value isn't one.
+        It is 0 where the global model's value is no number, and finite everywhere.
         """
         wide = torch.float64 if self.values[0].element_size() > 2 else torch.float32
         base = self.global_values.to(wide)
-        return [(value.to(wide) - base).nan_to_num(0, 0, 0) for value in self.values]
+        known = base.isfinite()
+        return [(value.to(wide) - base).nan_to_num() * known for value in self.values]
 
     def moved(self, change: Tensor) -> Tensor:
         """Return the global model's values with a change made, in the change's dtype.

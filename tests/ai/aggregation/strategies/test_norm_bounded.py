@@ -7,6 +7,7 @@ from torch import nn
 
 from fl_server_ai.aggregation.strategies.fed_avg import FedAvg
 from fl_server_ai.aggregation.strategies.norm_bounded import NormBoundedFedAvg, NormBoundedOptions
+from tests.ai.aggregation.strategies.conftest import block
 
 
 def bounded(bound: float) -> NormBoundedFedAvg:
@@ -79,6 +80,13 @@ def test_an_update_however_far_moves_the_model_by_its_share_of_the_bound(
         (result[name].double() - value.double()).square().sum() for name, value in state.items()
     )
     assert moved.sqrt() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_a_change_too_large_to_be_a_number_is_bounded_too():
+    model = torch.full((4,), -1e308, dtype=torch.float64)
+    strategy = bounded(1.0)
+    whole = block(strategy, [model, -1.7 * model], base=model)
+    assert torch.equal(strategy.combine(whole).values, model)
 
 
 def test_what_is_no_number_in_the_model_counts_for_nothing(
