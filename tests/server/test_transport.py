@@ -1,9 +1,14 @@
 """The broker made of files, asked by kombu as Celery does."""
 
+import errno
 import json
+import os
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Empty
@@ -133,6 +138,54 @@ def test_a_message_that_vanishes_after_the_listing_is_skipped(tmp_path):
     assert take(queue) == "first"  # the others are listed by now
     min((tmp_path / "queues" / "q.queue").iterdir()).unlink()
     assert take(queue) == "third"
+
+
+def test_a_sleeping_reader_is_woken(tmp_path, monkeypatch):
+    monkeypatch.setattr("fl_server.transport.LOOK_SECONDS", 10 * PATIENCE)
+    queue, writer = connect(tmp_path).SimpleQueue("q"), connect(tmp_path).SimpleQueue("q")
+    with pytest.raises(Empty):
+        queue.get(timeout=0.1)  # it can hear the bell now
+    with ThreadPoolExecutor() as pool:
+        message = pool.submit(queue.get, timeout=2 * PATIENCE)
+        writer.put("late")
+        assert message.result(timeout=PATIENCE).payload == "late"
+
+
+def test_each_of_two_sleeping_readers_is_woken(tmp_path, monkeypatch):
+    monkeypatch.setattr("fl_server.transport.LOOK_SECONDS", 10 * PATIENCE)
+    readers = [connect(tmp_path).SimpleQueue("q") for _ in range(2)]
+    for reader in readers:
+        with pytest.raises(Empty):
+            reader.get(timeout=0.1)
+    with ThreadPoolExecutor() as pool:
+        messages = [pool.submit(reader.get, timeout=2 * PATIENCE) for reader in readers]
+        writer = connect(tmp_path).SimpleQueue("q")
+        writer.put(0)
+        writer.put(1)
+        assert {message.result(timeout=PATIENCE).payload for message in messages} == {0, 1}
+
+
+def test_where_no_pipe_can_be_made_the_queue_is_looked_at(tmp_path, monkeypatch):
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no pipes here")
+
+    monkeypatch.setattr(os, "mkfifo", refuse)
+    queue, writer = connect(tmp_path).SimpleQueue("q"), connect(tmp_path).SimpleQueue("q")
+    threading.Timer(0.2, writer.put, ["late"]).start()
+    assert queue.get(timeout=PATIENCE).payload == "late"
+
+
+def test_who_has_all_it_may_take_need_not_wait(tmp_path):
+    connection = connect(tmp_path)
+    for index in range(2):
+        connection.SimpleQueue("q").put(index)
+    with Consumer(connection.channel(), [Queue("q")], callbacks=[lambda *_: None]) as consumer:
+        consumer.qos(prefetch_count=1)
+        connection.drain_events(timeout=PATIENCE)
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=2 * PATIENCE)
+    assert time.monotonic() - begun < PATIENCE
 
 
 def test_size_and_purge_count_one_queue(tmp_path):
