@@ -119,8 +119,8 @@ def names_in(*querysets: models.QuerySet[Any]) -> set[str]:
     """Return the names of all files of these rows."""
     names: set[str] = set()
     for rows in querysets:
-        for field in _file_fields_of(rows.model):
-            names.update(rows.exclude(**{field.name: ""}).values_list(field.name, flat=True))
+        fields = [field.name for field in _file_fields_of(rows.model)]
+        names.update(name for row in rows.values_list(*fields) for name in row if name)
     return names
 
 
@@ -133,14 +133,18 @@ def let_go(names: Iterable[str | None]) -> None:
 
 @contextmanager
 def named_or_gone(*files: StoredFile) -> Iterator[None]:
-    """Delete these files when the block has ended, but for those that a row names by then."""
+    """Delete these files if the block fails, but for those that a row names all the same.
+
+    A block that ends well has named them, or let them go.
+    """
     try:
         yield
-    finally:
+    except BaseException:
         try:
             _delete_unnamed({file.name for file in files})
         except DatabaseError:  # the error that the block has raised says more
             logger.warning("files that nobody may need are left", exc_info=True)
+        raise
 
 
 def _delete_unnamed(names: set[str]) -> None:

@@ -9,7 +9,7 @@ go beyond a limit by what they bring.
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from fl_server_core.exceptions import NoRoom, QuotaReached
 from fl_server_core.models import Checkpoint, Model, Moments, Training, User
@@ -18,18 +18,21 @@ from fl_server_core.models.model import ModelKind
 
 def stored_bytes(user: User) -> int:
     """Return the size of a user's files: models with preprocessing and versions, answers."""
-    owned = Model.objects.filter(owner=user)
-    models = owned.exclude(file="")
+    models = Model.objects.filter(owner=user)
     versions = Checkpoint.objects.stored().filter(model__owner=user)
-    # The newest version's file is the model's own.
-    older = versions.exclude(file__in=models.values("file"))
     moments = Moments.objects.filter(owner=user).exclude(first="")
-    sizes = [_sum(rows, "size") for rows in (models, older, moments)]
-    return sum(sizes) + _sum(owned, "preprocessing_size") + _sum(versions, "server_state_size")
+    # The newest version's file is the model's own.
+    older = ~Q(file__in=models.exclude(file="").values("file"))
+    return (
+        _sum(models, Sum("size", filter=~Q(file="")), Sum("preprocessing_size"))
+        + _sum(versions, Sum("size", filter=older), Sum("server_state_size"))
+        + _sum(moments, Sum("size"))
+    )
 
 
-def _sum(rows: QuerySet[Any], field: str) -> int:
-    return rows.aggregate(sum=Sum(field))["sum"] or 0
+def _sum(rows: QuerySet[Any], *sums: Sum) -> int:
+    found = rows.aggregate(**{f"of_{number}": each for number, each in enumerate(sums)})
+    return sum(filter(None, found.values()))
 
 
 def models_of(user: User) -> QuerySet[Model]:

@@ -71,7 +71,8 @@ class ModelTrainer:
 
     Whatever may have changed what a phase waits for (an answer, a removal, a loss, a deadline) ends
     in `advance`, which counts from the rows who was asked and who has answered, and moves the
-    training as far as it can go. It may be called at any time and any number of times.
+    training as far as it can go. It may be called at any time and any number of times. An answer
+    needs that only if it may be the last.
     """
 
     def __init__(self, training: Training) -> None:
@@ -115,7 +116,6 @@ class ModelTrainer:
         update = phase.keep(owner, round, sample_size=sample_size, file=file)
         if update is None:
             return None
-        update.metrics.all().delete()
         logger.info("training %s round %s: update of user %s", self.training.pk, round, owner.pk)
         self._record(update, owner, metrics)
         return update
@@ -127,8 +127,7 @@ class ModelTrainer:
         phase = SwagPhase(self.training)
         phase.check(owner, round)
         phase.keep(owner, sample_size=sample_size, first=first, second=second)
-        self._touch()
-        self.advance()
+        self._heed_answer()
 
     def receive_metrics(
         self, *, model: Model, reporter: User, metrics: Iterable[tuple[str, MetricValue]]
@@ -145,8 +144,7 @@ class ModelTrainer:
         record_metrics(
             model=model, reporter=reporter, metrics=metrics, attempt=self.training.attempt
         )
-        self._touch()
-        self.advance()
+        self._heed_answer()
 
     def add_participants(self, users: Iterable[User]) -> None:
         """Let users take part; once the training has begun, from its next round on."""
@@ -191,6 +189,13 @@ class ModelTrainer:
         self.advance()
 
     # --- How it goes on ---------------------------------------------------------------
+
+    def _heed_answer(self) -> None:
+        """Go on if this may have been the last answer; a look at most where others are awaited."""
+        self.training.last_update = timezone.now()
+        self.training.save(update_fields=["last_update"])
+        if self.training.is_running and not self.phase.waits:
+            self.advance()
 
     def advance(self) -> None:
         """Move the training as far as it can go."""
@@ -470,7 +475,3 @@ class ModelTrainer:
     def _save(self) -> None:
         self.training.last_update = timezone.now()
         self.training.save(update_fields=MOVED)
-
-    def _touch(self) -> None:
-        self.training.last_update = timezone.now()
-        self.training.save(update_fields=["last_update"])

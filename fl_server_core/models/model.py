@@ -145,7 +145,10 @@ class Model(models.Model):
 
     def find_training(self) -> Training | None:
         """Return the training that the model, or its base model, is trained in."""
-        return Training.objects.filter(model=self.global_model.pk).first()
+        training = Training.objects.filter(model=self.global_model.pk).first()
+        if training is not None:
+            training.model = self.global_model  # as it is here: it needn't be read again
+        return training
 
 
 class KindManager(models.Manager.from_queryset(ModelQuerySet)):  # type: ignore[misc]  # built at run time

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -191,4 +191,9 @@ class Training(models.Model):
 
     def is_participant(self, user: User) -> bool:
         """Tell whether the user takes part."""
-        return self.participants.filter(pk=user.pk).exists()
+        return self.memberships.filter(user=user).exists()
+
+    @property
+    def memberships(self) -> models.QuerySet[Any]:
+        """The rows (training, user) of who takes part; asking these alone joins no users."""
+        return Training.participants.through.objects.filter(training=self)

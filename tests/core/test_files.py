@@ -8,6 +8,7 @@ from django.core.files.storage import default_storage
 
 from fl_server_core.files import (
     local_path,
+    named_or_gone,
     remove_orphans,
     scratch_folder,
     scratch_path,
@@ -59,6 +60,21 @@ def test_a_row_leads_to_its_file(db):
     model = ModelFactory(file=stored(b"bytes").name)
     with local_path(model.file) as path:
         assert path.read_bytes() == b"bytes"
+
+
+def test_a_file_whose_block_fails_stays_only_if_a_row_names_it(db):
+    named, unnamed = stored(), stored()
+    ModelFactory(file=named.name)
+    with pytest.raises(ZeroDivisionError), named_or_gone(named, unnamed):
+        raise ZeroDivisionError
+    assert default_storage.exists(named.name)
+    assert not default_storage.exists(unnamed.name)
+
+
+def test_no_row_is_asked_for_a_file_whose_block_ends_well():
+    with named_or_gone(file := stored()):  # a test without `db` may ask none
+        pass
+    assert default_storage.exists(file.name)
 
 
 def test_orphans_go_after_an_hour_and_named_files_stay(db, settings):

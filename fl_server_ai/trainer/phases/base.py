@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from fl_server_ai.trainer import sampling
@@ -88,7 +88,7 @@ class Phase(ABC):
             type=self.request,
             round=self.training.round,
             attempt=self.training.attempt,
-            receiver__in=self.training.participants.all(),
+            receiver__in=self.training.memberships.values("user"),
         )
         return requests.standing()
 
@@ -105,6 +105,21 @@ class Phase(ABC):
     def answers_needed(self, target: int) -> int:
         """Return with how few answers it may end if no more come in time."""
         return self.options.round.answers_needed(target)
+
+    def awaited(self) -> NotificationQuerySet:
+        """Return the requests to those who may still answer."""
+        mine = self.answers().filter(**{self.answered_by: OuterRef("receiver")})
+        return self.requests().exclude(state__in=LOST).exclude(Exists(mine))
+
+    @property
+    def waits(self) -> bool:
+        """Whether it certainly goes on: another answer may come, and there is time.
+
+        The database looks for one that is missing, so a round of N answers doesn't cost N² as
+        `quorum` would. Where a sample is asked the answers have to be counted: then it says no.
+        """
+        counts_all = self.training.sample_target is None
+        return counts_all and not self._is_overdue() and self.awaited().exists()
 
     def quorum(self) -> Quorum:
         """Count who was asked and who has answered, from the rows alone."""

@@ -41,7 +41,7 @@ class SwagPhase(Phase):
             model=self.training.model_id,
             round=self.training.round,
             attempt=self.training.attempt,
-            owner__in=self.training.participants.all(),
+            owner__in=self.training.memberships.values("user"),
         )
 
     def answers_needed(self, target: int) -> int:
@@ -62,7 +62,7 @@ class SwagPhase(Phase):
     def _server_steps_in(self, quorum: Quorum) -> bool:
         """Tell whether the server is to make the moments that participants don't give."""
         may = self.moments_by != MomentsBy.CLIENTS
-        return may and quorum.is_hopeless and self.training.participants.exists()
+        return may and quorum.is_hopeless and self.training.memberships.exists()
 
     def keep(self, owner: User, *, sample_size: int, first: StoredFile, second: StoredFile) -> None:
         """Store a participant's moments for the present round, in place of earlier ones."""

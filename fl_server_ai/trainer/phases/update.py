@@ -42,7 +42,7 @@ class UpdatePhase(Phase):
             base_model=self.training.model_id,
             round=self.training.round,
             attempt=self.training.attempt,
-            owner__in=self.training.participants.all(),
+            owner__in=self.training.memberships.values("user"),
             closed_at=None,
         )
         return updates
@@ -97,19 +97,24 @@ class UpdatePhase(Phase):
             super().check(user, round)
 
     def keep(self, owner: User, round: int, *, sample_size: int, file: StoredFile) -> Model | None:
-        """Store a participant's update for a round, in place of an earlier one.
+        """Store a participant's update for a round, in place of an earlier one and its metrics.
 
         Once the merge has begun nothing is replaced. What comes then is refused, or goes into the
-        ledger if the training wants that; None is returned.
+        ledger if the training wants that; None is returned, and the file let go.
         """
         update = self._find(owner, round)
         is_known = not update._state.adding
         late = self._is_late(round, counts=is_known and update.closed_at is None)
-        if late and is_known and (self.discards_late or update.sha256 == file.sha256):
-            return None
-        if late and not self.discards_late:
-            raise self.not_in_round(round)
-        let_go([update.file.name])
+        if late:
+            is_repeated = is_known and update.sha256 == file.sha256
+            if not self.discards_late and not is_repeated:
+                raise self.not_in_round(round)
+            let_go([file.name])
+            if is_known:
+                return None
+        elif is_known:
+            let_go([update.file.name])
+            update.metrics.all().delete()
         update.file = "" if late else file.name
         update.closed_at = timezone.now() if late else None
         update.sha256, update.size, update.sample_size = file.sha256, file.size, sample_size
@@ -120,7 +125,7 @@ class UpdatePhase(Phase):
         """Tell whether an update comes when its round has closed; `counts`: there is one."""
         if round < self.training.round or self.training.claim:
             return True
-        return self.is_open and not counts and self.quorum().is_complete
+        return self.is_open and not counts and not self.waits and self.quorum().is_complete
 
     def _find(self, owner: User, round: int) -> Model:
         fields = {

@@ -3,9 +3,12 @@
 import math
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 
 from fl_server_ai.trainer.sampling import select
 from fl_server_core.exceptions import InvalidRequest
+from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel
 from tests.ai.conftest import told
 from tests.factories import TrainingFactory, UserFactory
@@ -353,6 +356,19 @@ def test_a_late_repeat_leaves_what_was_merged_alone(people, closed, update, merg
     update(people[0], round=0, sha256="another")
     row = LocalModel.objects.get(owner=people[0])
     assert (row.sha256, row.merged_into.round) == (before, 1)
+
+
+@pytest.mark.parametrize("who", [0, 9], ids=["who-is-merged", "who-was-missed"])
+def test_a_late_update_leaves_no_file(
+    people, closed, move, merge, who, django_capture_on_commit_callbacks
+):
+    closed("discard")
+    merge()
+    name = default_storage.save("late", ContentFile(b"numbers"))
+    with django_capture_on_commit_callbacks(execute=True):
+        file = StoredFile(name, "late", 7)
+        move("receive_update", owner=people[who], round=0, sample_size=1, file=file)
+    assert not default_storage.exists(name)
 
 
 def test_a_late_update_of_a_stopped_training_is_refused(people, closed, update, merge, move):

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.lease import ClaimLost
+from fl_server_ai.trainer.phases import Phase
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.files import StoredFile
 from fl_server_core.models import LocalModel, Training
@@ -51,6 +52,27 @@ def test_the_last_update_and_no_earlier_one_asks_for_the_merge(
     with django_capture_on_commit_callbacks(execute=True):
         update(participants[1])
     assert sent == [("merge_round", str(training.pk), 0, 0)]
+
+
+def test_only_an_answer_that_may_be_the_last_has_all_counted(
+    training, participants, move, update, report, merge, monkeypatch
+):
+    counts = []
+    count = Phase.quorum
+    monkeypatch.setattr(Phase, "quorum", lambda phase: counts.append(phase.name) or count(phase))
+
+    def counted_by(answer, user):
+        counts.clear()
+        answer(user)
+        return len(counts)
+
+    move("start")
+    assert counted_by(update, participants[0]) == 0
+    assert counted_by(update, participants[0]) == 0
+    assert counted_by(update, participants[1]) > 0
+    merge()
+    assert counted_by(report, participants[1]) == 0
+    assert counted_by(report, participants[0]) > 0
 
 
 def test_a_whole_training_tells_everybody_every_step_in_order(
