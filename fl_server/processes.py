@@ -15,8 +15,6 @@ from contextlib import suppress
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
 from django.core.management import execute_from_command_line
 
-from fl_server_ai.notification.bulkheads import THREADS
-
 SUPERVISOR = "FL_SUPERVISOR_PID"
 """The id of the process with which the started one has to end; unset if there is none."""
 
@@ -30,7 +28,8 @@ COMMANDS = {
         *WORKER, "-n", "rounds@%h", "-Q", "rounds",
         "-P", "prefork", "-c", "2", "--include", "fl_server_ai.aggregation.merging",
     ),
-    "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", f"{THREADS}"),
+    # Deliveries have threads of their own.
+    "notify": (*WORKER, "-n", "notify@%h", "-Q", "notify", "-P", "threads", "-c", "4"),
     # Most of these threads wait, because each user has only some of them at once.
     "serving": (
         *WORKER, "-n", "serving@%h", "-Q", "serving",

@@ -266,7 +266,6 @@ CELERY_TASK_DEFAULT_QUEUE = "notify"
 CELERY_TASK_ROUTES = {
     "fl_server_ai.tasks.merge_round": {"queue": "rounds"},
     "fl_server_ai.tasks.dispatch": {"queue": "notify"},
-    "fl_server_ai.tasks.deliver": {"queue": "notify"},
     "fl_server_ai.tasks.sweep": {"queue": "notify"},
     "fl_server_ai.tasks.remove_orphaned_files": {"queue": "notify"},
     "fl_server_ai.tasks.predict": {"queue": "serving"},

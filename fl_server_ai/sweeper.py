@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import OperationalError
 
-from fl_server_ai.notification import outbox
+from fl_server_ai.notification import delivery
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.phases import phase_of
 from fl_server_core.models import Training
@@ -17,7 +17,7 @@ def sweep() -> None:
     """Check the trainings whose time has come, and start the deliveries that are due."""
     for training_id in Training.objects.due().values_list("pk", flat=True):
         _look_at(training_id)
-    outbox.dispatch_oldest()
+    delivery.dispatch_oldest()
 
 
 def _look_at(training_id: UUID) -> None:

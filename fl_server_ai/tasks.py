@@ -14,7 +14,7 @@ from fl_server_ai import sweeper
 from fl_server_ai.failures import Failure, NoWorker
 from fl_server_ai.inference import stats, worker
 from fl_server_ai.inference.client import QUEUE_SECONDS
-from fl_server_ai.notification import delivery, outbox
+from fl_server_ai.notification import delivery
 from fl_server_core import files
 
 logger = logging.getLogger(__name__)
@@ -31,13 +31,7 @@ def merge_round(training_id: str, round: int, attempt: int) -> None:
 @shared_task
 def dispatch(training_id: str) -> None:
     """Start a training's deliveries that are due."""
-    outbox.dispatch(UUID(training_id))
-
-
-@shared_task
-def deliver(training_id: str, receiver_id: str) -> None:
-    """Post a training's messages to one receiver."""
-    delivery.deliver(UUID(training_id), UUID(receiver_id))
+    delivery.dispatch(UUID(training_id))
 
 
 @worker_shutting_down.connect

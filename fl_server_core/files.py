@@ -151,11 +151,13 @@ def _delete_unnamed(names: set[str]) -> None:
     if default_storage.exists(KEEP):
         return
     for some in _batched(sorted(names)):
-        named: set[str] = set()
-        for model, field in _file_fields():
-            rows = model._default_manager.filter(**{f"{field.name}__in": some})
-            named.update(rows.values_list(field.name, flat=True))
-        for name in set(some) - named:
+        first, *others = (
+            model._default_manager.order_by()
+            .filter(**{f"{field.name}__in": some})
+            .values_list(field.name, flat=True)
+            for model, field in _file_fields()
+        )
+        for name in set(some) - set(first.union(*others)):
             discard(name)
 
 

@@ -1,20 +1,58 @@
-"""Delivering each training's messages to each receiver in order."""
+"""Delivering each training's messages to each receiver in order, each in a thread."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from uuid import UUID
 
+from django.db import close_old_connections
+from django.db.models import Min
+
 from fl_server_ai.notification import outbox, posting
-from fl_server_ai.notification.bulkheads import Bulkheads, Delivery
+from fl_server_ai.notification.bulkheads import THREADS, Bulkheads, Delivery
 from fl_server_ai.notification.posting import Unreachable
 from fl_server_ai.trainer import ModelTrainer
+from fl_server_core.connections import lend_connection
 from fl_server_core.models import Notification, Training, User
+from fl_server_core.models.notification import NotificationQuerySet
 
 logger = logging.getLogger(__name__)
 
+SWEPT = 256
+"""Deliveries started by one sweep; the next one comes in two seconds."""
 
 bulkheads = Bulkheads()
+threads = ThreadPoolExecutor(THREADS, "deliver")
 """This process's."""
+
+
+def dispatch(training_id: UUID) -> None:
+    """Start a delivery for every receiver with a message of the training that is due."""
+    _start(Notification.objects.due().filter(training=training_id))
+
+
+def dispatch_oldest() -> None:
+    """Start what has been due for longest, of all trainings; prompt receivers come first."""
+    _start(Notification.objects.due(), at_most=SWEPT)
+
+
+def _start(due: NotificationQuerySet, at_most: int | None = None) -> None:
+    deliveries = due.values_list("training", "receiver").annotate(since=Min("next_attempt_at"))
+    for training, receiver, _ in deliveries.order_by("-receiver__answers_promptly", "since")[
+        :at_most
+    ]:
+        threads.submit(_deliver_alone, training, receiver)
+
+
+def _deliver_alone(training_id: UUID, receiver_id: UUID) -> None:
+    """Deliver in a thread that nobody waits for."""
+    try:
+        deliver(training_id, receiver_id)
+    except Exception:  # what is due stays so, for the sweeper to find
+        logger.exception("training %s: no delivery to user %s now", training_id, receiver_id)
+    finally:
+        close_old_connections()
+        lend_connection()
 
 
 def deliver(training_id: UUID, receiver_id: UUID) -> None:

@@ -1,4 +1,4 @@
-"""The outbox: finding the messages that are due, and posting them.
+"""The outbox: taking the messages that are due, and posting them.
 
 Each receiver gets a training's messages in order, each at least once. A message is claimed
 by moving its `next_attempt_at` past the longest delivery, so a worker that dies leaves it to
@@ -12,42 +12,19 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Min
 
-from fl_server_ai import enqueue
 from fl_server_ai.notification import posting, signature
 from fl_server_ai.notification.bulkheads import PROMPT_SECONDS
 from fl_server_core.connections import lend_connection
 from fl_server_core.models import Notification, User
-from fl_server_core.models.notification import NotificationQuerySet
 
 logger = logging.getLogger(__name__)
 
 RETRIES = 5
-SWEPT = 256
-"""Deliveries started by one sweep; the next one comes in two seconds."""
 
 
 class Refused(Exception):
     """The receiver answered with an error status."""
-
-
-def dispatch(training_id: UUID) -> None:
-    """Start a delivery for every receiver with a message of the training that is due."""
-    _start(Notification.objects.due().filter(training=training_id))
-
-
-def dispatch_oldest() -> None:
-    """Start what has been due for longest, of all trainings; prompt receivers come first."""
-    _start(Notification.objects.due(), at_most=SWEPT)
-
-
-def _start(due: NotificationQuerySet, at_most: int | None = None) -> None:
-    deliveries = due.values_list("training", "receiver").annotate(since=Min("next_attempt_at"))
-    for training, receiver, _ in deliveries.order_by("-receiver__answers_promptly", "since")[
-        :at_most
-    ]:
-        enqueue.send("deliver", str(training), str(receiver))
 
 
 def claim_next(training_id: UUID, receiver_id: UUID) -> Notification | None:

@@ -224,7 +224,7 @@ def clone_model(model: Model) -> Model:
 
 
 def close_updates(updates: ModelQuerySet, *, keep_from: int | None = None) -> None:
-    """Delete the files of updates, except of later rounds; the rows stay as records.
+    """Let go of the files of updates, except of later rounds; the rows stay as records.
 
     `keep_from` is the first round whose files stay; None keeps no file.
     """

@@ -8,6 +8,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from fl_server_ai import enqueue
+from fl_server_ai.notification import delivery
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.files import StoredFile
 from fl_server_core.models import Training
@@ -27,9 +28,11 @@ def any_file(name="", sha256=""):
 
 @pytest.fixture
 def sent(monkeypatch):
-    """The tasks that would have gone to the broker, as (task, ids…)."""
+    """The tasks and deliveries that would have been started, as (task, ids…)."""
     messages = []
     monkeypatch.setattr(enqueue, "send", lambda task, *args: messages.append((task, *args)))
+    deliver = lambda _, *ids: messages.append(("deliver", *map(str, ids)))  # noqa: E731
+    monkeypatch.setattr(delivery.threads, "submit", deliver)
     return messages
 
 

@@ -5,7 +5,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from fl_server_ai import sweeper
-from fl_server_ai.notification import outbox
+from fl_server_ai.notification import delivery
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.trainer import ENQUEUED_LOST
 from fl_server_core.models import Notification, Training, User
@@ -36,7 +36,7 @@ def test_a_sweep_starts_so_many_and_the_prompt_and_the_oldest_first(
         trainer.start()
     User.objects.filter(pk=prompt.pk).update(answers_promptly=True)
     other.notifications.update(next_attempt_at=timezone.now() - timedelta(minutes=1))
-    monkeypatch.setattr(outbox, "SWEPT", 3)
+    monkeypatch.setattr(delivery, "SWEPT", 3)
     sweeper.sweep()
     slow = participants[1]
     pairs = [(other, prompt), (training, prompt), (other, slow)]

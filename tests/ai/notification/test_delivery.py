@@ -12,6 +12,7 @@ from fl_server_ai.notification.delivery import deliver
 from fl_server_core.models import Notification
 from tests.ai.notification.conftest import silence
 from tests.factories import NotificationFactory
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -228,6 +229,34 @@ def test_a_delivery_that_fails_gives_its_place_back(started, monkeypatch):
     monkeypatch.setattr(outbox, "post", fail)
     with pytest.raises(OperationalError):
         deliver(training.pk, user.pk)
+    assert not delivery.bulkheads._taken
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_due_is_delivered_in_threads(started, participants, endpoint):
+    training, _ = started
+    delivery.dispatch(training.pk)
+    wait_until(lambda: not training.notifications.pending().exists())
+    assert len(endpoint.bodies) == 2 * len(participants)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_that_fails_leaves_its_message_due_and_goes_on(
+    started, participants, endpoint, monkeypatch, caplog
+):
+    training, failing = started
+    claim = outbox.claim_next
+
+    def claim_or_fail(training_id, receiver_id):
+        if receiver_id == failing.pk:
+            raise OperationalError
+        return claim(training_id, receiver_id)
+
+    monkeypatch.setattr(outbox, "claim_next", claim_or_fail)
+    delivery.dispatch(training.pk)
+    wait_until(lambda: f"no delivery to user {failing.pk} now" in caplog.text)
+    wait_until(lambda: not participants[1].notifications.pending().exists())
+    assert failing.notifications.due().count() == 2
     assert not delivery.bulkheads._taken
 
 

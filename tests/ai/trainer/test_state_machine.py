@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from fl_server_ai import sweeper
-from fl_server_ai.notification import outbox
+from fl_server_ai.notification import delivery, outbox
 from fl_server_ai.notification.delivery import deliver
 from fl_server_ai.notification.posting import Unreachable
 from fl_server_ai.trainer.lease import ClaimLost
@@ -391,7 +391,7 @@ class TrainingMachine(PlayedTraining):
         elif task == "deliver":
             self.deliver(UUID(ids[1]), outcome)
         else:
-            outbox.dispatch(UUID(ids[0]))
+            delivery.dispatch(UUID(ids[0]))
 
     @precondition(lambda self: self.training.is_running)
     @rule()
