@@ -24,10 +24,11 @@ def with_ids(rows: QuerySet[Row], relation: str) -> list[Row]:
 
 
 def ids_of(row: Model, relation: str) -> list[UUID]:
-    """Return the ids that a row is related to: those that `with_ids` found, or else asked for."""
+    """Return the ids that a row is related to: those found before, or else asked for."""
     known: list[UUID] | None = getattr(row, _attribute(relation), None)
     if known is None:
         known = [other for _, other in _links(type(row), relation, [row.pk])]
+        setattr(row, _attribute(relation), known)
     return known
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from fl_server_ai.trainer.weighting import weights_of
@@ -24,7 +23,7 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
     """A version of a global model; `stored` tells whether it can be downloaded."""
 
     stored = serializers.SerializerMethodField()
-    updates = serializers.SerializerMethodField()
+    updates = MergedUpdateSerializer(many=True, read_only=True)
 
     class Meta:
         model = Checkpoint
@@ -44,11 +43,10 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
     def get_stored(self, checkpoint: Checkpoint) -> bool:  # noqa: D102
         return bool(checkpoint.file)
 
-    @extend_schema_field(MergedUpdateSerializer(many=True))
-    def get_updates(self, checkpoint: Checkpoint) -> Any:
-        """Show the updates with their shares, which the training's options may limit."""
+    def to_representation(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Show the prefetched updates with their shares, which the training's options may limit."""
         updates: list[Any] = list(checkpoint.updates.all())
         weights = weights_of(getattr(checkpoint.model, "training", None), updates)
         for update, weight in zip(updates, weights, strict=True):
             update.share = weight / sum(weights)
-        return MergedUpdateSerializer(updates, many=True).data
+        return super().to_representation(checkpoint)

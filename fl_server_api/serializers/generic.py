@@ -3,11 +3,14 @@
 from typing import Any
 from uuid import UUID
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from fl_server_ai.trainer.phases import UpdatePhase, phase_of
+from fl_server_ai.trainer.quorum import Quorum
 from fl_server_ai.uncertainty.registry import METHODS
 from fl_server_api.serializers.related import RelatedIds
+from fl_server_core.links import ids_of
 from fl_server_core.models import Training
 from fl_server_core.models.training import PhaseName
 
@@ -72,10 +75,10 @@ class RoundSerializer(serializers.Serializer[Training]):
         help_text="How many are enough when no more come in time."
     )
 
-    def to_representation(self, training: Training) -> dict[str, Any]:
-        """Count once for all fields."""
-        self._quorum = phase_of(training).quorum()
-        return super().to_representation(training)
+    @property
+    def _quorum(self) -> Quorum:
+        quorum: Quorum = self.context["quorum"]  # counted once for the whole training
+        return quorum
 
     def get_asked(self, _: Training) -> list[UUID]:  # noqa: D102
         return sorted(self._quorum.asked)
@@ -97,7 +100,7 @@ class TrainingSerializerWithRounds(TrainingSerializer):
         help_text="Updates that are there for the present round."
     )
     local_models_expected = serializers.SerializerMethodField(help_text="Updates that complete it.")
-    round: Any = RoundSerializer(source="*", read_only=True)
+    round = serializers.SerializerMethodField()
 
     class Meta(TrainingSerializer.Meta):
         fields = [
@@ -108,14 +111,22 @@ class TrainingSerializerWithRounds(TrainingSerializer):
         ]
         read_only_fields = fields
 
+    def to_representation(self, training: Training) -> dict[str, Any]:
+        """Count once for all fields."""
+        self._quorum = phase_of(training).quorum()
+        return super().to_representation(training)
+
     def get_local_models_arrived(self, training: Training) -> int:
         """Count the present round's updates."""
-        return UpdatePhase(training).answers().count()
+        phase = UpdatePhase(training)
+        return len(self._quorum.answered) if phase.is_open else phase.answers().count()
 
     def get_local_models_expected(self, training: Training) -> int:
         """Count whose updates are waited for: before and between rounds, all participants'."""
-        phase = UpdatePhase(training)
-        if phase.is_open:
-            quorum = phase.quorum()
-            return min(quorum.target, len(quorum.left))
-        return training.participants.count()
+        if UpdatePhase(training).is_open:
+            return min(self._quorum.target, len(self._quorum.left))
+        return len(ids_of(training, "participants"))
+
+    @extend_schema_field(RoundSerializer)
+    def get_round(self, training: Training) -> Any:  # noqa: D102
+        return RoundSerializer(training, context={"quorum": self._quorum}).data

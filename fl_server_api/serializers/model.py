@@ -1,5 +1,6 @@
 """Models: how each kind is shown, and what uploads hold."""
 
+from functools import cached_property
 from typing import Any
 
 import marshmallow
@@ -119,12 +120,15 @@ class ModelSerializer(serializers.BaseSerializer[Any]):
     also: type[serializers.Serializer[Model]] | None = None
 
     def to_representation(self, instance: Model) -> dict[str, Any]:  # noqa: D102
-        shown = KINDS[instance.kind](instance).data
-        return (
-            {**shown, **self.also(instance, context=self.context).data}
-            if self.also
-            else dict(shown)
-        )
+        shown: dict[str, Any] = self._kinds[instance.kind].to_representation(instance)
+        if self.also:
+            shown |= self.also(instance, context=self.context).data
+        return shown
+
+    @cached_property
+    def _kinds(self) -> dict[str, serializers.ModelSerializer[Any]]:
+        """One serializer of each kind for a whole list, because making its fields takes long."""
+        return {kind: serializer() for kind, serializer in KINDS.items()}
 
 
 class ModelMetadataSerializer(ModelSerializer):

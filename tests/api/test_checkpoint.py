@@ -55,14 +55,6 @@ def test_shares_are_those_within_the_trainings_limits(client, started, version):
     assert [update["share"] for update in shown["updates"]] == [0.75, 0.25]
 
 
-def test_a_list_costs_the_same_for_many(client, started, django_assert_max_num_queries):
-    for number in range(1, 20):
-        version = started.model.checkpoints.create(round=number, attempt=0, size=1)
-        LocalModelFactory(base_model=started.model, merged_into=version)
-    with django_assert_max_num_queries(6):
-        assert len(client.get(url(started.model)).json()) == 20
-
-
 def test_a_version_is_downloaded(client, participant, started, version):
     for caller in (client, as_user(participant)):
         response = caller.get(url(started.model, f"{version.pk}/"))

@@ -5,7 +5,7 @@ import pytest
 from fl_server_core.models import Metric, metric
 from fl_server_core.models.training import PhaseName
 from tests.api.conftest import as_user
-from tests.factories import LocalModelFactory, ModelFactory
+from tests.factories import LocalModelFactory
 
 
 def url(model):
@@ -115,14 +115,6 @@ def test_strangers_neither_report_nor_read(training, stranger, nobody):
 def test_a_merged_rounds_updates_and_their_metrics_are_gone(client, training):
     update = LocalModelFactory(base_model=training.model, closed_at="2026-01-01T00:00Z")
     assert client.get(url(update)).json() == {"detail": f"Model {update.pk} not found."}
-
-
-def test_the_list_costs_the_same_for_many(client, user, django_assert_max_num_queries):
-    model = ModelFactory(owner=user)
-    names = [f"m{number}" for number in range(50)]
-    client.post(url(model), {"metric_names": names, "metric_values": names})
-    with django_assert_max_num_queries(4):
-        assert len(client.get(url(model)).json()) == 50
 
 
 def test_names_are_bounded_over_all_requests_of_a_round(client, model, monkeypatch):

@@ -253,14 +253,6 @@ def rows_made():
     post_init.disconnect(count)
 
 
-def test_the_list_costs_the_same_for_many(client, user, django_assert_max_num_queries):
-    for model in ModelFactory.create_batch(5, owner=user):
-        LocalModelFactory(owner=user, base_model=model)
-        client.post(URL, mean([str(model.pk)]))
-    with django_assert_max_num_queries(3):
-        assert len(client.get(URL).json()) == 15
-
-
 # --- Removal -----------------------------------------------------------------------------
 
 
