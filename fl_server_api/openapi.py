@@ -81,6 +81,7 @@ ANYWHERE = {
     429: error_response(429, [{"detail": "Too many wrong passwords."}]),
     503: error_response(503, [{"detail": "The server is busy; try again."}]),
 }
+OF_LISTS = {404: error_response(404, [{"detail": "Invalid page."}])}
 OF_BODIES = {
     400: error_response(400, [{"detail": "The body must be an object."}]),
     413: error_response(413, [{"detail": "The request's body is larger than 65536 bytes."}]),
@@ -154,11 +155,13 @@ class AutoSchema(openapi.AutoSchema):
         return None
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
-        """Add what every endpoint may answer, and every one that reads a body."""
+        """Add what every endpoint may answer, every list, and every one that reads a body."""
         described: dict[str, Any] = super()._get_response_bodies(direction)
         reads = self.get_request_serializer() is not None
         describe: Callable[..., Any] = self._get_response_for_code
-        for code, response in (ANYWHERE | (OF_BODIES if reads else {})).items():
+        lists = self._is_list_view()
+        also = ANYWHERE | (OF_BODIES if reads else {}) | (OF_LISTS if lists else {})
+        for code, response in also.items():
             if str(code) not in described:
                 described[str(code)] = describe(response, str(code), direction=direction)
         return described

@@ -12,15 +12,22 @@ from django.db.models import Model, QuerySet
 Row = TypeVar("Row", bound=Model)
 
 
-def with_ids(rows: QuerySet[Row], relation: str) -> list[Row]:
+def with_ids(rows: QuerySet[Row] | list[Row], relation: str) -> list[Row]:
     """Return the rows, for each of which `ids_of` then knows the ids: one query for all."""
+    found, keys = list(rows), _keys(rows)
     ids = defaultdict(list)
-    for row, other in _links(rows.model, relation, rows.order_by().values("pk")):
-        ids[row].append(other)
-    found = list(rows)
+    if found:
+        for row, other in _links(type(found[0]), relation, keys):
+            ids[row].append(other)
     for each in found:
         setattr(each, _attribute(relation), ids[each.pk])
     return found
+
+
+def _keys(rows: QuerySet[Row] | list[Row]) -> Any:
+    if isinstance(rows, QuerySet):  # of more rows, maybe, than a statement can name
+        return rows.order_by().values("pk")
+    return [row.pk for row in rows]
 
 
 def ids_of(row: Model, relation: str) -> list[UUID]:

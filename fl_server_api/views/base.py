@@ -10,8 +10,12 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 
+from fl_server_api.pagination import Pages
 from fl_server_api.utils import get_entity
+from fl_server_core.links import with_ids
 
 M = TypeVar("M", bound=Model)
 
@@ -22,6 +26,8 @@ class ViewSet(viewsets.ViewSet):
     `@authentication_classes`, `@permission_classes` and `@parser_classes` on a method go
     before what the class says.
     """
+
+    pagination_class = Pages
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Read every body as UTF-8, whatever its Content-Type claims."""
@@ -43,6 +49,25 @@ class ViewSet(viewsets.ViewSet):
         entity = get_entity(source, id, name)
         self.check_object_permissions(self.request, entity)
         return entity
+
+    def listed(
+        self,
+        rows: QuerySet[M] | list[M],
+        serializer: type[BaseSerializer[Any]],
+        *,
+        ids: str = "",
+        context: dict[str, Any] | None = None,
+    ) -> Response:
+        """Answer with these rows, or with the page of them that is asked for.
+
+        `ids` is a relation of theirs whose ids are shown.
+        """
+        pages = self.pagination_class()
+        page = pages.paginate_queryset(rows, self.request, self)
+        shown = rows if page is None else page
+        shown = with_ids(shown, ids) if ids else shown
+        data = serializer(shown, many=True, context=context or {}).data
+        return Response(data) if page is None else pages.get_paginated_response(data)
 
     def require(self, permission: type[BasePermission], row: Model) -> None:
         """Refuse a caller who lacks a permission that depends on what was sent."""

@@ -25,8 +25,7 @@ class Checkpoint(ViewSet):
         Each with the updates that it was merged from; the first is what the actor uploaded.
         """
         model = self.get_entity(models.Model.objects.visible(), id)
-        rows = model.checkpoints.prefetch_related("updates")
-        return Response(CheckpointSerializer(rows, many=True).data)
+        return self.listed(model.checkpoints.prefetch_related("updates"), CheckpointSerializer)
 
     def download_checkpoint(
         self, request: AuthenticatedRequest, id: str, checkpoint: str

@@ -26,7 +26,7 @@ class Group(ViewSet):
 
         Only superusers may.
         """
-        return Response(GroupSerializer(models.Group.objects.order_by("pk"), many=True).data)
+        return self.listed(models.Group.objects.order_by("pk"), GroupSerializer)
 
     def create(self, request: AuthenticatedRequest) -> Response:
         """Create a group.

@@ -30,7 +30,6 @@ from fl_server_api.utils import AuthenticatedRequest, find_file, get_entity, get
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models, outgoing, quotas, removal, uploads
 from fl_server_core.files import named_or_gone
-from fl_server_core.links import with_ids
 from fl_server_core.models.metric import record_metrics
 from fl_server_core.models.model import ModelKind, ModelQuerySet
 
@@ -43,8 +42,8 @@ class Model(ViewSet):
 
     def list(self, request: AuthenticatedRequest) -> Response:
         """List the caller's models and the global models of its trainings."""
-        rows = with_ids(models.Model.objects.listed_for(request.user), "members")
-        return Response(ModelSerializer(rows, many=True).data)
+        rows = models.Model.objects.listed_for(request.user)
+        return self.listed(rows, ModelSerializer, ids="members")
 
     def create(self, request: AuthenticatedRequest) -> Response:
         """Upload a model.
@@ -134,7 +133,7 @@ class Model(ViewSet):
     def metrics(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """List the metrics on a model."""
         model = self.get_entity(_visible(), id)
-        return Response(MetricSerializer(model.metrics.current(), many=True).data)
+        return self.listed(model.metrics.current(), MetricSerializer)
 
     @decorators.permission_classes([IsAuthenticated, ReportsOnModel])
     def report_metrics(self, request: AuthenticatedRequest, id: str) -> Response:

@@ -33,8 +33,10 @@ class Notification(ViewSet):
         user = request.user.pk
         found = wait_for(lambda: list(pending.all()), wait, places=POLLS, user=user)
         turned_away = not found and time.monotonic() - begun < wait
-        headers = {"Retry-After": f"{TURNED_AWAY.pause(user)}"} if turned_away else None
-        return Response(NotificationSerializer(found, many=True).data, headers=headers)
+        response = self.listed(found, NotificationSerializer)
+        if turned_away:
+            response["Retry-After"] = f"{TURNED_AWAY.pause(user)}"
+        return response
 
     def ack(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Mark a notification as delivered; again changes nothing."""

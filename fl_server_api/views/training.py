@@ -23,7 +23,6 @@ from fl_server_api.serializers.training import (
 from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models, removal, trainings
-from fl_server_core.links import with_ids
 from fl_server_core.options import TrainingOptions
 from fl_server_core.throttles import STEERINGS
 
@@ -38,8 +37,8 @@ class Training(ViewSet):
 
     def list(self, request: AuthenticatedRequest) -> Response:
         """List the trainings whose actor the caller is."""
-        rows = with_ids(models.Training.objects.filter(actor=request.user), "participants")
-        return Response(TrainingSerializer(rows, many=True).data)
+        rows = models.Training.objects.filter(actor=request.user)
+        return self.listed(rows, TrainingSerializer, ids="participants")
 
     @decorators.permission_classes([IsAuthenticated, IsOwner])
     @decorators.parser_classes(JSON)
@@ -166,12 +165,12 @@ class Training(ViewSet):
     def models(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """List the global model and the present updates to it."""
         training = self.get_entity(models.Training, id)
-        return Response(ModelSerializer(trainings.find_models(training), many=True).data)
+        return self.listed(trainings.find_models(training), ModelSerializer)
 
     def latest_models(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """List the global model and each participant's newest update to it."""
         training = self.get_entity(models.Training, id)
-        return Response(ModelSerializer(trainings.find_latest_models(training), many=True).data)
+        return self.listed(trainings.find_latest_models(training), ModelSerializer)
 
 
 def _count_order(user: models.User) -> None:

@@ -17,7 +17,6 @@ from fl_server_api.serializers.user import (
 from fl_server_api.utils import AuthenticatedRequest, get_entity, read_body
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models, users
-from fl_server_core.links import with_ids
 from fl_server_core.models.token import issue_token
 from fl_server_core.throttles import REGISTRATIONS, address_of
 
@@ -32,7 +31,7 @@ class User(ViewSet):
         Where others are reached, `email` and `message_endpoint`, is left empty but for staff.
         """
         everybody = models.User.objects.order_by("date_joined", "pk")
-        return Response(UserSerializer(everybody, many=True, context={"viewer": request.user}).data)
+        return self.listed(everybody, UserSerializer, context={"viewer": request.user})
 
     @decorators.authentication_classes([])
     @decorators.permission_classes([MayRegister])
@@ -79,9 +78,9 @@ class User(ViewSet):
 
     def groups(self, request: AuthenticatedRequest) -> Response:
         """List the caller's groups."""
-        return Response(GroupSerializer(request.user.groups.order_by("pk"), many=True).data)
+        return self.listed(request.user.groups.order_by("pk"), GroupSerializer)
 
     def trainings(self, request: AuthenticatedRequest) -> Response:
         """List the trainings that the caller runs or takes part in."""
-        rows = with_ids(models.Training.objects.involving(request.user), "participants")
-        return Response(TrainingSerializer(rows, many=True).data)
+        rows = models.Training.objects.involving(request.user)
+        return self.listed(rows, TrainingSerializer, ids="participants")
