@@ -152,10 +152,8 @@ def _delete_unnamed(names: set[str]) -> None:
         return
     for some in _batched(sorted(names)):
         first, *others = (
-            model._default_manager.order_by()
-            .filter(**{f"{field.name}__in": some})
-            .values_list(field.name, flat=True)
-            for model, field in _file_fields()
+            rows.filter(**{f"{field}__in": some}).values_list(field, flat=True)
+            for rows, field in _named()
         )
         for name in set(some) - set(first.union(*others)):
             discard(name)
@@ -191,19 +189,28 @@ def remove_orphans() -> int:
     limit = timezone.now() - ORPHAN_AGE
     names = default_storage.listdir("")[1]
     orphans = {name for name in names if default_storage.get_modified_time(name) < limit}
-    for model, field in _file_fields():
-        rows = model._default_manager.exclude(**{field.name: ""})
-        orphans -= set(rows.values_list(field.name, flat=True))
+    for rows, field in _named():
+        orphans -= set(rows.values_list(field, flat=True))
     for name in orphans:
         default_storage.delete(name)
     return len(orphans) + _remove_old_scratch(limit.timestamp())
 
 
-def _file_fields() -> Iterator[tuple[type[models.Model], models.FileField]]:
+def _named() -> Iterator[tuple[models.QuerySet[Any], str]]:
+    """Yield each field that names files, with the rows where it does."""
     for model in apps.get_app_config("fl_server_core").get_models():
         if not model._meta.proxy:
             for field in _file_fields_of(model):
-                yield model, field
+                # Ordered by nothing, because a part of a union can't be.
+                yield model._default_manager.exclude(**{field.name: ""}).order_by(), field.name
+
+
+def indexes_by_name(table: str, *fields: str) -> list[models.Index]:
+    """Return the indexes by which it is found which rows name a file."""
+    return [
+        models.Index(fields=[field], condition=~models.Q(**{field: ""}), name=f"{table}_{field}")
+        for field in fields
+    ]
 
 
 def _file_fields_of(model: type[models.Model]) -> list[models.FileField]:

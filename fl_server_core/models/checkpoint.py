@@ -5,6 +5,7 @@ from typing import Self
 
 from django.db import models
 
+from fl_server_core.files import indexes_by_name
 from fl_server_core.models.model import Model
 
 
@@ -39,7 +40,10 @@ class Checkpoint(models.Model):
     objects = CheckpointQuerySet.as_manager()
 
     class Meta:
-        ordering = ["created_at"]
+        ordering = ["created_at", "id"]
+        indexes = indexes_by_name(
+            "checkpoint", "file", "swag_first_moment", "swag_second_moment", "server_state"
+        )
         constraints = [
             models.UniqueConstraint(
                 fields=["model", "round", "attempt"], name="one_checkpoint_per_round_and_attempt"

@@ -6,7 +6,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Count, Exists, OuterRef, Q, Sum
+from django.db.models import Count, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Length
 
 from fl_server_core.exceptions import QuotaReached
@@ -24,10 +24,9 @@ class MetricQuerySet(models.QuerySet["Metric"]):
 
     def current(self) -> Self:
         """Leave out what was reported before the same step was gone through again."""
-        again = Metric.objects.filter(
-            model=OuterRef("model"), step=OuterRef("step"), attempt__gt=OuterRef("attempt")
-        )
-        return self.exclude(Exists(again))
+        # Its last one; not that there is none later, which PostgreSQL compares each with each for.
+        reported = Metric.objects.filter(model=OuterRef("model"), step=OuterRef("step"))
+        return self.filter(attempt=Subquery(reported.order_by("-attempt").values("attempt")[:1]))
 
 
 class Metric(models.Model):

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from fl_server_core.files import let_go, names_in
+from fl_server_core.files import indexes_by_name, let_go
 from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
 
@@ -55,8 +55,9 @@ class ModelQuerySet(models.QuerySet["Model"]):
 
     def listed_for(self, user: User) -> Self:
         """Keep own models and the global models of own trainings."""
-        trainings = Training.objects.involving(user).values("pk")
-        return self.visible().filter(Q(owner=user) | Q(training__in=trainings))
+        owned = Model.objects.visible().filter(owner=user).order_by().values("pk")
+        trained = Training.objects.involving(user).order_by().values("model")
+        return self.visible().filter(pk__in=owned.union(trained))  # no index serves an OR
 
 
 class Model(models.Model):
@@ -120,8 +121,28 @@ class Model(models.Model):
     objects = ModelQuerySet.as_manager()
 
     class Meta:
-        ordering = ["created_at"]
+        ordering = ["created_at", "id"]
         permissions = [("upload_code", "Can upload models that carry code")]
+        indexes = [
+            # Of records there are the more the longer a training goes on; these leave them out.
+            models.Index(
+                fields=["owner", "created_at"],
+                condition=Q(closed_at=None) | ~Q(file=""),
+                name="model_of_owner",
+            ),
+            models.Index(
+                fields=["base_model", "round"], condition=Q(closed_at=None), name="update_open"
+            ),
+            models.Index(fields=["base_model", "round"], condition=~Q(file=""), name="update_kept"),
+            *indexes_by_name(
+                "model",
+                "file",
+                "preprocessing_file",
+                "swag_first_moment",
+                "swag_second_moment",
+                "server_state",
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["base_model", "round", "attempt", "owner"],
@@ -232,5 +253,5 @@ def close_updates(updates: ModelQuerySet, *, keep_from: int | None = None) -> No
     lost = updates.exclude(file="")
     if keep_from is not None:
         lost = lost.filter(round__lt=keep_from)
-    let_go(names_in(lost))
+    let_go(lost.values_list("file", flat=True))
     lost.update(file="")

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from fl_server_core.files import indexes_by_name
 from fl_server_core.models.model import Model
 from fl_server_core.models.user import User
 
@@ -28,6 +29,7 @@ class Moments(models.Model):
     class Meta:
         verbose_name_plural = "moments"
         ordering = ["created_at"]
+        indexes = indexes_by_name("moments", "first", "second")
         constraints = [
             models.UniqueConstraint(
                 fields=["model", "round", "attempt", "owner"], name="one_pair_of_moments_each"

@@ -161,10 +161,10 @@ class Notification(models.Model):
     objects = NotificationQuerySet.as_manager()
 
     class Meta:
-        ordering = ["created_at", "sequence"]
+        ordering = ["created_at", "sequence", "id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["training", "receiver", "type", "round", "attempt"],
+                fields=["training", "round", "attempt", "type", "receiver"],
                 condition=~Q(state="withdrawn"),
                 name="nobody_is_told_twice",
             )
@@ -174,7 +174,13 @@ class Notification(models.Model):
                 fields=["next_attempt_at"],
                 condition=Q(state="pending"),
                 name="notification_due",
-            )
+            ),
+            models.Index(
+                fields=["receiver", "created_at"],
+                condition=Q(state="pending"),
+                name="notification_pending",
+            ),
+            models.Index(fields=["training", "sequence"], name="notification_sequence"),
         ]
 
     def __str__(self) -> str:
