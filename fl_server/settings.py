@@ -365,6 +365,7 @@ FL_DEVICE = env.choice("FL_DEVICE", "auto", ("auto", "cpu", "cuda"))
 FL_MERGE_LEASE_SECONDS = env.integer("FL_MERGE_LEASE_SECONDS", 60, minimum=5)
 FL_MERGE_ATTEMPTS = env.integer("FL_MERGE_ATTEMPTS", 5, minimum=1)
 FL_KEEP_UPDATE_ROUNDS = env.integer("FL_KEEP_UPDATE_ROUNDS", 0)
+FL_KEEP_NOTIFICATION_DAYS = env.integer("FL_KEEP_NOTIFICATION_DAYS", 90)  # 0: for good
 FL_KEEP_CHECKPOINTS = env.integer("FL_KEEP_CHECKPOINTS", 10, minimum=1)
 FL_NOTIFY_TIMEOUT_SECONDS = env.integer("FL_NOTIFY_TIMEOUT_SECONDS", 10, minimum=1)
 # By address, whatever its name; fl_server_ai.notification.destinations tells the rest.

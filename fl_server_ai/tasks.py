@@ -48,9 +48,10 @@ def sweep() -> None:
 
 @shared_task
 def remove_orphaned_files() -> None:
-    """Delete the files that no row names any more, and what was said about them."""
+    """Delete the files that no row names any more, what was said about them, and spent calls."""
     files.remove_orphans()
     stats.forget_stats()
+    outbox.forget_spent()
 
 
 @shared_task(ignore_result=False)

@@ -22,9 +22,20 @@ logger = logging.getLogger(__name__)
 
 RETRIES = 5
 
+FORGOTTEN = 1000
+"""Rows deleted by one statement."""
+
 
 class Refused(Exception):
     """The receiver answered with an error status."""
+
+
+def forget_spent() -> None:
+    """Delete the calls that have done their work; some at a time, because others want to write."""
+    while settings.FL_KEEP_NOTIFICATION_DAYS:
+        some = Notification.objects.spent().order_by().values("pk")[:FORGOTTEN]
+        if not Notification.objects.filter(pk__in=some).delete()[0]:
+            break
 
 
 def claim_next(training_id: UUID, receiver_id: UUID) -> Notification | None:

@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 from typing import Any, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
@@ -29,6 +30,11 @@ REQUESTS = (
     NotificationType.MODEL_TEST_ROUND,
 )
 """Those that ask for an answer; they carry the number of a round."""
+
+
+ANSWERED_BY_ROWS = (NotificationType.UPDATE_ROUND_START, NotificationType.SWAG_ROUND_START)
+"""Those whose answers say all that is needed once their round is over. Calls to test tell whose
+metrics count."""
 
 
 class NotificationState(models.TextChoices):
@@ -73,6 +79,18 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
     def standing(self) -> Self:
         """Keep what counts."""
         return self.exclude(state=NotificationState.WITHDRAWN)
+
+    def spent(self) -> Self:
+        """Keep calls that are settled, that nothing looks back at, and that are old by the settings.
+
+        For updates and moments, in rounds before the last two or under earlier attempts.
+        """
+        number, attempt = F("training__model__round"), F("training__attempt")
+        return self.exclude(state=NotificationState.PENDING).filter(
+            Q(round__lt=number - 1) | Q(attempt__lt=attempt),
+            type__in=ANSWERED_BY_ROWS,
+            created_at__lt=Now() - timedelta(days=settings.FL_KEEP_NOTIFICATION_DAYS),
+        )
 
     def deliver(self) -> int:
         """Note that the receivers have accepted them."""
