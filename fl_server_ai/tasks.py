@@ -14,7 +14,7 @@ from fl_server_ai import sweeper
 from fl_server_ai.failures import Failure, NoWorker
 from fl_server_ai.inference import stats, worker
 from fl_server_ai.inference.client import QUEUE_SECONDS
-from fl_server_ai.notification import delivery
+from fl_server_ai.notification import delivery, outbox
 from fl_server_core import files
 
 logger = logging.getLogger(__name__)

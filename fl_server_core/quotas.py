@@ -18,8 +18,8 @@ from fl_server_core.models.model import ModelKind
 
 def stored_bytes(user: User) -> int:
     """Return the size of a user's files: models with preprocessing and versions, answers."""
-    models = Model.objects.filter(owner=user)
-    versions = Checkpoint.objects.stored().filter(model__owner=user)
+    models = Model.objects.filter(Q(closed_at=None) | ~Q(file=""), owner=user)  # no records
+    versions = Checkpoint.objects.stored().filter(model__owner=user, model__closed_at=None)
     moments = Moments.objects.filter(owner=user).exclude(first="")
     # The newest version's file is the model's own.
     older = ~Q(file__in=models.exclude(file="").values("file"))

@@ -31,7 +31,7 @@ def find_models(training: Training) -> list[Model]:
 
 def find_latest_models(training: Training) -> list[Model]:
     """Return the global model and each participant's newest update to it."""
-    participants = set(training.participants.values_list("pk", flat=True))
+    participants = set(training.memberships.values_list("user", flat=True))
     found = find_models(training)
     updates = [model for model in found if model.base_model_id and model.owner_id in participants]
     updates.sort(key=lambda update: (update.attempt, update.round))

@@ -81,7 +81,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         return self.exclude(state=NotificationState.WITHDRAWN)
 
     def spent(self) -> Self:
-        """Keep calls that are settled, that nothing looks back at, and that are old by the settings.
+        """Keep calls that are settled, that nothing looks back at, and that are old enough.
 
         For updates and moments, in rounds before the last two or under earlier attempts.
         """

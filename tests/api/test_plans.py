@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from fl_server_ai import sweeper
-from fl_server_ai.notification import outbox
+from fl_server_ai.notification import delivery, outbox
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core import files, quotas
 from fl_server_core.models import Checkpoint, Metric, Moments, Training, User
@@ -176,7 +176,7 @@ def test_no_more_is_read_than_needed(training):
         "an update": hand_in,
         "a merge": merge,
         "a sweep": sweeper.sweep,
-        "dispatching": lambda: outbox.dispatch(training.pk),
+        "dispatching": lambda: delivery.dispatch(training.pk),
         "delivering": lambda: outbox.claim_next(training.pk, anna.pk),
     }
     found = [(name, *plan) for name, action in actions.items() for plan in plans(action)]
