@@ -1,6 +1,5 @@
 """Requests that come a byte at a time, over real sockets, to a web process with few threads."""
 
-import io
 import os
 import re
 import socket
@@ -100,7 +99,7 @@ class Reader(Socket):
 def write(monkeypatch, data, *parts):
     reader = Reader(*parts)
     monkeypatch.setattr(receiving.time, "monotonic", lambda: reader.now)
-    receiving.SteadySocket(reader).sendfile(io.BytesIO(b"-" + data), 1, len(data))
+    receiving.SteadySocket(reader).sendall(data)
     return reader
 
 
@@ -112,6 +111,44 @@ def test_an_answer_may_be_read_at_leisure(monkeypatch):
 def test_who_hardly_reads_its_answer_is_given_up(monkeypatch):
     with pytest.raises(BrokenPipeError):
         write(monkeypatch, b"a" * 900_000, *1000 * [(1, b"a")])
+
+
+CONTENT = bytes(range(256)) * 8192
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "file").write_bytes(CONTENT)
+    with (tmp_path / "file").open("rb") as opened:
+        yield opened
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # far less than the file
+        yield ours, theirs
+
+
+def test_a_part_of_a_file_arrives_although_its_reader_has_to_be_waited_for(file, pair):
+    ours, theirs = pair
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(answer, theirs)
+        receiving.SteadySocket(ours).sendfile(file, 1000, 1_000_000)
+        ours.close()
+        assert told.result() == CONTENT[1000:1_001_000]
+
+
+def test_no_more_of_a_file_is_sent_than_there_is(file, pair):
+    receiving.SteadySocket(pair[0]).sendfile(file, len(CONTENT) - 100, 1_000_000)
+    assert pair[1].recv(1000) == CONTENT[-100:]
+
+
+def test_who_reads_nothing_of_a_file_is_given_up(monkeypatch, file, pair):
+    monkeypatch.setattr(receiving, "GRACE_SECONDS", 0.1)
+    with pytest.raises(BrokenPipeError):
+        receiving.SteadySocket(pair[0]).sendfile(file, 0, len(CONTENT))
 
 
 # --- Over sockets ------------------------------------------------------------------------
