@@ -88,8 +88,8 @@ class SteadySocket:
         self._silence = GRACE_SECONDS if seconds is None else seconds
 
     def recv(self, size: int) -> bytes:
-        """Wait for some bytes."""
-        return self._in_time(partial(self._socket.recv, size), len)
+        """Wait for some bytes; gunicorn copies what wasn't asked of it yet again and again."""
+        return self._in_time(partial(self._socket.recv, min(size, BLOCK)), len)
 
     def sendall(self, data: bytes) -> None:
         """Wait until the system has taken all."""
