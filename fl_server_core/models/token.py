@@ -71,10 +71,10 @@ def find_token(key: str) -> Token | None:
     token = Token.objects.select_related("user").matching(key).first()
     if token is None or token.is_over:
         return None
-    stored = stored_form(key)
-    if token.digest != stored["digest"]:
+    if token.digest != _digest(key, settings.SECRET_KEY):
         mine = Token.objects.filter(pk=token.pk, digest=token.digest)
-        if mine.update(**stored):  # unless another request has ended or stored it meanwhile
+        # Unless another request has ended it, or stored it anew, meanwhile.
+        if mine.update(**stored_form(key)):
             token.user.reseal_secret()
     return token
 
