@@ -191,7 +191,7 @@ class Model(ViewSet):
 
 
 def _visible() -> ModelQuerySet:
-    return models.Model.objects.visible().select_related("base_model")
+    return models.Model.objects.visible()
 
 
 def _create_mean(

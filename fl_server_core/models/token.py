@@ -68,8 +68,11 @@ def find_token(key: str) -> Token | None:
 
     One that was stored under an earlier secret key is stored anew, and so is its user's secret.
     """
-    token = Token.objects.select_related("user").matching(key).first()
-    if token is None or token.is_over:
+    try:
+        token = Token.objects.select_related("user").matching(key).get()
+    except Token.DoesNotExist:
+        return None
+    if token.is_over:
         return None
     if token.digest != _digest(key, settings.SECRET_KEY):
         mine = Token.objects.filter(pk=token.pk, digest=token.digest)

@@ -1,10 +1,7 @@
 """Requests that come a byte at a time, over real sockets, to a web process with few threads."""
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import cycle
@@ -13,10 +10,8 @@ import pytest
 import requests
 
 from fl_server import receiving
-from fl_server.processes import COMMANDS
 from fl_server.receiving import BEGUN, HALF, TOO_LONG, WHOLE, state_of
-from tests.compose import ROOT
-from tests.servers import free_port
+from tests.server.web import running_web
 from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("receiving")]
@@ -159,42 +154,16 @@ THREADS = 8
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory):
-    with running_web(tmp_path_factory.mktemp("web"), "fl_server.gunicorn") as port:
+    with running_web(tmp_path_factory.mktemp("web"), threads=THREADS) as port:
         yield port
 
 
 @pytest.fixture(scope="module")
 def impatient_web(tmp_path_factory):
     """One that gives slow clients up within seconds."""
-    with running_web(tmp_path_factory.mktemp("web"), "tests.server.impatient") as port:
+    folder = tmp_path_factory.mktemp("web")
+    with running_web(folder, "tests.server.impatient", threads=THREADS) as port:
         yield port
-
-
-@contextmanager
-def running_web(folder, configuration):
-    settings = {"FL_DATA_DIR": str(folder), "FL_WEB_WORKERS": "1", "FL_WEB_THREADS": str(THREADS)}
-    migrate = [sys.executable, "manage.py", "migrate", "-v0"]
-    subprocess.run(migrate, cwd=ROOT, env=os.environ | settings, check=True)
-    command = [word.replace("fl_server.gunicorn", configuration) for word in COMMANDS["web"]]
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, "--bind", f"127.0.0.1:{port}"],
-        cwd=ROOT,
-        env=os.environ | settings,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(lambda: listens(port))
-        yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def listens(port):
-    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-        return True
 
 
 @contextmanager
