@@ -13,14 +13,16 @@ uses the fewest begin first.
 """
 
 import errno
+import os
 import re
+import select
 import selectors
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, BinaryIO, TypeVar
@@ -86,24 +88,24 @@ class SteadySocket:
         self._silence = GRACE_SECONDS if seconds is None else seconds
 
     def recv(self, size: int) -> bytes:
-        """Wait for some bytes."""
-        return self._in_time(partial(self._socket.recv, size), len)
+        """Wait for some bytes; gunicorn copies what wasn't asked of it yet again and again."""
+        return self._in_time(partial(self._socket.recv, min(size, BLOCK)), len)
 
     def sendall(self, data: bytes) -> None:
         """Wait until the system has taken all."""
         rest = memoryview(data)
-        try:
+        with _slow_reader_gone():
             while rest:
                 rest = rest[self._in_time(partial(self._socket.send, rest[:BLOCK]), int) :]
-        except TimeoutError as error:  # because gunicorn logs others with a traceback
-            raise BrokenPipeError(errno.EPIPE, "the client reads too slowly") from error
 
     def sendfile(self, file: BinaryIO, offset: int, count: int) -> None:
-        """Send a part of a file; the system's sendfile would wait without a limit."""
-        file.seek(offset)
-        while count > 0 and (data := file.read(min(count, BLOCK))):
-            self.sendall(data)
-            count -= len(data)
+        """Have the system send a part of a file, without reading it."""
+        with _slow_reader_gone():
+            while count > 0:
+                sent = self._in_time(partial(_send_some, self._socket, file, offset, count), int)
+                if not sent:
+                    return
+                offset, count = offset + sent, count - sent
 
     def _in_time(self, move: Callable[[], T], size: Callable[[T], int]) -> T:
         begun = time.monotonic()
@@ -115,6 +117,26 @@ class SteadySocket:
         gained = size(moved) / BYTES_PER_SECOND
         self._left = min(self._left - (time.monotonic() - begun) + gained, GRACE_SECONDS)
         return moved
+
+
+@contextmanager
+def _slow_reader_gone() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:  # because gunicorn logs others with a traceback
+        raise BrokenPipeError(errno.EPIPE, "the client reads too slowly") from error
+
+
+def _send_some(connection: socket.socket, file: BinaryIO, offset: int, count: int) -> int:
+    """Return how many bytes the system has taken, 0 at the file's end.
+
+    Waits until it takes some, as long as the socket may: its own call wouldn't.
+    """
+    waiting = select.poll()
+    waiting.register(connection, select.POLLOUT)
+    if not waiting.poll((connection.gettimeout() or 0) * 1000):
+        raise TimeoutError
+    return os.sendfile(connection.fileno(), file.fileno(), offset, count)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types

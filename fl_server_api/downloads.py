@@ -32,11 +32,11 @@ class Download:
 
 
 class Part:
-    """A stretch of a file, read like a file."""
+    """A stretch of a file, read like a file, or sent by the system from where the file stands."""
 
     def __init__(self, file: BinaryIO, wanted: range) -> None:
         self._file, self._left = file, len(wanted)
-        self.close = file.close
+        self.close, self.fileno = file.close, file.fileno
         file.seek(wanted.start)
 
     def read(self, size: int) -> bytes:

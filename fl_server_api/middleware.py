@@ -33,10 +33,13 @@ LIMITS = [
     ("/api/inference/", "FL_MAX_INFERENCE_BYTES", "FL_MAX_INFERENCE_JSON_BYTES"),
     ("/api/trainings/$", "FL_MAX_BODY_BYTES", "FL_MAX_BODY_BYTES"),
 ]
-"""Where bodies may be larger than FL_SMALL_BODY_BYTES: as a form with files, and otherwise.
+"""Where bodies may be larger than FL_SMALL_BODY_BYTES: as FILES, and otherwise.
 
 Requests without credentials don't get such a body read, because the views authenticate first.
 """
+
+FILES = ("multipart/form-data", "application/octet-stream")
+"""What goes to the disk as it comes; other bodies are read into memory."""
 
 API = re.compile(r"/+api(/|$)")
 UNREADABLE = re.compile(r"[^\w.,:\[\] -]", re.ASCII)
@@ -203,11 +206,10 @@ class BodyLimit:
         return self._decode(request, limit) or self.get_response(request)
 
     def _limit(self, request: HttpRequest) -> int:
-        """Files go to disk as they come, where there are any; else a body is read into memory."""
-        has_files = request.content_type == "multipart/form-data"
-        for path, of_forms, of_others in LIMITS:
+        for path, of_files, of_others in LIMITS:
             if re.match(path, request.path_info):
-                return int(getattr(settings, of_forms if has_files else of_others))
+                is_file = request.content_type in FILES
+                return int(getattr(settings, of_files if is_file else of_others))
         return int(settings.FL_SMALL_BODY_BYTES)
 
     def _decode(self, request: HttpRequest, limit: int) -> HttpResponseBase | None:

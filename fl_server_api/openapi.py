@@ -14,7 +14,7 @@ from drf_spectacular import openapi
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
 from drf_spectacular.plumbing import get_doc
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from marshmallow import Schema
 from rest_framework.viewsets import ViewSetMixin
 
@@ -38,6 +38,7 @@ REFUSAL = {
         {"type": "object", "additionalProperties": {}},
     ],
 }
+BESIDE_A_FILE = "Where the body is the file."
 MEANINGS = {
     400: "The request can't be carried out.",
     401: "No credentials, or wrong ones.",
@@ -134,6 +135,30 @@ def multipart(schema: type[Schema]) -> dict[str, type[Schema]]:
     return {"multipart/form-data": schema}
 
 
+def uploaded(schema: type[Schema]) -> dict[str, Any]:
+    """Describe a body that comes with a model's file, or is that file."""
+    return multipart(schema) | {"application/octet-stream": OpenApiTypes.BINARY}
+
+
+def in_query(schema: type[Schema]) -> list[OpenApiParameter]:
+    """Describe a form's fields for where the body is the file."""
+    described = _converter().schema2jsonschema(schema())["properties"]
+    return [
+        OpenApiParameter(
+            name,
+            {key: value for key, value in field.items() if key != "description"},
+            description=" ".join(filter(None, [BESIDE_A_FILE, field.get("description")])),
+        )
+        for name, field in described.items()
+        if field.get("format") != "binary"
+    ]
+
+
+def _converter() -> Any:
+    spec = APISpec("", "", OPENAPI_VERSION)
+    return OpenAPIConverter(OPENAPI_VERSION, lambda _: None, spec)
+
+
 class AutoSchema(openapi.AutoSchema):
     """Docstrings become summaries and descriptions; a DELETE may have a body."""
 
@@ -193,9 +218,8 @@ class MarshmallowExtension(OpenApiSerializerExtension):  # type: ignore[no-untyp
 
     def map_serializer(self, auto_schema: openapi.AutoSchema, direction: str) -> Any:  # noqa: ARG002
         """Return the JSON schema, nested ones in place."""
-        spec = APISpec("", "", OPENAPI_VERSION)
-        converter: Any = OpenAPIConverter(OPENAPI_VERSION, lambda _: None, spec)
-        return converter.schema2jsonschema(self.target()) | {"description": self.target.__doc__}
+        shown: dict[str, Any] = _converter().schema2jsonschema(self.target())
+        return shown | {"description": self.target.__doc__}
 
 
 class ModelExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # its registry's

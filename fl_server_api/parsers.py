@@ -8,10 +8,12 @@ here, at one place.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any
 
 from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
 from rest_framework import parsers
 from rest_framework.exceptions import ParseError
 
@@ -84,12 +86,43 @@ class MultiPartParser(parsers.MultiPartParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        try:
+        with _whole_or_gone((parser_context or {})["request"]):
             return super().parse(stream, media_type, parser_context)
-        except Exception:
-            for handler in (parser_context or {})["request"].upload_handlers:
-                handler.discard()
-            raise
+
+
+class ModelFileParser(parsers.BaseParser):
+    """A model's file as the whole body; what else a form would hold is in the query string."""
+
+    media_type = "application/octet-stream"
+
+    def parse(  # noqa: D102
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        request = (parser_context or {})["request"]
+        [handler] = request.upload_handlers
+        size = 0
+        with _whole_or_gone(request):
+            handler.new_file("model_file", "file", media_type, None)
+            while data := stream.read(handler.chunk_size):
+                handler.receive_data_chunk(data, size)
+                size += len(data)
+            files = MultiValueDict({"model_file": [handler.file_complete(size)]})
+        request._request._files = files  # closed with the request; DRF does that for forms only
+        return parsers.DataAndFiles(request.query_params, files)
+
+
+@contextmanager
+def _whole_or_gone(request: Any) -> Iterator[None]:
+    """Keep no file of a body that can't be read to its end."""
+    try:
+        yield
+    except Exception:
+        for handler in request.upload_handlers:
+            handler.discard()
+        raise
 
 
 def _check_structure(body: bytes, max_nodes: int) -> None:

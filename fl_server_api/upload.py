@@ -13,6 +13,8 @@ class UploadHandler(TemporaryFileUploadHandler):
     Django leaves that to the garbage collector, so that a full disk would stay full for a while.
     """
 
+    chunk_size = 1 << 18  # of what the parser looks through at once; each takes some copies
+
     def discard(self) -> None:
         """Remove the file that came last."""
         if file := getattr(self, "file", None):

@@ -3,6 +3,7 @@
 import re
 from typing import Any, TypeVar
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.exceptions import ValidationError as InvalidValue
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db.models import Model, QuerySet
@@ -33,12 +34,9 @@ def get_entity(source: type[M] | QuerySet[M], id: object, name: str = "") -> M:
     """
     rows = source if isinstance(source, QuerySet) else source._default_manager.all()
     try:
-        found = rows.filter(pk=id).first()
-    except (InvalidValue, ValueError, OverflowError):
-        found = None
-    if found is None:
-        raise ParseError(f"{name or rows.model.__name__} {id} not found.")
-    return found
+        return rows.get(pk=id)
+    except (ObjectDoesNotExist, InvalidValue, ValueError, OverflowError) as error:
+        raise ParseError(f"{name or rows.model.__name__} {id} not found.") from error
 
 
 def read_body(request: Request) -> dict[str, Any]:

@@ -2,7 +2,16 @@
 
 from drf_spectacular.utils import extend_schema
 
-from fl_server_api.openapi import STRANGER, answers, described, download, multipart, said
+from fl_server_api.openapi import (
+    STRANGER,
+    answers,
+    described,
+    download,
+    in_query,
+    multipart,
+    said,
+    uploaded,
+)
 from fl_server_api.permissions import RemovesModel
 from fl_server_api.serializers.metric import MetricSerializer, MetricsSchema
 from fl_server_api.serializers.model import (
@@ -26,7 +35,8 @@ NO_CODE = {"detail": REFUSALS[TRUSTED]}
 documented = described(
     list=extend_schema(responses=answers({200: ModelSerializer(many=True)})),
     create=extend_schema(
-        request=multipart(UploadModelSchema) | {"application/json": CreateMeanModelSchema},
+        parameters=in_query(UploadModelSchema),
+        request=uploaded(UploadModelSchema) | {"application/json": CreateMeanModelSchema},
         responses=answers(
             {201: ModelUploadedSerializer},
             {400: [["Missing required field: name"], NO_FILE, BAD_FILE], 403: [NO_CODE]},
@@ -42,7 +52,8 @@ documented = described(
         )
     ),
     update=extend_schema(
-        request=multipart(UpdateSchema),
+        parameters=in_query(UpdateSchema),
+        request=uploaded(UpdateSchema),
         responses=answers(
             {201: said("Model Update Accepted")},
             {

@@ -12,6 +12,7 @@ from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.phases import SwagPhase, UpdatePhase
 from fl_server_api.documented.model import documented
 from fl_server_api.downloads import Download, send
+from fl_server_api.parsers import ModelFileParser
 from fl_server_api.permissions import IsReader, OwnsModel, RemovesModel, ReportsOnModel, UsesModel
 from fl_server_api.serializers.metric import (
     MetricSerializer,
@@ -33,6 +34,8 @@ from fl_server_core.files import named_or_gone
 from fl_server_core.models.metric import record_metrics
 from fl_server_core.models.model import ModelKind, ModelQuerySet
 
+UPLOADS = [*ViewSet.parser_classes, ModelFileParser]
+
 
 @documented
 class Model(ViewSet):
@@ -45,13 +48,15 @@ class Model(ViewSet):
         rows = models.Model.objects.listed_for(request.user)
         return self.listed(rows, ModelSerializer, ids="members")
 
+    @decorators.parser_classes(UPLOADS)
     def create(self, request: AuthenticatedRequest) -> Response:
         """Upload a model.
 
         A TorchScript archive or a saved `torch.nn.Module`, with its preprocessing if it needs
         any. Or weights alone, which no code comes with: a safetensors file or a saved state dict.
-        Such a model is trained like any other, but can't be asked for predictions. A model of
-        type MEAN has no file: it is JSON that names the models it averages.
+        Such a model is trained like any other, but can't be asked for predictions. The file may
+        also be the whole body; the fields are in the query string then. A model of type MEAN has
+        no file: it is JSON that names the models it averages.
         """
         body = read_body(request)
         fields = ModelDescriptionSchema().read(body) | {"owner": request.user}
@@ -80,11 +85,13 @@ class Model(ViewSet):
             ),
         )
 
+    @decorators.parser_classes(UPLOADS)
     def update(self, request: AuthenticatedRequest, id: str) -> Response:
         """Hand in an update for the current round.
 
         A trained copy of the global model, or its state dict, or safetensors. Only the
-        numbers are kept. Handing in again replaces one's own.
+        numbers are kept. Handing in again replaces one's own. The file may also be the whole
+        body, which takes the server less work; the fields are in the query string then.
         """
         form = UpdateSchema().read(read_body(request))
         number, samples = form["round"], form["sample_size"]
@@ -183,7 +190,7 @@ class Model(ViewSet):
 
 
 def _visible() -> ModelQuerySet:
-    return models.Model.objects.visible().select_related("base_model")
+    return models.Model.objects.visible()
 
 
 def _create_mean(

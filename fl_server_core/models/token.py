@@ -68,13 +68,16 @@ def find_token(key: str) -> Token | None:
 
     One that was stored under an earlier secret key is stored anew, and so is its user's secret.
     """
-    token = Token.objects.select_related("user").matching(key).first()
-    if token is None or token.is_over:
+    try:
+        token = Token.objects.select_related("user").matching(key).get()
+    except Token.DoesNotExist:
         return None
-    stored = stored_form(key)
-    if token.digest != stored["digest"]:
+    if token.is_over:
+        return None
+    if token.digest != _digest(key, settings.SECRET_KEY):
         mine = Token.objects.filter(pk=token.pk, digest=token.digest)
-        if mine.update(**stored):  # unless another request has ended or stored it meanwhile
+        # Unless another request has ended it, or stored it anew, meanwhile.
+        if mine.update(**stored_form(key)):
             token.user.reseal_secret()
     return token
 

@@ -1,8 +1,11 @@
+import os
 import uuid
 
 import pytest
 import torch
 
+from fl_server_api.downloads import Part
+from fl_server_core import outgoing
 from tests.api.conftest import as_user, body_of, load
 from tests.factories import LocalModelFactory, UserFactory
 
@@ -37,6 +40,12 @@ def test_a_range_is_a_part(client, model, asked, first, last):
     assert response.status_code == 206
     assert response["Content-Range"] == f"bytes {start}-{stop}/{len(whole)}"
     assert body_of(response) == whole[start : stop + 1]
+
+
+def test_the_system_can_send_a_part_itself(model):
+    part = Part(outgoing.open_model(model), range(10, 20))
+    assert os.lseek(part.fileno(), 0, os.SEEK_CUR) == 10  # from where gunicorn has it sent
+    part.close()
 
 
 @pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=-", "x"])

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db.models import FileField
 
 from fl_server_core.files import (
+    let_go,
     local_path,
     named_or_gone,
     remove_orphans,
@@ -69,6 +71,24 @@ def test_a_file_whose_block_fails_stays_only_if_a_row_names_it(db):
         raise ZeroDivisionError
     assert default_storage.exists(named.name)
     assert not default_storage.exists(unnamed.name)
+
+
+def test_what_is_let_go_stays_while_any_row_names_it(
+    db, django_assert_num_queries, django_capture_on_commit_callbacks
+):
+    model, numbers = ModelFactory(), {"round": 0, "attempt": 0, "size": 1}
+    checkpoint = model.checkpoints.create(**numbers)
+    moments = model.moments.create(owner=model.owner, sample_size=1, **numbers)
+    named, unnamed = [], stored().name
+    for row in (model, checkpoint, moments):
+        for field in (field for field in row._meta.fields if isinstance(field, FileField)):
+            named.append(stored().name)
+            setattr(row, field.name, named[-1])
+        row.save()
+    with django_assert_num_queries(1), django_capture_on_commit_callbacks(execute=True):
+        let_go([*named, unnamed, "", None])
+    assert all(map(default_storage.exists, named))
+    assert not default_storage.exists(unnamed)
 
 
 def test_no_row_is_asked_for_a_file_whose_block_ends_well():

@@ -1,11 +1,7 @@
 """Requests that come a byte at a time, over real sockets, to a web process with few threads."""
 
-import io
-import os
 import re
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import cycle
@@ -14,10 +10,8 @@ import pytest
 import requests
 
 from fl_server import receiving
-from fl_server.processes import COMMANDS
 from fl_server.receiving import BEGUN, HALF, TOO_LONG, WHOLE, state_of
-from tests.compose import ROOT
-from tests.servers import free_port
+from tests.server.web import running_web
 from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("receiving")]
@@ -100,7 +94,7 @@ class Reader(Socket):
 def write(monkeypatch, data, *parts):
     reader = Reader(*parts)
     monkeypatch.setattr(receiving.time, "monotonic", lambda: reader.now)
-    receiving.SteadySocket(reader).sendfile(io.BytesIO(b"-" + data), 1, len(data))
+    receiving.SteadySocket(reader).sendall(data)
     return reader
 
 
@@ -114,6 +108,44 @@ def test_who_hardly_reads_its_answer_is_given_up(monkeypatch):
         write(monkeypatch, b"a" * 900_000, *1000 * [(1, b"a")])
 
 
+CONTENT = bytes(range(256)) * 8192
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "file").write_bytes(CONTENT)
+    with (tmp_path / "file").open("rb") as opened:
+        yield opened
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # far less than the file
+        yield ours, theirs
+
+
+def test_a_part_of_a_file_arrives_although_its_reader_has_to_be_waited_for(file, pair):
+    ours, theirs = pair
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(answer, theirs)
+        receiving.SteadySocket(ours).sendfile(file, 1000, 1_000_000)
+        ours.close()
+        assert told.result() == CONTENT[1000:1_001_000]
+
+
+def test_no_more_of_a_file_is_sent_than_there_is(file, pair):
+    receiving.SteadySocket(pair[0]).sendfile(file, len(CONTENT) - 100, 1_000_000)
+    assert pair[1].recv(1000) == CONTENT[-100:]
+
+
+def test_who_reads_nothing_of_a_file_is_given_up(monkeypatch, file, pair):
+    monkeypatch.setattr(receiving, "GRACE_SECONDS", 0.1)
+    with pytest.raises(BrokenPipeError):
+        receiving.SteadySocket(pair[0]).sendfile(file, 0, len(CONTENT))
+
+
 # --- Over sockets ------------------------------------------------------------------------
 
 
@@ -122,42 +154,16 @@ THREADS = 8
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory):
-    with running_web(tmp_path_factory.mktemp("web"), "fl_server.gunicorn") as port:
+    with running_web(tmp_path_factory.mktemp("web"), threads=THREADS) as port:
         yield port
 
 
 @pytest.fixture(scope="module")
 def impatient_web(tmp_path_factory):
     """One that gives slow clients up within seconds."""
-    with running_web(tmp_path_factory.mktemp("web"), "tests.server.impatient") as port:
+    folder = tmp_path_factory.mktemp("web")
+    with running_web(folder, "tests.server.impatient", threads=THREADS) as port:
         yield port
-
-
-@contextmanager
-def running_web(folder, configuration):
-    settings = {"FL_DATA_DIR": str(folder), "FL_WEB_WORKERS": "1", "FL_WEB_THREADS": str(THREADS)}
-    migrate = [sys.executable, "manage.py", "migrate", "-v0"]
-    subprocess.run(migrate, cwd=ROOT, env=os.environ | settings, check=True)
-    command = [word.replace("fl_server.gunicorn", configuration) for word in COMMANDS["web"]]
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, "--bind", f"127.0.0.1:{port}"],
-        cwd=ROOT,
-        env=os.environ | settings,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(lambda: listens(port))
-        yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def listens(port):
-    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-        return True
 
 
 @contextmanager
