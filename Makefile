@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/ai/aggregation \
 	--ignore tests/api/test_schemathesis.py
 
-.PHONY: help install demo serve test soak fuzz check check-tests lint audit format clean
+.PHONY: help install demo serve test bench soak fuzz check check-tests lint audit format clean
 
 help:
 	@echo "make install what the server, the demo and the example need, into $(VENV)"
 	@echo "make demo   five clients train one model, live in this terminal"
 	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
 	@echo "make test   the tests that need nothing else, with one whole training: some minutes"
+	@echo "make bench  what the server takes for its work, as a table: half an hour; SMOKE=1 only sees that it works,"
+	@echo "            ROWS='merging lists' measures these alone, ROWS=large gigabytes"
 	@echo "make soak   20 trainings while a process is killed every few seconds; needs PostgreSQL, Redis, nginx"
 	@echo "make fuzz   an hour of calling what models may call with arguments that no model has"
 	@echo "make check  format, lint, types, import direction, missing migrations, known vulnerabilities of"
@@ -40,6 +42,9 @@ serve: $(VENV)/installed-server
 
 test: $(VENV)/installed
 	$(BIN)/pytest $(or $(ARGS),-n 2 -m "not e2e or smoke")
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks.bench $(if $(SMOKE),--smoke) $(ROWS)
 
 soak: $(VENV)/installed
 	$(BIN)/python -m tests.faults.soak $(ARGS)

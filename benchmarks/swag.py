@@ -10,7 +10,6 @@ docs/uncertainty.md says what came out.
 """
 
 import argparse
-import gzip
 import hashlib
 import os
 import shutil
@@ -19,13 +18,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from idx import Samples, read_mnist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from safetensors.torch import load_file
@@ -49,9 +48,6 @@ VERSIONS = (2, 3, ROUNDS)
 NOISE = 2000
 """Images of noise, each pixel uniform in [0, 1]."""
 SPLITS = {False: "digits split evenly", True: "digits split with a skew"}
-
-Samples = tuple[Tensor, Tensor]
-"""Images as n x 1 x 28 x 28 in [0, 1], and digits."""
 
 
 @dataclass(frozen=True)
@@ -126,20 +122,6 @@ def simulate(data: Path, skewed: bool, seed: int) -> Found:
 def at(rate: float) -> str:
     """Name the predictions of moments that were collected at this rate."""
     return f"SWAG, rate {rate:g}"
-
-
-@cache
-def read_mnist(folder: Path, part: str) -> Samples:
-    """Read the `train` or the `t10k` part."""
-    images, digits = (
-        np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=offset)
-        for name, offset in (
-            (f"{part}-images-idx3-ubyte.gz", 16),
-            (f"{part}-labels-idx1-ubyte.gz", 8),
-        )
-    )
-    pixels = torch.from_numpy(images.astype(np.float32) / 255)
-    return pixels.view(-1, 1, 28, 28), torch.from_numpy(digits.astype(np.int64))
 
 
 def split_images(images: Tensor, digits: Tensor, *, skewed: bool, seed: int) -> list[Samples]:

@@ -67,10 +67,16 @@ def running_serve(folder: Path, **environment: str) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory) -> Iterator[str]:
-    """The URL of a `manage.py serve` that the tests of a run share."""
-    with running_server(tmp_path_factory.mktemp("embedded"), **UNHURRIED) as url:
-        yield url
+def embedded_serve(tmp_path_factory) -> Iterator[Serve]:
+    """A `manage.py serve` that the tests of a run share."""
+    with running_serve(tmp_path_factory.mktemp("embedded"), **UNHURRIED) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def embedded(embedded_serve) -> str:
+    """Its URL."""
+    return embedded_serve.url
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,155 @@
+"""How soon a round turns: participants who are posted to and answer, beside doing it by hand."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from queue import Queue
+
+import requests
+
+from benchmarks.bench import files
+from benchmarks.bench.bare import bare_server
+from benchmarks.bench.inbox import Message, listening
+from benchmarks.bench.merging import loaded, write_files
+from benchmarks.bench.people import METRICS, PATIENCE, Body, Line, Site, update_form
+from benchmarks.bench.rows import Row, Sizes, milliseconds
+from benchmarks.bench.topologies import Stage
+
+
+def rows(stage: Stage) -> Iterator[Row]:
+    """Turn rounds on each topology."""
+    sizes = stage.sizes
+    file = files.state_dict(sizes.update)
+    forms = [update_form(file, number) for number in range(sizes.rounds + 2)]
+    by_hand = Naive.measure(stage.new_folder(), sizes, forms[0])
+    what = f"{sizes.people} x {sizes.update:g} MB"
+    for label, on_stores in stage.topologies.items():
+        with stage.running(on_stores=on_stores) as site:
+            first, last = latencies(sizes, site, file, forms)
+            yield Row(
+                f"last update accepted -> first test notification, {what}, {label}",
+                milliseconds(first),
+                f"{1000 * by_hand.first:.0f} ms",
+            )
+            yield Row(
+                "-> last test notification", milliseconds(last), f"{1000 * by_hand.last:.0f} ms"
+            )
+            yield Row(
+                f"round, {what}, all answer at once, {label}",
+                milliseconds(whole_rounds(sizes, site, file, forms)),
+                f"{1000 * by_hand.whole:.0f} ms",
+            )
+
+
+@dataclass
+class Group:
+    """Participants of a training and the messages to them."""
+
+    site: Site
+    count: int
+    messages: "Queue[Message]" = field(default_factory=Queue)
+
+    def begin(self, url: str, file: bytes, rounds: int) -> None:
+        """Register everybody and start the training."""
+        line = Line(self.site.url)
+        [actor] = self.site.add_users(1)
+        self.people = self.site.add_users(self.count, url)
+        model = line.upload_model(actor, file)
+        self.path = f"/api/models/{model}/"
+        self.lines = [Line(self.site.url) for _ in self.people]
+        line.start(actor, line.open_training(actor, model, self.people, rounds))
+
+    def update(self, number: int, form: Body) -> None:
+        """Send an update."""
+        self.lines[number].ask(self.people[number].header, "POST", self.path, form)
+
+    def report(self, number: int) -> None:
+        """Send metrics."""
+        path = f"{self.path}metrics/"
+        self.lines[number].ask(self.people[number].header, "POST", path, METRICS)
+
+    def await_all(self, kind: str, round_number: int) -> list[float]:
+        """Return when each participant got this message."""
+        times: list[float] = []
+        while len(times) < self.count:
+            message = self.messages.get(timeout=PATIENCE)
+            if (message.kind, message.round) == (kind, round_number):
+                times.append(message.came)
+        return times
+
+
+def latencies(
+    sizes: Sizes, site: Site, file: bytes, forms: list[Body]
+) -> tuple[list[float], list[float]]:
+    """Return the seconds from a round's last update to its first and its last test message."""
+    group, first, last = Group(site, sizes.people), [], []
+    with listening(group.messages.put) as url, ThreadPoolExecutor(sizes.people) as pool:
+        group.begin(url, file, sizes.rounds + 1)
+        for number in range(sizes.rounds + 1):
+            group.await_all("UPDATE_ROUND_START", number)
+            for one in range(sizes.people):
+                group.update(one, forms[number])
+            accepted = time.monotonic()
+            came = group.await_all("MODEL_TEST_ROUND", number + 1)
+            first.append(min(came) - accepted)
+            last.append(max(came) - accepted)
+            list(pool.map(group.report, range(sizes.people)))
+        group.await_all("TRAINING_FINISHED", None)
+    return first[1:], last[1:]  # the first round is for warming up
+
+
+def whole_rounds(sizes: Sizes, site: Site, file: bytes, forms: list[Body]) -> list[float]:
+    """Return the seconds of rounds whose participants answer as soon as they are asked."""
+    group = Group(site, sizes.people)
+    began: dict[int, float] = {}
+
+    def act(message: Message) -> None:
+        if message.kind == "UPDATE_ROUND_START":
+            began.setdefault(message.round, message.came)
+            pool.submit(group.update, message.number, forms[message.round])
+        elif message.kind == "MODEL_TEST_ROUND":
+            pool.submit(group.report, message.number)
+        else:
+            group.messages.put(message)
+
+    with ThreadPoolExecutor(sizes.people) as pool, listening(act) as url:
+        group.begin(url, file, sizes.rounds + 2)
+        group.await_all("TRAINING_FINISHED", None)
+    times = [began[number] for number in range(1, sizes.rounds + 2)]
+    return [after - before for before, after in pairwise(times)]
+
+
+@dataclass(frozen=True)
+class Naive:
+    """The same by hand, in seconds, as turned by a script: no users, no checks, nothing kept.
+
+    Updates go to a bare server and are averaged from files; receivers are posted to one by one.
+    """
+
+    first: float
+    last: float
+    whole: float
+
+    @classmethod
+    def measure(cls, folder: Path, sizes: Sizes, form: Body) -> "Naive":
+        """Do it once."""
+        write_files(folder, sizes.people, sizes.update)
+        message = {"notification_type": "MODEL_TEST_ROUND", "body": {"round": 1}}
+        with bare_server(folder) as (bare, _), listening(lambda _: None) as url:
+            begun = time.monotonic()
+            with ThreadPoolExecutor(sizes.people) as pool:
+                send = lambda _: Line(bare).ask("", "POST", "/", form)  # noqa: E731
+                list(pool.map(send, range(sizes.people)))
+            accepted = time.monotonic()
+            loaded(folder, sizes.people)
+            came = []
+            for number in range(sizes.people):
+                requests.post(f"{url}/{number}", json=message, timeout=PATIENCE)
+                came.append(time.monotonic())
+            for _ in range(sizes.people):
+                Line(bare).ask("", "POST", "/", METRICS)
+            ended = time.monotonic()
+        return cls(came[0] - accepted, came[-1] - accepted, ended - begun)
