@@ -14,7 +14,7 @@ help:
 	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
 	@echo "make test   the tests that need nothing else, with one whole training: some minutes"
 	@echo "make bench  what the server takes for its work, as a table: half an hour; SMOKE=1 only sees that it works,"
-	@echo "            ROWS='merging lists' measures these alone, ROWS=large gigabytes"
+	@echo "            ROWS='merging lists' measures these alone, ROWS=large gigabytes, ROWS=scaling PLOT=FILE curves"
 	@echo "make soak   20 trainings while a process is killed every few seconds; needs PostgreSQL, Redis, nginx"
 	@echo "make fuzz   an hour of calling what models may call with arguments that no model has"
 	@echo "make check  format, lint, types, import direction, missing migrations, known vulnerabilities of"
@@ -44,7 +44,7 @@ test: $(VENV)/installed
 	$(BIN)/pytest $(or $(ARGS),-n 2 -m "not e2e or smoke")
 
 bench: $(VENV)/installed
-	$(BIN)/python -m benchmarks.bench $(if $(SMOKE),--smoke) $(ROWS)
+	$(BIN)/python -m benchmarks.bench $(if $(SMOKE),--smoke) $(if $(PLOT),--plot $(PLOT)) $(ROWS)
 
 soak: $(VENV)/installed
 	$(BIN)/python -m tests.faults.soak $(ARGS)

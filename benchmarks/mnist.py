@@ -18,43 +18,20 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from itertools import accumulate, pairwise, repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from idx import read_mnist
-from safetensors.torch import load, save
+from mnist_clients import PARTS, Cohort, Plan, Server, answer, cnn, count_correct, user
+from safetensors.torch import save
 from serving import running_server
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "digits"))
-from server import Server
 
 ENDLESS = 10_000
 """Rounds that the training is opened for; how many are gone through is decided here."""
-PARTS = 10
-"""In which the test images are tested."""
 PAPER = {"iid": (20, 20), "shards": (206, 229)}
 """Rounds to 99 %, from tables 1 and 2; one number where only that is given."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is learned, how, and from what."""
-
-    data_dir: Path
-    split: str
-    clients: int
-    sample: float
-    epochs: int
-    batch: int
-    learning_rate: float
-    seed: int
 
 
 @dataclass
@@ -112,13 +89,6 @@ def main() -> None:
         plot(args.state_dir, args.until, args.plot)
 
 
-def user(url: str, token: str) -> Server:
-    """Return a user's line to the server."""
-    server = Server(url)
-    server.session.headers["Authorization"] = f"Token {token}"
-    return server
-
-
 # The beginning: users, the model, the training.
 
 
@@ -163,23 +133,6 @@ def register(server: Server) -> dict[str, Any]:
 # The rounds, as the actor follows them.
 
 
-@dataclass(frozen=True)
-class Cohort:
-    """All the clients: where they are known, what they learn, and their ids with their tokens."""
-
-    url: str
-    plan: Plan
-    clients: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a training is at: its phase, and the round's number."""
-
-    phase: str
-    round: int
-
-
 @dataclass
 class Run:
     """A training under way, and the processes that its clients share."""
@@ -194,138 +147,28 @@ class Run:
         actor, begun = user(self.cohort.url, self.state.actor), time.monotonic()
         while len(self.state.accuracies) < rounds and max(self.state.accuracies, default=0) < until:
             training = actor.ask("GET", f"/trainings/{self.state.training}/").json()
-            step = Step(training["round"]["phase"], training["round"]["number"])
+            phase, number = training["round"]["phase"], training["round"]["number"]
             if training["state"] == "I":
                 actor.ask("POST", f"/trainings/{self.state.training}/start/")
             elif training["state"] != "O":
                 sys.exit(f"The training ended: {training['state_reason']}")
-            elif step.phase == "test" and step.round > len(self.state.accuracies):
+            elif phase == "test" and number > len(self.state.accuracies):
                 # Before anybody answers, as then the next round begins.
                 self.test(actor.ask("GET", f"/models/{self.state.model}/").content)
                 seconds, begun = time.monotonic() - begun, time.monotonic()
-                print(f"{step.round}: {self.state.accuracies[-1]:.4f}, {seconds:.0f} s", flush=True)
+                print(f"{number}: {self.state.accuracies[-1]:.4f}, {seconds:.0f} s", flush=True)
             elif awaited := training["round"]["awaited"]:
-                list(self.pool.map(answer, repeat(self.cohort), awaited, repeat(step)))
+                list(self.pool.map(answer, repeat(self.cohort), awaited, repeat(number)))
             else:
                 time.sleep(0.1)
 
     def test(self, weights: bytes) -> None:
         """Add the accuracy on the test images."""
-        parts = zip(repeat(self.cohort.plan.data_dir), repeat(weights), range(PARTS))
-        correct = np.array(list(self.pool.map(count_correct, *zip(*parts, strict=True))))
-        self.state.accuracies.append(correct[:, 0].sum() / correct[:, 1].sum())
+        data = self.cohort.plan.data_dir
+        counts = self.pool.map(count_correct, repeat(data), repeat(weights), range(PARTS))
+        correct, images = map(sum, zip(*counts, strict=True))
+        self.state.accuracies.append(correct / images)
         self.state.write(self.path)
-
-
-# What the clients do, in processes of their own.
-
-
-def answer(cohort: Cohort, client: str, step: Step) -> None:
-    """Do what a client is asked for in this step, and acknowledge whatever it is told."""
-    server = line(cohort, client)
-    for item in server.ask("GET", "/notifications/", params={"wait": 10}).json():
-        kind, body = item["notification_type"], item["body"]
-        model = f"/models/{body['global_model_uuid']}/"
-        if body.get("round") == step.round:
-            if kind == "UPDATE_ROUND_START":
-                update(cohort, client, step.round, model)
-            elif kind == "MODEL_TEST_ROUND":
-                report(cohort, client, model)
-        server.ask("POST", f"/notifications/{item['id']}/ack/")
-
-
-def update(cohort: Cohort, client: str, round_number: int, model: str) -> None:
-    """Train the model on the client's images and send it back."""
-    number = [one for one, _ in cohort.clients].index(client)
-    torch.manual_seed(hash((cohort.plan.seed, round_number, number)))
-    images, digits = images_of(cohort, client)
-    trained = train(downloaded(cohort, client, model), images, digits, cohort.plan)
-    form = {"round": round_number, "sample_size": len(digits)}
-    files = {"model_file": save(trained.state_dict())}
-    line(cohort, client).ask("POST", model, data=form, files=files)
-
-
-def report(cohort: Cohort, client: str, model: str) -> None:
-    """Tell how good the model is on the client's own images."""
-    images, digits = images_of(cohort, client)
-    share = correct_in(downloaded(cohort, client, model), images, digits) / len(digits)
-    form = {"metric_names": ["accuracy"], "metric_values": [share]}
-    line(cohort, client).ask("POST", f"{model}metrics/", data=form)
-
-
-@cache
-def line(cohort: Cohort, client: str) -> Server:
-    """Return a client's line to the server, which stays open."""
-    return user(cohort.url, dict(cohort.clients)[client])
-
-
-def downloaded(cohort: Cohort, client: str, model: str) -> nn.Module:
-    """Return the model as the server has it."""
-    return with_weights(line(cohort, client).ask("GET", model).content)
-
-
-@cache
-def split_images(plan: Plan) -> list[Tensor]:
-    """Return for each client which of the training images are its own."""
-    _, digits = read_mnist(plan.data_dir, "train")
-    dice = np.random.default_rng(plan.seed)
-    if plan.split == "iid":
-        parts = np.array_split(dice.permutation(len(digits)), plan.clients)
-    else:
-        shards = np.array_split(np.argsort(digits.numpy(), kind="stable"), 2 * plan.clients)
-        pairs = dice.permutation(len(shards)).reshape(plan.clients, 2)
-        parts = [np.concatenate([shards[one], shards[other]]) for one, other in pairs]
-    return [torch.from_numpy(part) for part in parts]
-
-
-def images_of(cohort: Cohort, client: str) -> tuple[Tensor, Tensor]:
-    """Return a client's images and their digits."""
-    number = [one for one, _ in cohort.clients].index(client)
-    part = split_images(cohort.plan)[number]
-    images, digits = read_mnist(cohort.plan.data_dir, "train")
-    return images[part], digits[part]
-
-
-# Learning.
-
-
-def cnn() -> nn.Module:
-    """Return the paper's network of 1,663,370 parameters, with fresh weights."""
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Conv2d(32, 64, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(64 * 7 * 7, 512), nn.ReLU(), nn.Linear(512, 10),
-    )  # fmt: skip
-
-
-def with_weights(weights: bytes) -> nn.Module:
-    """Return the network with the weights of a safetensors file."""
-    model = cnn()
-    model.load_state_dict(load(weights))
-    return model
-
-
-def train(model: nn.Module, images: Tensor, digits: Tensor, plan: Plan) -> nn.Module:
-    """Go through the images in a new order in each epoch, a step for each batch."""
-    optimizer = torch.optim.SGD(model.parameters(), plan.learning_rate)
-    for _ in range(plan.epochs):
-        for batch in torch.randperm(len(digits)).split(plan.batch):
-            optimizer.zero_grad()
-            cross_entropy(model(images[batch]), digits[batch]).backward()
-            optimizer.step()
-    return model
-
-
-@torch.no_grad()
-def correct_in(model: nn.Module, images: Tensor, digits: Tensor) -> int:
-    """Count the images whose digit the model finds."""
-    return int((model(images).argmax(dim=1) == digits).sum())
-
-
-def count_correct(data: Path, weights: bytes, part: int) -> tuple[int, int]:
-    """Count in this part of the test images: those that are found, and all."""
-    images, digits = (whole.tensor_split(PARTS)[part] for whole in read_mnist(data, "t10k"))
-    return correct_in(with_weights(weights), images, digits), len(digits)
 
 
 # What came out.

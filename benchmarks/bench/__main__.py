@@ -1,12 +1,12 @@
 """What the server takes for its work, as a table: `make bench`.
 
-    python -m benchmarks.bench [FAMILY ...] [--smoke]
+    python -m benchmarks.bench [FAMILY ...] [--plot FILE] [--smoke]
 
 Beside each figure stands the same work done in the obvious way, and for what moves bytes, how it
 compares with copying them in memory with one thread. Without names all families run but `large`,
-which takes 30 GB of disk. Servers are measured from outside, over HTTP and as Linux counts;
-PostgreSQL, Redis and nginx are started where they are installed. docs/performance.md has a table
-and how to read it.
+which takes 40 GB of disk, and `scaling`, which takes half an hour. Servers are measured from
+outside, over HTTP and as Linux counts; PostgreSQL, Redis and nginx are started where they are
+installed. docs/performance.md has a table and how to read it.
 """
 
 import argparse
@@ -24,13 +24,15 @@ from benchmarks.bench.merging import bandwidth
 from benchmarks.bench.rows import HEAD, SMOKE, Row, Sizes
 from benchmarks.bench.topologies import Stage, running
 
-FAMILIES = ("merging", "turning", "moving", "lists", "memory", "crowd", "large")
+FAMILIES = ("merging", "turning", "moving", "lists", "memory", "crowd", "large", "scaling")
+USUAL = FAMILIES[:-2]
 
 
 def main() -> None:
     """Print the machine, then rows as they are found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=", ".join(FAMILIES))
+    parser.add_argument("--plot", type=Path, help="the picture that `scaling` draws")
     parser.add_argument("--smoke", action="store_true", help="small, to see that it works")
     args = parser.parse_args()
     if unknown := set(args.families) - set(FAMILIES):
@@ -39,10 +41,10 @@ def main() -> None:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
         os.environ["FL_DATA_DIR"] = f"{folder}/var"
         print(machine(), HEAD, sep="\n\n", flush=True)
-        stage, names = Stage(folder, Sizes()), FAMILIES[:-1]
+        stage, names = Stage(folder, Sizes(), picture=args.plot), USUAL
         if args.smoke:
-            stage = Stage(folder, SMOKE, stack.enter_context(running(folder / "server")))
-            names = FAMILIES
+            shared = stack.enter_context(running(folder / "server"))
+            stage, names = Stage(folder, SMOKE, shared, args.plot), FAMILIES
         for row in measure(stage, args.families or names):
             print(row, flush=True)
 

@@ -66,10 +66,18 @@ def bandwidth() -> float:
 
 
 def write_files(folder: Path, clients: int, megabytes: float) -> int:
-    """Write a model, and per client its update as it is kept and as `torch.save` writes it.
+    """Write `write_updates`' files, and each update as `torch.save` writes it."""
+    import torch
+    from safetensors.torch import load_file
 
-    Returns the size of an update's tensors.
-    """
+    size = write_updates(folder, clients, megabytes)
+    for client in range(clients):
+        torch.save(load_file(folder / f"{client}.safetensors"), folder / f"{client}.pt")
+    return size
+
+
+def write_updates(folder: Path, clients: int, megabytes: float) -> int:
+    """Write clients' updates as they are kept, and a model; return the size of its tensors."""
     import torch
 
     from fl_archive.safetensors_file import write_tensor_file
@@ -79,7 +87,6 @@ def write_files(folder: Path, clients: int, megabytes: float) -> int:
         state = {name: torch.randn(shape) for name, (_, shape) in layout.items()}
         raws = [value.numpy().reshape(-1).view(np.uint8) for value in state.values()]
         write_tensor_file(folder / f"{client}.safetensors", layout, raws)
-        torch.save(state, folder / f"{client}.pt")
     torch.save(state, folder / "template")
     return sum(raw.size for raw in raws)
 

@@ -63,7 +63,7 @@ def uploads(sizes: Sizes, site: Site, bare_url: str, bare_pid: int) -> Iterator[
     bare = at_once(bare_url, [""] * sizes.uploads, "/", body)
     # The first participant has answered, the last never does: the round stays open.
     real = at_once(site.url, [one.header for one in people[1:]], path, body)
-    yield Row(f"{AT_ONCE} {work}s at once", real, bare)
+    yield Row(f"{AT_ONCE} updates of {sizes.update:g} MB at once", real, bare)
 
 
 def running_training(site: Site, megabytes: float, people: list[User]) -> str:

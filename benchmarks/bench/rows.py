@@ -7,7 +7,10 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything; megabytes are millions of bytes."""
+    """How much of everything; megabytes are millions of bytes.
+
+    `crowds` are of clients, `millions` of parameters, `marks` of rounds, for the curves.
+    """
 
     merges: tuple[tuple[int, float], ...] = ((10, 100.0), (100, 4.8))
     update: float = 4.8
@@ -19,13 +22,17 @@ class Sizes:
     trainings: int = 50
     crowd: int = 2000
     large: float = 3400.0
+    crowds: tuple[int, ...] = (10, 30, 100, 300, 1000, 2000)
+    millions: tuple[float, ...] = (1, 10, 100, 900)
+    marks: tuple[int, ...] = (3, 10, 30, 100, 300, 1000)
     repeats: int = 30
     settle_seconds: int = 5
 
 
 SMOKE = Sizes(
     merges=((3, 1.0),), update=0.5, people=2, rounds=2, uploads=9, download=2.0, models=3,
-    trainings=2, crowd=20, large=4.0, repeats=2, settle_seconds=0,
+    trainings=2, crowd=20, large=4.0, crowds=(2,), millions=(0.1,), marks=(1, 2), repeats=2,
+    settle_seconds=0,
 )  # fmt: skip
 
 

@@ -27,11 +27,13 @@ class Stage:
     """Where it all happens: a folder, and what is to be measured in it.
 
     Each family gets fresh servers; with `shared` all get this one, and it is the only kind.
+    `picture` is where curves are drawn, if they are.
     """
 
     folder: Path
     sizes: Sizes
     shared: Site | None = None
+    picture: Path | None = None
     _numbers: Iterator[int] = field(default_factory=count)
 
     def new_folder(self) -> Path:

@@ -23,23 +23,24 @@ def rows(stage: Stage) -> Iterator[Row]:
     """Turn rounds on each topology."""
     sizes = stage.sizes
     file = files.state_dict(sizes.update)
-    forms = [update_form(file, number) for number in range(sizes.rounds + 2)]
-    by_hand = Naive.measure(stage.new_folder(), sizes, forms[0])
+    by_hand = Naive.measure(stage.new_folder(), sizes, update_form(file, 0))
     what = f"{sizes.people} x {sizes.update:g} MB"
     for label, on_stores in stage.topologies.items():
         with stage.running(on_stores=on_stores) as site:
-            first, last = latencies(sizes, site, file, forms)
+            first, last = latencies(site, sizes.people, file, sizes.rounds)
             yield Row(
                 f"last update accepted -> first test notification, {what}, {label}",
                 milliseconds(first),
                 f"{1000 * by_hand.first:.0f} ms",
             )
             yield Row(
-                "-> last test notification", milliseconds(last), f"{1000 * by_hand.last:.0f} ms"
+                f"-> last test notification, {label}",
+                milliseconds(last),
+                f"{1000 * by_hand.last:.0f} ms",
             )
             yield Row(
                 f"round, {what}, all answer at once, {label}",
-                milliseconds(whole_rounds(sizes, site, file, forms)),
+                milliseconds(round_times(site, sizes.people, file, sizes.rounds)),
                 f"{1000 * by_hand.whole:.0f} ms",
             )
 
@@ -81,29 +82,29 @@ class Group:
         return times
 
 
-def latencies(
-    sizes: Sizes, site: Site, file: bytes, forms: list[Body]
-) -> tuple[list[float], list[float]]:
+def latencies(site: Site, people: int, file: bytes, rounds: int) -> tuple[list[float], list[float]]:
     """Return the seconds from a round's last update to its first and its last test message."""
-    group, first, last = Group(site, sizes.people), [], []
-    with listening(group.messages.put) as url, ThreadPoolExecutor(sizes.people) as pool:
-        group.begin(url, file, sizes.rounds + 1)
-        for number in range(sizes.rounds + 1):
+    group, first, last = Group(site, people), [], []
+    with listening(group.messages.put) as url, ThreadPoolExecutor(people) as pool:
+        group.begin(url, file, rounds + 1)
+        for number in range(rounds + 1):
+            form = update_form(file, number)
             group.await_all("UPDATE_ROUND_START", number)
-            for one in range(sizes.people):
-                group.update(one, forms[number])
+            for one in range(people):
+                group.update(one, form)
             accepted = time.monotonic()
             came = group.await_all("MODEL_TEST_ROUND", number + 1)
             first.append(min(came) - accepted)
             last.append(max(came) - accepted)
-            list(pool.map(group.report, range(sizes.people)))
+            list(pool.map(group.report, range(people)))
         group.await_all("TRAINING_FINISHED", None)
     return first[1:], last[1:]  # the first round is for warming up
 
 
-def whole_rounds(sizes: Sizes, site: Site, file: bytes, forms: list[Body]) -> list[float]:
+def round_times(site: Site, people: int, file: bytes, rounds: int) -> list[float]:
     """Return the seconds of rounds whose participants answer as soon as they are asked."""
-    group = Group(site, sizes.people)
+    group = Group(site, people)
+    forms = [update_form(file, number) for number in range(rounds + 2)]
     began: dict[int, float] = {}
 
     def act(message: Message) -> None:
@@ -115,10 +116,10 @@ def whole_rounds(sizes: Sizes, site: Site, file: bytes, forms: list[Body]) -> li
         else:
             group.messages.put(message)
 
-    with ThreadPoolExecutor(sizes.people) as pool, listening(act) as url:
-        group.begin(url, file, sizes.rounds + 2)
+    with ThreadPoolExecutor(people) as pool, listening(act) as url:
+        group.begin(url, file, rounds + 2)
         group.await_all("TRAINING_FINISHED", None)
-    times = [began[number] for number in range(1, sizes.rounds + 2)]
+    times = [began[number] for number in range(1, rounds + 2)]  # the first is for warming up
     return [after - before for before, after in pairwise(times)]
 
 
