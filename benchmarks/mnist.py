@@ -24,7 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mnist_clients import PARTS, Cohort, Plan, Server, answer, cnn, count_correct, user
+from mnist_clients import (
+    PARTS,
+    Cohort,
+    Plan,
+    Server,
+    answer,
+    begin_process,
+    cnn,
+    count_correct,
+    user,
+)
 from safetensors.torch import save
 from serving import running_server
 
@@ -79,8 +89,7 @@ def main() -> None:
     with ExitStack() as stack:
         url = args.url or stack.enter_context(running_server(args.state_dir / args.split)).url
         state = resume(path, plan, url)
-        spawning = get_context("spawn")
-        pool = ProcessPoolExecutor(args.processes, spawning, torch.set_num_threads, (1,))
+        pool = ProcessPoolExecutor(args.processes, get_context("spawn"), begin_process)
         run = Run(Cohort(url, plan, tuple(state.clients.items())), state, path, pool)
         with pool:
             run.follow(args.rounds, args.until)

@@ -12,6 +12,8 @@ installed. docs/performance.md has a table and how to read it.
 import argparse
 import os
 import platform
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -37,6 +39,7 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.families) - set(FAMILIES):
         parser.error(f"no such family: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with nothing left behind
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
         os.environ["FL_DATA_DIR"] = f"{folder}/var"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from queue import Queue
+from threading import Lock
 
 import requests
 
@@ -51,7 +52,7 @@ class Group:
 
     site: Site
     count: int
-    messages: "Queue[Message]" = field(default_factory=Queue)
+    messages: "Queue[Message | BaseException]" = field(default_factory=Queue)
 
     def begin(self, url: str, file: bytes, rounds: int) -> None:
         """Register everybody and start the training."""
@@ -61,22 +62,33 @@ class Group:
         model = line.upload_model(actor, file)
         self.path = f"/api/models/{model}/"
         self.lines = [Line(self.site.url) for _ in self.people]
+        # The next message may come before the answer to what was sent because of the last one.
+        self.locks = [Lock() for _ in self.people]
         line.start(actor, line.open_training(actor, model, self.people, rounds))
 
     def update(self, number: int, form: Body) -> None:
         """Send an update."""
-        self.lines[number].ask(self.people[number].header, "POST", self.path, form)
+        self._post(number, self.path, form)
 
     def report(self, number: int) -> None:
         """Send metrics."""
-        path = f"{self.path}metrics/"
-        self.lines[number].ask(self.people[number].header, "POST", path, METRICS)
+        self._post(number, f"{self.path}metrics/", METRICS)
+
+    def _post(self, number: int, path: str, body: Body) -> None:
+        try:
+            with self.locks[number]:
+                self.lines[number].ask(self.people[number].header, "POST", path, body)
+        except BaseException as error:
+            self.messages.put(error)  # for who waits
+            raise
 
     def await_all(self, kind: str, round_number: int) -> list[float]:
         """Return when each participant got this message."""
         times: list[float] = []
         while len(times) < self.count:
             message = self.messages.get(timeout=PATIENCE)
+            if isinstance(message, BaseException):
+                raise message
             if (message.kind, message.round) == (kind, round_number):
                 times.append(message.came)
         return times
