@@ -112,9 +112,13 @@ class TrainingSerializerWithRounds(TrainingSerializer):
         read_only_fields = fields
 
     def to_representation(self, training: Training) -> dict[str, Any]:
-        """Count once for all fields."""
+        """Count once for all fields, but anew if the training has moved on meanwhile."""
         self._quorum = phase_of(training).quorum()
-        return super().to_representation(training)
+        shown = super().to_representation(training)
+        if training.has_moved_on:  # what answered its last phase has been merged and closed
+            training.refresh_from_db()
+            return self.to_representation(training)
+        return shown
 
     def get_local_models_arrived(self, training: Training) -> int:
         """Count the present round's updates."""

@@ -181,6 +181,12 @@ class Training(models.Model):
         return self.state in (TrainingState.ONGOING, TrainingState.SWAG_ROUND)
 
     @property
+    def has_moved_on(self) -> bool:
+        """Whether it waits for something else by now than when this row was read."""
+        step = {"phase": self.phase, "attempt": self.attempt, "model__round": self.round}
+        return not Training.objects.filter(pk=self.pk, **step).exists()
+
+    @property
     def locked(self) -> bool:
         """Whether a merge is under way."""
         return self.claimed_until is not None and self.claimed_until > timezone.now()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from django.utils import timezone
 
+from fl_server_ai.trainer.phases import Phase
 from fl_server_core.models import Model, Training
 from fl_server_core.models.training import TrainingState
 from tests.api.conftest import as_user, make_module, saved
@@ -320,6 +321,21 @@ def test_a_training_tells_how_far_its_round_is(client, started, participant):
         counts = {"local_models_arrived", "local_models_expected", "round"}
         assert set(answer) == FIELDS | counts
         assert (answer["local_models_arrived"], answer["local_models_expected"]) == (1, 1)
+
+
+def test_a_training_that_moves_on_while_it_is_shown_is_shown_as_it_is_then(
+    client, started, monkeypatch
+):
+    count = Phase.quorum
+
+    def move_on_and_count(phase):
+        monkeypatch.undo()
+        Training.objects.filter(pk=started.pk).update(phase="test", attempt=5)
+        return count(phase)
+
+    monkeypatch.setattr(Phase, "quorum", move_on_and_count)
+    shown = client.get(f"{URL}{started.pk}/").json()["round"]
+    assert (shown["phase"], shown["attempt"], shown["asked"]) == ("test", 5, [])
 
 
 def test_a_training_tells_who_is_awaited_and_since_when(client, started, participant):
