@@ -71,9 +71,8 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def store(path: Path) -> StoredFile:
-    """Move a finished file into the storage."""
+    """Move a finished file into the storage; whoever wrote it has put it on the disk."""
     with path.open("rb") as file:
-        os.fsync(file.fileno())
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
         file.seek(0)

@@ -1,6 +1,8 @@
 import errno
 import gc
+import os
 import uuid
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +57,21 @@ def test_nothing_is_left_of_an_update_that_finds_no_room(
         assert list(settings.SCRATCH_DIR.iterdir()) == []
     finally:
         gc.enable()
+
+
+def test_an_update_is_put_on_the_disk_once_and_then_its_name(
+    started, participant, monkeypatch, settings
+):
+    synced, sync = [], os.fsync
+
+    def note(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    assert update(as_user(participant), started.model_id).status_code == 201
+    file, folder = synced
+    assert (Path(file).parent, Path(folder)) == (settings.SCRATCH_DIR, settings.MODEL_DIR)
 
 
 def test_the_last_update_starts_the_merge(
