@@ -70,11 +70,14 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def store(path: Path) -> StoredFile:
-    """Move a finished file into the storage; whoever wrote it has put it on the disk."""
+def store(path: Path, sha256: str = "") -> StoredFile:
+    """Move a finished file into the storage; it is hashed unless whoever wrote it has done so.
+
+    Whoever wrote it has put it on the disk, too.
+    """
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        size = file.tell()
+        sha256 = sha256 or hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.seek(0, os.SEEK_END)
         file.seek(0)
         name = default_storage.save(str(uuid.uuid4()), _Movable(file, name=str(path)))
     _sync_folder(name)

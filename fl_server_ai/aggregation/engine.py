@@ -59,15 +59,18 @@ def merge(
     progress: Callable[[], None],
     participants: int = 0,
     state: State | None = None,
-) -> None:
+) -> str:
     """Write `template`'s archive with the merged tensors to `target`, and `state`'s next file.
+
+    Returns the SHA-256 of `target`.
 
     The same updates give the same bytes in whatever order they are passed. Those of weight 0 don't
     count; if all weights are 0, they count equally. A strategy without a state needs no `state`.
     `progress` is called in this thread, before each tensor and at least every 256 MB, and may raise
     to abort. If the merge fails nothing is left at `target`. Takes memory for two of the largest
-    tensors and their state, and some tens of megabytes, however many updates there are; all else is
-    mapped. Raises `AggregationError`, `OSError`, `DeviceMissing`.
+    tensors and their state, for what shares storage in the template, and some tens of megabytes,
+    however many updates there are; all else is mapped. Raises `AggregationError`, `OSError`,
+    `DeviceMissing`.
     """
     with _walk(strategy, updates, progress, participants) as walk, ExitStack() as stack:
         walk.model = stack.enter_context(_read(read_model, template))
@@ -78,7 +81,7 @@ def merge(
             if state.present is not None:
                 walk.take_state(stack.enter_context(_read(TensorFile, state.present)))
         walk.survey()
-        write_model(template, target, walk.tensors())
+        return write_model(template, target, walk.tensors())
 
 
 def merge_tensors(*, updates: Sequence[Update], target: Path, progress: Callable[[], None]) -> None:

@@ -70,7 +70,7 @@ def _merge_updates(claim: MergeClaim) -> None:
         ]
         target = stack.enter_context(scratch_path())
         state = _state(stack, training) if strategy.initial_state() else None
-        merge(
+        sha256 = merge(
             strategy=strategy,
             template=stack.enter_context(local_path(training.model.file)),
             updates=updates,
@@ -79,7 +79,7 @@ def _merge_updates(claim: MergeClaim) -> None:
             participants=training.participants.count(),
             state=state,
         )
-        stored = [store(target)] + ([store(state.target)] if state else [])
+        stored = [store(target, sha256)] + ([store(state.target)] if state else [])
     with named_or_gone(*stored), ModelTrainer.locked(training.pk) as trainer:
         trainer.complete_merge(claim, *stored)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 from typing import TypeVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from fl_server_ai.aggregation.errors import NoMean, Unusable
 from fl_server_ai.aggregation.strategies.base import Strategy
 from fl_server_ai.tensors import ELEMENTS, elements
 
-BLOCK = 1 << 19
+BLOCK = 1 << 20
 """Bytes of one update that are combined in one go: small enough for a core's caches."""
 
 ALL_BLOCKS = {True: 32 << 20, False: 8 << 20}
@@ -28,6 +28,9 @@ than fit, blocks get smaller."""
 
 PROGRESS = 256 << 20
 """Bytes of updates between two calls of `progress` within one tensor."""
+
+ALIGNMENT = 64
+"""Of a buffer, in bytes: a multiple of every type's size."""
 
 T = TypeVar("T")
 
@@ -93,10 +96,21 @@ class Walk:
         return np.asarray(self.strategy.measure(block), np.float64)
 
     def tensors(self) -> Iterator[tuple[str, Bytes]]:
-        """Yield the merged tensors' bytes in the files' order."""
-        for name in self.layout:
+        """Yield the merged tensors' bytes in the files' order.
+
+        They lie in two buffers by turns, so they are good until the next but one is asked for.
+        """
+        sizes = {name: self.files[0].raw(name).size for name in self.layout}
+        room = max(sizes.values(), default=0)
+        buffers = cycle(np.empty((2, room + -room % ALIGNMENT), np.uint8))
+        for name, size in sizes.items():
             self.progress()
-            yield name, self._merged(name) if self._dtype(name) else self._agreed(name)
+            if self._dtype(name):
+                merged = next(buffers)[:size]
+                self._merge(name, merged)
+                yield name, merged
+            else:
+                yield name, self._agreed(name)
 
     def _agreed(self, name: str) -> Bytes:
         raws = [file.raw(name) for file in self.files]
@@ -104,8 +118,7 @@ class Walk:
             raise NoMean(f"The updates differ in '{name}', whose type can't be averaged.")
         return raws[0]
 
-    def _merged(self, name: str) -> Bytes:
-        merged = np.empty_like(self.files[0].raw(name))
+    def _merge(self, name: str, merged: Bytes) -> None:
         values = self._elements(name, merged)
         state = {key: torch.zeros_like(present) for key, present in self._state(name).items()}
 
@@ -120,7 +133,6 @@ class Walk:
             pass
         for kept in state.values():
             self.keep_state(kept.view(torch.uint8).numpy())
-        return merged
 
     def _each_block(self, name: str, do: Callable[[Block, slice], T]) -> Iterator[T]:
         """Do something with each block of a tensor, in threads; yield what comes of it in order."""

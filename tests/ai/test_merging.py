@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import io
 from datetime import timedelta
 
@@ -54,6 +55,14 @@ def test_a_round_is_merged_into_the_next_model(ready):
     assert torch.equal(weights(ready), torch.full((1, 2), 3.0))
     ready.refresh_from_db()
     assert (ready.model.round, ready.phase, ready.locked) == (1, "test", False)
+
+
+def test_the_merged_models_hash_is_that_of_its_file(ready):
+    merging.merge_round(ready.pk, 0, 0)
+    model = Training.objects.get().model
+    with local_path(model.file) as path:
+        content = path.read_bytes()
+    assert (model.sha256, model.size) == (hashlib.sha256(content).hexdigest(), len(content))
 
 
 @pytest.mark.parametrize(

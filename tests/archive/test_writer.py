@@ -1,4 +1,6 @@
+import hashlib
 import zipfile
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -43,6 +45,41 @@ def test_order_does_not_matter_and_typed_arrays_are_taken(template, tmp_path):
     assert torch.equal(after["linear.weight"], module.state_dict()["linear.weight"])
 
 
+@pytest.mark.parametrize("save", [zoo.save_module, zoo.save_state, zoo.save_safetensors])
+@pytest.mark.parametrize("order", [list, reversed])
+def test_the_files_hash_is_returned(save, order, tmp_path):
+    save(zoo.build("net"), tmp_path / "model")
+    values = order(values_of(tmp_path / "model").items())
+    sha256 = write_model(tmp_path / "model", tmp_path / "next", values)
+    assert sha256 == hashlib.sha256((tmp_path / "next").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("order", [list, reversed])
+def test_two_buffers_do_for_all_arrays(order, tmp_path):
+    zoo.save_module(
+        nn.Sequential(*[nn.Linear(500, 500, bias=False) for _ in range(9)]), tmp_path / "m"
+    )
+    buffers = cycle(np.empty((2, 250_000), np.float32))
+
+    def produce():
+        for number in order(range(9)):
+            buffer = next(buffers)
+            buffer[:] = number
+            yield f"{number}.weight", buffer
+
+    write_model(tmp_path / "m", tmp_path / "next", produce())
+    after = zoo.load(tmp_path / "next").state_dict()
+    assert all((after[f"{number}.weight"] == number).all() for number in range(9))
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
+    zoo.save_module(nn.Linear(500, 500), tmp_path / "model")
+    (tmp_path / "next").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_model(tmp_path / "model", tmp_path / "next", values_of(tmp_path / "model").items())
+    assert not (tmp_path / "next").is_symlink()
+
+
 def test_checksums_are_right(template, tmp_path):
     values = {name: ~raw for name, raw in values_of(template).items()}
     write_model(template, tmp_path / "next", values.items())
@@ -68,15 +105,22 @@ def test_torchs_own_files_can_be_templates_too(tmp_path):
 
 def test_what_else_a_block_holds_stays(tmp_path):
     """A plain tensor and a parameter in one storage, as slices of it."""
-    module = nn.Linear(2, 2, bias=False)
-    base = torch.arange(10.0)
+    module = nn.Linear(2, 2)
+    base = torch.arange(12.0)
     module.weight = nn.Parameter(base[2:6].view(2, 2).t())
-    module.note = base[6:]
+    module.other = nn.Parameter(torch.zeros(1))  # lies between those that share
+    module.bias = nn.Parameter(base[10:])
+    module.note = base[6:10]
     torch.save(module, tmp_path / "model")
-    values = {"weight": np.full(4, 7, np.float32)}
+    values = {
+        "weight": np.array([1, 2, 3, 4], np.float32),
+        "bias": np.full(2, 8, np.float32),
+        "other": np.full(1, 9, np.float32),
+    }
     write_model(tmp_path / "model", tmp_path / "next", values.items())
     after = zoo.load(tmp_path / "next")
-    assert after.weight.tolist() == [[7, 7], [7, 7]]
+    assert after.weight.tolist() == [[1, 2], [3, 4]]
+    assert (after.bias.tolist(), after.other.tolist()) == ([8, 8], [9])
     assert after.note.tolist() == [6, 7, 8, 9]
     assert after.note.untyped_storage().tolist()[:8] == base[:2].view(torch.uint8).tolist()
 

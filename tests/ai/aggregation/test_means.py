@@ -140,6 +140,14 @@ def test_what_all_agree_on_stays_to_the_bit_also_where_it_is_no_number(dtype: to
     assert mean[-1:].float() == expected.float()
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+@pytest.mark.parametrize("dtype", FLOATS[:4], ids=str)
+def test_what_all_agree_on_keeps_the_sign_of_zero(dtype: torch.dtype, count: int) -> None:
+    value = torch.tensor([-0.0, 0.0, 1.0, -0.0] * 9, dtype=dtype)
+    mean = mean_of_floats([value] * count, list(range(1, count + 1)))
+    assert torch.equal(mean.view(torch.uint8), value.view(torch.uint8))
+
+
 @pytest.mark.parametrize("kept", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_value_that_is_no_number_stays_until_all_give_one(kept: float, order) -> None:
