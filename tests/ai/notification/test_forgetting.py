@@ -37,7 +37,7 @@ def is_forgotten():
     return not Notification.objects.exists()
 
 
-@pytest.mark.parametrize("state", set(NotificationState) - {NotificationState.PENDING})
+@pytest.mark.parametrize("state", sorted({*NotificationState} - {NotificationState.PENDING}))
 def test_a_settled_call_is_forgotten(told, state):
     told(round=0, state=state)
     assert is_forgotten()
