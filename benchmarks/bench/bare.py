@@ -45,8 +45,10 @@ def bare_server(folder: Path) -> Iterator[tuple[str, int]]:
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent
     ) as process:
-        yield process.stdout.readline().strip(), process.pid
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip(), process.pid
+        finally:
+            process.terminate()
 
 
 def serve(folder: str) -> None:

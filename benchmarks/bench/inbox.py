@@ -59,6 +59,8 @@ def listening(take: Take) -> Iterator[str]:
         inbox.take = take
         thread = threading.Thread(target=inbox.serve_forever, args=(0.05,))
         thread.start()
-        yield f"http://127.0.0.1:{inbox.server_address[1]}"
-        inbox.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{inbox.server_address[1]}"
+        finally:
+            inbox.shutdown()
+            thread.join()
