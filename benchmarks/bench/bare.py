@@ -51,11 +51,15 @@ def bare_server(folder: Path) -> Iterator[tuple[str, int]]:
             process.terminate()
 
 
+class Server(ThreadingHTTPServer):
+    """Has room for many who connect at once; Python's own has for five."""
+
+    request_queue_size = 256
+
+
 def serve(folder: str) -> None:
     """Serve until it is ended."""
-    with ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *args: Handler(*args, directory=folder)
-    ) as server:
+    with Server(("127.0.0.1", 0), lambda *args: Handler(*args, directory=folder)) as server:
         print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
         server.serve_forever()
 

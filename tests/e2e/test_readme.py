@@ -44,7 +44,6 @@ def test_the_walk_through_pasted_twice_trains_twice(tmp_path):
     with running_server(tmp_path, FL_PASSWORD_RULES="true") as url:
         said = paste(2 * walk_through(url), tmp_path)
     assert said.count("The trained model is in slices/digits-trained.pt.") == 2
-    assert said.count("taking part as alice") == 2
     for number in range(1, 4):
         assert len(re.findall(rf"^round {number}: accuracy .+alice .+bob", said, re.MULTILINE)) == 2
     assert (tmp_path / "slices" / "digits-trained.pt").stat().st_size > 0
