@@ -227,7 +227,7 @@ class Transport(virtual.Transport):
         for bell in new:
             bell.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
-                os.mkfifo(bell)
+                os.mkfifo(bell, 0o600)  # others would take its bytes
             # For writing too, because else it would ring whenever no writer has it open.
             self._bells[bell] = os.open(bell, os.O_RDWR | os.O_NONBLOCK)
         return bool(new)

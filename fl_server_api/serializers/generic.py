@@ -116,8 +116,7 @@ class TrainingSerializerWithRounds(TrainingSerializer):
         self._quorum = phase_of(training).quorum()
         shown = super().to_representation(training)
         if training.has_moved_on:  # what answered its last phase has been merged and closed
-            training.refresh_from_db()
-            return self.to_representation(training)
+            return self.to_representation(Training.objects.get(pk=training.pk))
         return shown
 
     def get_local_models_arrived(self, training: Training) -> int:

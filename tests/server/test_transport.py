@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 import sys
 import threading
 import time
@@ -149,6 +150,7 @@ def test_a_sleeping_reader_is_woken(tmp_path, monkeypatch):
         message = pool.submit(queue.get, timeout=2 * PATIENCE)
         writer.put("late")
         assert message.result(timeout=PATIENCE).payload == "late"
+    assert [stat.filemode(p.stat().st_mode) for p in tmp_path.glob("bells/*")] == ["prw-------"]
 
 
 def test_each_of_two_sleeping_readers_is_woken(tmp_path, monkeypatch):
