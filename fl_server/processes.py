@@ -8,9 +8,11 @@ be used end it with a sentence.
 """
 
 import os
+import runpy
 import signal
 import sys
 from contextlib import suppress
+from importlib import import_module
 
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
 from django.core.management import execute_from_command_line
@@ -43,18 +45,43 @@ COMMANDS = {
 QUEUES = ("rounds", "notify", "serving", "summaries")
 """Each is consumed by the process of the same name."""
 
+SHARED = (
+    "celery.apps.beat",
+    "celery.apps.worker",
+    "celery.bin.celery",
+    "celery.concurrency.prefork",
+    "celery.concurrency.thread",
+    "fl_server.receiving",
+    "fl_server.urls",
+    "fl_server.wsgi",
+    "gunicorn.app.wsgiapp",
+)
+"""What most of the processes import."""
+
+
+def preload() -> None:
+    """Import what processes forked from this one will need, so that they share its memory."""
+    for module in SHARED:
+        import_module(module)
+    import_module("fl_server.celery").app.loader.import_default_modules()
+
 
 def become(name: str, *arguments: str) -> None:
-    """Replace this process by the named one; it dies with the supervisor if there is one."""
+    """Be the named process from here on, until it ends."""
+    sys.argv = list(COMMANDS[name] + arguments)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+def main(name: str, *arguments: str) -> None:
+    """Become the named process, which dies with the supervisor if there is one."""
     supervisor = os.environ.get(SUPERVISOR)
     if supervisor:  # which has checked the settings
-        die_with_parent()  # outlives the exec
+        die_with_parent()
         if os.getppid() != int(supervisor):  # it died before
             sys.exit(1)
     else:
         _check_settings()
-    command = (sys.executable, "-m", *COMMANDS[name], *arguments)
-    os.execv(command[0], command)  # noqa: S606 (no shell is wanted)
+    become(name, *arguments)
 
 
 def _check_settings() -> None:
@@ -72,4 +99,4 @@ def die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    become(*sys.argv[1:])
+    main(*sys.argv[1:])

@@ -25,7 +25,7 @@ def family_of(pid: int) -> list[int]:
 
 def web_processes(pid: int) -> list[int]:
     """Return those of a server that answer requests, and their master, which is the first."""
-    return [one for one in family_of(pid) if b"fl_server.gunicorn" in _read(one, "cmdline")]
+    return [one for one in family_of(pid) if b"gunicorn" in _read(one, "cmdline")]
 
 
 def seconds_used(pids: list[int]) -> float:

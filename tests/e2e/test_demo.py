@@ -23,7 +23,9 @@ def running_demo(folder, *arguments):
     process = subprocess.Popen(
         [sys.executable, ROOT / "manage.py", "demo", *arguments],
         cwd=folder,
-        env=os.environ | {"TMPDIR": str(folder / "tmp"), "FL_DATA_DIR": str(folder / "unused")},
+        env=os.environ
+        | {"TMPDIR": str(folder / "tmp"), "FL_DATA_DIR": str(folder / "unused")}
+        | {"SPT_NOENV": "1"},  # so that processes that name themselves keep what is looked for
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -28,10 +28,9 @@ def _killed(name: str, word: str) -> Inject:
 
 
 def _child(server: Serve, word: str) -> int:
-    """Return the id of the process that serve has started with this argument."""
-
+    """Return the id of the process that serve has started and that has this in its name."""
     children = [p for p in Path("/proc").glob("[0-9]*") if _parent(p) == server.process.pid]
-    return next(int(c.name) for c in children if word in _arguments(c))
+    return next(int(c.name) for c in children if word in _title(c))
 
 
 def _parent(process: Path) -> int:
@@ -41,14 +40,14 @@ def _parent(process: Path) -> int:
         return 0
 
 
-def _arguments(process: Path) -> list[str]:
-    return (process / "cmdline").read_text().split("\0")
+def _title(process: Path) -> str:
+    return (process / "cmdline").read_text()
 
 
 for child, argument in {
     "web": "gunicorn",
-    "rounds": "rounds",
-    "notify": "notify",
+    "rounds": "rounds@",
+    "notify": "notify@",
     "beat": "beat",
 }.items():
     fault(server="serve")(_killed(child, argument))

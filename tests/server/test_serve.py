@@ -1,10 +1,12 @@
 """`manage.py serve`: real processes, real signals."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,19 @@ def test_only_the_rounds_worker_loads_torch(server):
         pytest.skip("this system does not list a process's libraries")
     loaded = {listed[pid] for pid, path in maps.items() if "libtorch" in path.read_text()}
     assert loaded
-    assert all("-Q rounds" in command for command in loaded)
+    assert all("rounds@" in command for command in loaded)
+
+
+def test_its_processes_share_what_they_have_imported(server):
+    rollups = [Path(f"/proc/{pid}/smaps_rollup") for pid in server.descendants()]
+    if not all(path.exists() for path in rollups):
+        pytest.skip("this system does not tell what processes share")
+    resident, proportional = (
+        sum(int(re.search(rf"^{size}: +(\d+) kB", path.read_text(), re.M)[1]) for path in rollups)
+        for size in ("Rss", "Pss")
+    )
+    # A process that imports all for itself shares the libraries' code alone: then it is half.
+    assert proportional < 0.4 * resident
 
 
 def test_the_log_tells_at_the_start_what_holds_models(server):
@@ -58,6 +72,26 @@ def test_a_killed_child_comes_back(server, part):
     wait_until(lambda: killed not in processes())
     wait_until(lambda: any(part in command for command in server.descendants().values()))
     wait_until(lambda: server.get("/health/ready/").ok)
+
+
+def test_while_nobody_reads_its_log_it_starts_and_ends(tmp_path):
+    os.mkfifo(tmp_path / "stderr")
+    reader = os.open(tmp_path / "stderr", os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(tmp_path / "stderr", os.O_WRONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"\n" * 4096)
+    server = Server(tmp_path)
+    try:
+        wait_until(lambda: "\n" in server.read("stdout"))
+        assert server.get("/health/").ok
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert server.process.wait(timeout=PATIENCE) == 0
+    finally:
+        server.process.kill()
+        server.process.wait()
+        os.close(reader)
+        os.close(writer)
 
 
 def test_it_is_ready_no_sooner_than_its_workers_are(tmp_path):

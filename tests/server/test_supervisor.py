@@ -1,45 +1,61 @@
-"""When a server is ready."""
+"""What watches over the processes of a server."""
 
 import os
-import threading
 
 import pytest
 
-from fl_server import supervisor
 from fl_server.processes import COMMANDS
 from fl_server.readiness import READY_PIPE, report_ready
+from fl_server.supervisor import PIECE, Pipes, awaiting
 
 
 @pytest.fixture
-def pipe():
-    heard, said = os.pipe()
-    yield heard, said
+def pipes():
+    return Pipes()
+
+
+def read(pipes):
+    while pipes.read(0):
+        pass
+
+
+def test_it_is_ready_when_each_process_has_reported(pipes, monkeypatch):
+    told = []
+    said = pipes.open(awaiting(set(COMMANDS), lambda: told.append(1)))
+    *first, last = COMMANDS
+    for name in (*first, *first, last, last):  # one that dies is started again, and reports again
+        read(pipes)
+        assert not told or name == last
+        monkeypatch.setenv(READY_PIPE, f"{said}:{name}")
+        report_ready()
+    read(pipes)
+    assert told == [1]
     os.close(said)
 
 
-def test_it_is_ready_when_each_process_has_reported(pipe, monkeypatch):
-    heard, said = pipe
-    told = threading.Event()
-    waits = threading.Thread(target=supervisor._announce, args=(heard, told.set))
-    waits.start()
-    *first, last = COMMANDS
-    for name in (*first, *first):  # one that dies early reports twice
-        monkeypatch.setenv(READY_PIPE, f"{said}:{name}")
-        report_ready()
-    assert not told.wait(0.2)
-    monkeypatch.setenv(READY_PIPE, f"{said}:{last}")
-    report_ready()
-    waits.join(timeout=30)
-    assert told.is_set()
-
-
-def test_later_reports_to_nobody_do_no_harm(pipe, monkeypatch):
-    heard, said = pipe
+def test_later_reports_to_nobody_do_no_harm(monkeypatch):
+    heard, said = os.pipe()
     os.close(heard)
     monkeypatch.setenv(READY_PIPE, f"{said}:web")
     report_ready()
+    os.close(said)
 
 
 def test_without_a_supervisor_nothing_is_reported(monkeypatch):
     monkeypatch.delenv(READY_PIPE, raising=False)
     report_ready()
+
+
+def test_lines_of_several_processes_are_told_apart_and_whole(pipes):
+    lines = []
+    ends = [pipes.open(lambda line, n=n: lines.append((n, line))) for n in range(2)]
+    long = "x" * 3 * PIECE
+    os.write(ends[0], b"first of 0\nsecond ")
+    os.write(ends[1], long.encode() + b"\n\xff\n")
+    read(pipes)
+    os.write(ends[0], b"of 0\nwithout an end")
+    for end in ends:
+        os.close(end)
+    read(pipes)
+    assert [line for n, line in lines if n == 0] == ["first of 0", "second of 0", "without an end"]
+    assert [line for n, line in lines if n == 1] == [long, "\N{REPLACEMENT CHARACTER}"]
