@@ -6,9 +6,16 @@ from typing import Any
 
 from billiard import current_process
 from celery import Celery
-from celery.signals import beat_init, setup_logging, worker_process_init, worker_ready
+from celery.signals import (
+    beat_init,
+    setup_logging,
+    worker_process_init,
+    worker_ready,
+    worker_shutting_down,
+)
 
 from fl_server.readiness import report_ready
+from fl_server.transport import Transport
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fl_server.settings")
 app = Celery("fl_server")
@@ -26,6 +33,12 @@ def keep_djangos_logging(**_kwargs: Any) -> None:
 def tell_supervisor(**_kwargs: Any) -> None:
     """Report that a worker takes tasks, or that beat runs, also when it reconnects."""
     report_ready()
+
+
+@worker_shutting_down.connect
+def end_at_once(**_kwargs: Any) -> None:
+    """Wake a worker that waits for messages, because Celery looks whether to end only then."""
+    Transport.end_waiting()
 
 
 @worker_process_init.connect

@@ -28,6 +28,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakSet
 
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
@@ -168,8 +169,12 @@ class Transport(virtual.Transport):
         exchange_type=frozenset(["direct", "topic", "fanout"])
     )
 
+    is_ending = False
+    opened: "WeakSet[Transport]" = WeakSet()
+
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
+        self.opened.add(self)
         self._bells: dict[Path, int] = {}
         self._pause: float = client.transport_options["polling_interval"]
 
@@ -196,9 +201,18 @@ class Transport(virtual.Transport):
             left = LOOK_SECONDS if deadline is None else deadline - time.monotonic()
             if is_full:
                 time.sleep(self._pause)
-            if is_full or left <= 0:
+            if is_full or left <= 0 or self.is_ending:
                 raise TimeoutError
             self._sleep(min(left, LOOK_SECONDS))
+
+    @classmethod
+    def end_waiting(cls) -> None:
+        """Have this process's readers wait for nothing more; a signal's handler may call it."""
+        cls.is_ending = True
+        for transport in list(cls.opened):
+            for bell in list(transport._bells.values()):
+                with suppress(OSError):
+                    os.write(bell, b".")
 
     def close_connection(self, connection: Any) -> None:  # noqa: D102
         super().close_connection(connection)

@@ -167,6 +167,24 @@ def test_each_of_two_sleeping_readers_is_woken(tmp_path, monkeypatch):
         assert {message.result(timeout=PATIENCE).payload for message in messages} == {0, 1}
 
 
+def test_who_is_about_to_end_waits_no_longer(tmp_path, monkeypatch):
+    monkeypatch.setattr(Transport, "is_ending", False)
+    monkeypatch.setattr("fl_server.transport.LOOK_SECONDS", 10 * PATIENCE)
+    connection = connect(tmp_path)
+    with Consumer(connection.channel(), [Queue("q")]), ThreadPoolExecutor() as pool:
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.1)  # it can hear the bell now
+        drained = pool.submit(connection.drain_events, timeout=2 * PATIENCE)
+        threading.Timer(0.2, Transport.end_waiting).start()
+        with pytest.raises(TimeoutError):
+            drained.result(timeout=PATIENCE)
+        again = pool.submit(connection.drain_events, timeout=2 * PATIENCE)
+        with pytest.raises(TimeoutError):
+            again.result(timeout=PATIENCE)
+    assert drained.done()
+    assert again.done()
+
+
 def test_where_no_pipe_can_be_made_the_queue_is_looked_at(tmp_path, monkeypatch):
     def refuse(*_: Any) -> None:
         raise OSError(errno.EOPNOTSUPP, "no pipes here")
