@@ -52,7 +52,10 @@ def test_its_processes_share_what_they_have_imported(server):
     if not all(path.exists() for path in rollups):
         pytest.skip("this system does not tell what processes share")
     resident, proportional = (
-        sum(int(re.search(rf"^{size}: +(\d+) kB", path.read_text(), re.M)[1]) for path in rollups)
+        sum(
+            int(re.search(rf"^{size}: +(\d+) kB", path.read_text(), re.MULTILINE)[1])
+            for path in rollups
+        )
         for size in ("Rss", "Pss")
     )
     # A process that imports all for itself shares the libraries' code alone: then it is half.
