@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -179,6 +180,8 @@ def supervise(listener: socket.socket, *, show: Show, ready: Callable[[], None])
     for number in ENDING:
         signal.signal(number, lambda number, _: stop.append(number))
     preload()
+    if threading.active_count() > 1:
+        raise RuntimeError(f"Threads would be lost in what is forked: {threading.enumerate()}")
     gc.collect()
     gc.freeze()  # the collector would write to memory that is shared
     reports, outputs = Pipes(), Pipes()

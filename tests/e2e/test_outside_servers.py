@@ -1,11 +1,14 @@
 """`manage.py serve` on PostgreSQL, Redis and S3: the embedded processes with other URLs."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from django.core.management.utils import get_random_secret_key
 from safetensors.torch import load, save
 
-from tests.e2e.conftest import running_server
+from tests.e2e.conftest import running_serve
 from tests.e2e.people import Person
 from tests.e2e.tiny import scripted, update_of
 from tests.servers import S3, Postgres, Redis
@@ -13,12 +16,20 @@ from tests.servers import S3, Postgres, Redis
 pytestmark = pytest.mark.e2e
 
 
+def sockets_of(pid):
+    """Count them: a connection that is there before others are forked would be all theirs."""
+    files = Path(f"/proc/{pid}/fd").glob("*")
+    return sum(os.readlink(file).startswith("socket:") for file in files)
+
+
 def test_serve_keeps_everything_elsewhere_when_told_so(tmp_path):
     with Postgres() as postgres, Redis() as redis, S3() as s3:
         environment = postgres.database("fl") | s3.bucket("models")
         environment |= {"FL_REDIS_LOCATION": f"redis://127.0.0.1:{redis.port}/0"}
         environment |= {"FL_DJANGO_SECRET_KEY": get_random_secret_key()}
-        with running_server(tmp_path, FL_PASSWORD_RULES="false", **environment) as url:
+        with running_serve(tmp_path, FL_PASSWORD_RULES="false", **environment) as server:
+            assert sockets_of(server.process.pid) == 1
+            url = server.url
             actor, first, second = Person(url), Person(url), Person(url)
             form = {"name": "model", "description": "with code, which needs a permission here"}
             files = {"model_file": scripted(0.0)}

@@ -111,6 +111,9 @@ def _migrate() -> None:
         raise CommandError(f"The database can't be used: {error}") from error
     finally:
         connections.close_all()
+        for connection in connections.all():
+            if connection.vendor == "postgresql":
+                connection.close_pool()  # type: ignore[attr-defined]  # which has threads
 
 
 def _shown() -> Any:
