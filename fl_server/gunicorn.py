@@ -1,5 +1,6 @@
 """gunicorn's settings for the web processes: `gunicorn -c python:fl_server.gunicorn`."""
 
+import gc
 import time
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,11 @@ SILENT_SECONDS = 5
 logconfig_dict = settings.LOGGING | {
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False}}
 }
+
+
+def when_ready(_server: Any) -> None:
+    """Leave what is imported by now to no collector: it would look through it in each worker."""
+    gc.freeze()
 
 
 def post_fork(_server: Any, _worker: Any) -> None:

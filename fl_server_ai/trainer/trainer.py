@@ -113,11 +113,15 @@ class ModelTrainer:
         """
         phase = UpdatePhase(self.training)
         phase.check(owner, round)
-        update = phase.keep(owner, round, sample_size=sample_size, file=file)
+        may_be_last = self._may_be_last(owner)
+        update = phase.keep(
+            owner, round, sample_size=sample_size, file=file, may_be_last=may_be_last
+        )
         if update is None:
             return None
         logger.info("training %s round %s: update of user %s", self.training.pk, round, owner.pk)
         self._record(update, owner, metrics)
+        self._heed_answer(may_be_last=may_be_last)
         return update
 
     def receive_moments(
@@ -127,7 +131,7 @@ class ModelTrainer:
         phase = SwagPhase(self.training)
         phase.check(owner, round)
         phase.keep(owner, sample_size=sample_size, first=first, second=second)
-        self._heed_answer()
+        self._heed_answer(may_be_last=self._may_be_last(owner))
 
     def receive_metrics(
         self, *, model: Model, reporter: User, metrics: Iterable[tuple[str, MetricValue]]
@@ -137,6 +141,7 @@ class ModelTrainer:
             model = self.training.model  # its round as it is under the lock
             TestPhase(self.training).check_report(reporter)
         self._record(model, reporter, metrics)
+        self._heed_answer(may_be_last=self._may_be_last(reporter))
 
     def _record(
         self, model: Model, reporter: User, metrics: Iterable[tuple[str, MetricValue]]
@@ -144,7 +149,6 @@ class ModelTrainer:
         record_metrics(
             model=model, reporter=reporter, metrics=metrics, attempt=self.training.attempt
         )
-        self._heed_answer()
 
     def add_participants(self, users: Iterable[User]) -> None:
         """Let users take part; once the training has begun, from its next round on."""
@@ -190,11 +194,14 @@ class ModelTrainer:
 
     # --- How it goes on ---------------------------------------------------------------
 
-    def _heed_answer(self) -> None:
-        """Go on if this may have been the last answer; a look at most where others are awaited."""
+    def _may_be_last(self, user: User) -> bool:
+        """Tell whether this user's answer may be the last that the phase waits for."""
+        return self.training.is_running and not self.phase.waits_for_others(user)
+
+    def _heed_answer(self, *, may_be_last: bool) -> None:
         self.training.last_update = timezone.now()
         self.training.save(update_fields=["last_update"])
-        if self.training.is_running and not self.phase.waits:
+        if may_be_last:
             self.advance()
 
     def advance(self) -> None:
@@ -264,8 +271,8 @@ class ModelTrainer:
         training, phase = self.training, UpdatePhase(self.training)
         follows = phase.follows
         present = LocalModel.objects.filter(base_model=training.model_id, round=training.round)
-        close_updates(present.exclude(pk__in=phase.counted().values("pk")))
-        self._close_rounds(before=training.round)
+        let_go(close_updates(present.exclude(pk__in=phase.counted().values("pk"))))
+        let_go(self._close_rounds(before=training.round))
         training.model.round += 1
         training.model.save(update_fields=["round"])
         self._open(follows)
@@ -304,15 +311,16 @@ class ModelTrainer:
         """
         lease.end_turn(self.training, claim)
         training, model, follows = self.training, self.training.model, self.phase.follows
-        let_go([model.file.name, model.server_state.name])
+        replaced = [model.file.name, model.server_state.name]
         model.file, model.sha256, model.size = merged.name, merged.sha256, merged.size
         model.server_state = state.name if state else ""
         model.round += 1
         model.save(update_fields=["file", "sha256", "size", "server_state", "round"])
         checkpoints.keep_checkpoint(training, claim.merge.updates, state)
-        self._close_rounds(before=model.round, keep=plan_of(training).serves_updates)
+        merged_files = self._close_rounds(before=model.round, keep=plan_of(training).serves_updates)
         logger.info("training %s: the model is now at round %s", training.pk, model.round)
         self._open(follows)
+        let_go([*replaced, *merged_files])  # last, so that the messages needn't wait for it
 
     def complete_swag(self, claim: MergeClaim, first: StoredFile, second: StoredFile) -> None:
         """Give the model its moments. Raises ClaimLost as `complete_merge` does."""
@@ -403,7 +411,7 @@ class ModelTrainer:
         if not training.is_running:
             quotas.check_running(training.actor)
         checkpoints.restore(checkpoint, training.model)
-        close_updates(LocalModel.objects.filter(base_model=training.model_id))
+        let_go(close_updates(LocalModel.objects.filter(base_model=training.model_id)))
         self._say(ReasonCode.NONE, "")
         self._begin_attempt()
         calls.welcome(training)
@@ -459,9 +467,9 @@ class ModelTrainer:
         self.training.attempt += 1
         lease.drop_turn(self.training)
 
-    def _close_rounds(self, *, before: int, keep: int = 0) -> None:
+    def _close_rounds(self, *, before: int, keep: int = 0) -> list[str]:
         over = LocalModel.objects.filter(base_model=self.training.model_id, round__lt=before)
-        close_updates(over, keep_from=before - max(settings.FL_KEEP_UPDATE_ROUNDS, keep))
+        return close_updates(over, keep_from=before - max(settings.FL_KEEP_UPDATE_ROUNDS, keep))
 
     def _say(self, code: ReasonCode, reason: str) -> None:
         self.training.reason_code, self.training.state_reason = code, reason

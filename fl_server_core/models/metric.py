@@ -69,6 +69,8 @@ def record_metrics(
     QuotaReached, and stores none, when there would be too many names, or too much text.
     """
     latest = dict(metrics)  # one statement can't write the same row twice
+    if not latest:
+        return
     with transaction.atomic():
         _store(model, reporter, latest, attempt)
         given = Metric.objects.filter(

@@ -34,5 +34,5 @@ class Announcement(Phase):
     request = NotificationType.SWAG_ROUND_START
     answered_by = "receiver"
 
-    def answers(self) -> QuerySet:
+    def given(self) -> QuerySet:
         return self.requests().filter(state=NotificationState.DELIVERED)

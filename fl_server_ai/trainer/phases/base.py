@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from fl_server_ai.trainer import sampling
@@ -99,8 +99,14 @@ class Phase(ABC):
     # --- Who has answered -----------------------------------------------------------
 
     @abstractmethod
+    def given(self) -> QuerySet[Any]:
+        """Return the answers of the present round and attempt, whoever gave them."""
+
     def answers(self) -> QuerySet[Any]:
-        """Return the answers of the present round and attempt."""
+        """Return those of them that the present participants gave."""
+        return self.given().filter(
+            **{f"{self.answered_by}__in": self.training.memberships.values("user")}
+        )
 
     def answers_needed(self, target: int) -> int:
         """Return with how few answers it may end if no more come in time."""
@@ -108,18 +114,19 @@ class Phase(ABC):
 
     def awaited(self) -> NotificationQuerySet:
         """Return the requests to those who may still answer."""
-        mine = self.answers().filter(**{self.answered_by: OuterRef("receiver")})
-        return self.requests().exclude(state__in=LOST).exclude(Exists(mine))
+        mine = self.given().filter(**{self.answered_by: OuterRef("receiver")})
+        return self.requests().filter(~Q(state__in=LOST), ~Exists(mine))
 
-    @property
-    def waits(self) -> bool:
-        """Whether it certainly goes on: another answer may come, and there is time.
+    def waits_for_others(self, user: User) -> bool:
+        """Tell whether it certainly goes on whatever this user answers.
 
-        The database looks for one that is missing, so a round of N answers doesn't cost N² as
-        `quorum` would. Where a sample is asked the answers have to be counted: then it says no.
+        It does while another's answer may come, and there is time. The database looks for one that
+        is missing, so a round of N answers doesn't cost N² as `quorum` would. Where a sample is
+        asked the answers have to be counted: then it says no.
         """
         counts_all = self.training.sample_target is None
-        return counts_all and not self._is_overdue() and self.awaited().exists()
+        others = self.awaited().exclude(receiver=user)
+        return counts_all and not self._is_overdue() and others.exists()
 
     def quorum(self) -> Quorum:
         """Count who was asked and who has answered, from the rows alone."""

@@ -35,13 +35,12 @@ class SwagPhase(Phase):
         """Ask nobody where the server makes them."""
         return [] if self.moments_by == MomentsBy.SERVER else super().choose()
 
-    def answers(self) -> QuerySet[Moments]:
-        """Return the participants' moments."""
+    def given(self) -> QuerySet[Moments]:
+        """Return moments."""
         return Moments.objects.filter(
             model=self.training.model_id,
             round=self.training.round,
             attempt=self.training.attempt,
-            owner__in=self.training.memberships.values("user"),
         )
 
     def answers_needed(self, target: int) -> int:

@@ -14,7 +14,7 @@ class TestPhase(Phase):
     request = NotificationType.MODEL_TEST_ROUND
     answered_by = "reporter"
 
-    def answers(self) -> MetricQuerySet:
+    def given(self) -> MetricQuerySet:
         """Return the metrics of the present model."""
         training = self.training
         metrics: MetricQuerySet = Metric.objects.filter(

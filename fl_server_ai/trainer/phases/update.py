@@ -4,6 +4,7 @@ import random
 import uuid
 from collections.abc import Mapping, Sequence
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from fl_server_ai.trainer.phases.base import Merge, Phase
@@ -36,18 +37,17 @@ class UpdatePhase(Phase):
         random.SystemRandom().shuffle(shuffled)
         return {user.pk: pk for user, pk in zip(asked, shuffled, strict=False)}
 
-    def answers(self) -> ModelQuerySet:
-        """Return the participants' updates; one that came late is closed."""
+    def given(self) -> ModelQuerySet:
+        """Return updates; one that came late is closed."""
         updates: ModelQuerySet = LocalModel.objects.filter(
             base_model=self.training.model_id,
             round=self.training.round,
             attempt=self.training.attempt,
-            owner__in=self.training.memberships.values("user"),
             closed_at=None,
         )
         return updates
 
-    def counted(self) -> ModelQuerySet:
+    def counted(self) -> QuerySet[Model]:
         """Return the updates that the round ends with.
 
         Where a sample is asked, an update that came before the round opened may be of somebody
@@ -77,7 +77,7 @@ class UpdatePhase(Phase):
 
     def begin_anew(self) -> None:
         """Let no update so far count."""
-        close_updates(self.open_updates())
+        let_go(close_updates(self.open_updates()))
 
     # --- Taking one in --------------------------------------------------------------
 
@@ -96,15 +96,19 @@ class UpdatePhase(Phase):
         else:
             super().check(user, round)
 
-    def keep(self, owner: User, round: int, *, sample_size: int, file: StoredFile) -> Model | None:
+    def keep(
+        self, owner: User, round: int, *, sample_size: int, file: StoredFile, may_be_last: bool
+    ) -> Model | None:
         """Store a participant's update for a round, in place of an earlier one and its metrics.
 
         Once the merge has begun nothing is replaced. What comes then is refused, or goes into the
-        ledger if the training wants that; None is returned, and the file let go.
+        ledger if the training wants that; None is returned, and the file let go. `may_be_last`
+        unless others are waited for.
         """
         update = self._find(owner, round)
         is_known = not update._state.adding
-        late = self._is_late(round, counts=is_known and update.closed_at is None)
+        counts = is_known and update.closed_at is None
+        late = self._is_late(round, may_complete=may_be_last and not counts)
         if late:
             is_repeated = is_known and update.sha256 == file.sha256
             if not self.discards_late and not is_repeated:
@@ -121,11 +125,11 @@ class UpdatePhase(Phase):
         update.save()
         return None if late else update
 
-    def _is_late(self, round: int, *, counts: bool) -> bool:
-        """Tell whether an update comes when its round has closed; `counts`: there is one."""
+    def _is_late(self, round: int, *, may_complete: bool) -> bool:
+        """Tell whether an update comes when its round has closed."""
         if round < self.training.round or self.training.claim:
             return True
-        return self.is_open and not counts and not self.waits and self.quorum().is_complete
+        return self.is_open and may_complete and self.quorum().is_complete
 
     def _find(self, owner: User, round: int) -> Model:
         fields = {
