@@ -1,5 +1,6 @@
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,6 @@ from fl_server_ai.notification.delivery import deliver
 from fl_server_core.models import Notification
 from tests.ai.notification.conftest import silence
 from tests.factories import NotificationFactory
-from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -232,17 +232,26 @@ def test_a_delivery_that_fails_gives_its_place_back(started, monkeypatch):
     assert not delivery.bulkheads._taken
 
 
+@pytest.fixture
+def thread(monkeypatch):
+    """The only one that delivers: several would find SQLite's tables in memory locked."""
+    with ThreadPoolExecutor(1) as thread:
+        monkeypatch.setattr(delivery, "threads", thread)
+        yield thread
+
+
 @pytest.mark.django_db(transaction=True)
-def test_what_is_due_is_delivered_in_threads(started, participants, endpoint):
+def test_what_is_due_is_delivered_in_a_thread(started, participants, endpoint, thread):
     training, _ = started
     delivery.dispatch(training.pk)
-    wait_until(lambda: not training.notifications.pending().exists())
+    thread.shutdown()
+    assert not training.notifications.pending().exists()
     assert len(endpoint.bodies) == 2 * len(participants)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_thread_that_fails_leaves_its_message_due_and_goes_on(
-    started, participants, endpoint, monkeypatch, caplog
+    started, participants, endpoint, thread, monkeypatch, caplog
 ):
     training, failing = started
     claim = outbox.claim_next
@@ -254,8 +263,9 @@ def test_a_thread_that_fails_leaves_its_message_due_and_goes_on(
 
     monkeypatch.setattr(outbox, "claim_next", claim_or_fail)
     delivery.dispatch(training.pk)
-    wait_until(lambda: f"no delivery to user {failing.pk} now" in caplog.text)
-    wait_until(lambda: not participants[1].notifications.pending().exists())
+    thread.shutdown()
+    assert f"no delivery to user {failing.pk} now" in caplog.text
+    assert not participants[1].notifications.pending().exists()
     assert failing.notifications.due().count() == 2
     assert not delivery.bulkheads._taken
 
