@@ -64,6 +64,7 @@ class Crowd:
             ):
                 shares = [people[number::LINES] for number in range(LINES)]
                 list(pool.map(lambda mine, k=kind, a=act: self.go_through(mine, k, a), shares))
+        line = Line(self.site.url)  # the first one has been closed if all this took long
         path = f"/api/trainings/{training}/"
         wait_until(lambda: line.get(actor, path)["state"] == "C", pause=0.1)
         return time.monotonic() - begun

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -117,13 +116,12 @@ def _migrate() -> None:
 
 
 def _shown() -> Any:
-    lock = threading.Lock()  # one thread per process writes
     coloured = sys.stderr.isatty()
 
     def show(name: str, line: str) -> None:
         label = f"{name:10}"
         label = colorize(label, fg=COLOURS[name]) if coloured else label
-        with lock, suppress(OSError):  # nobody reads any more; the server goes on
+        with suppress(OSError):  # nobody reads any more; the server goes on
             print(label + line, file=sys.stderr, flush=True)  # noqa: T201
 
     return show
