@@ -337,8 +337,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "DESCRIPTION": (
         "Train one model on many clients' data without the data ever leaving them: an actor "
         "uploads a model and opens a training; the participants are notified round by round, "
-        "train and hand their updates in; the server merges them. A body may come in gzip, with "
-        "`Content-Encoding: gzip`. A list comes whole unless `page` or `page_size` asks for a page."
+        "train and hand their updates in; the server merges them. A body may come compressed, with "
+        "`Content-Encoding: gzip` or `zstd`. A list comes whole unless `page` or `page_size` asks "
+        "for a page."
     ),
     "VERSION": "1.0.0",
     "TAGS": [

@@ -24,7 +24,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.log import log_response
 from rest_framework import status
 
-from fl_server_api.encodings import Inflated
+from fl_server_api.encodings import ENCODINGS, Inflated
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class CommonMiddleware(common.CommonMiddleware):
 class BodyLimit:
     """Refuses bodies that are too large, don't say how large they are, or can't be decoded.
 
-    What comes as gzip is decoded while it is read, up to the same limit.
+    What comes compressed is decoded while it is read, up to the same limit.
     """
 
     def __init__(self, get_response: Answer) -> None:
@@ -213,18 +213,20 @@ class BodyLimit:
         return int(settings.FL_SMALL_BODY_BYTES)
 
     def _decode(self, request: HttpRequest, limit: int) -> HttpResponseBase | None:
-        """Have a body that came as gzip read decoded; refuse any other encoding."""
+        """Have a body that came compressed read decoded; refuse an unknown encoding."""
         encoding = request.META.pop("HTTP_CONTENT_ENCODING", "").strip().lower()
         if encoding in ("", "identity"):
             return None
-        if encoding in ("gzip", "x-gzip"):
-            request._stream = cast(BinaryIO, Inflated(request._stream, limit))
+        if encoding in ENCODINGS:
+            content = Inflated(request._stream, ENCODINGS[encoding], limit)
+            request._stream = cast(BinaryIO, content)
             return None
         refusal = _refuse(
             status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
-            f"The Content-Encoding '{_printable(encoding)}' is not supported: send gzip or none.",
+            f"The Content-Encoding '{_printable(encoding)}' is not supported: "
+            "send gzip, zstd or none.",
         )
-        refusal["Accept-Encoding"] = "gzip"  # RFC 9110, 15.5.16
+        refusal["Accept-Encoding"] = "gzip, zstd"  # RFC 9110, 15.5.16
         return refusal
 
 
