@@ -120,13 +120,20 @@ class Phase(ABC):
     def waits_for_others(self, user: User) -> bool:
         """Tell whether it certainly goes on whatever this user answers.
 
-        It does while another's answer may come, and there is time. The database looks for one that
-        is missing, so a round of N answers doesn't cost N² as `quorum` would. Where a sample is
-        asked the answers have to be counted: then it says no.
+        It does while another's answer may come and there is time; and, where a sample is asked, as
+        long as this answer can't be the one that reaches the target. The database counts, and looks
+        for one that is missing, so a round of N answers doesn't cost N² as `quorum` would.
         """
-        counts_all = self.training.sample_target is None
         others = self.awaited().exclude(receiver=user)
-        return counts_all and not self._is_overdue() and others.exists()
+        return not self._may_reach_target() and not self._is_overdue() and others.exists()
+
+    def _may_reach_target(self) -> bool:
+        """Tell whether one answer more may be as many as are wanted of a sample."""
+        target = self.training.sample_target
+        if target is None:
+            return False
+        people = self.answers().order_by().values(self.answered_by).distinct()
+        return people.count() + 1 >= target
 
     def quorum(self) -> Quorum:
         """Count who was asked and who has answered, from the rows alone."""

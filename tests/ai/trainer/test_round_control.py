@@ -6,6 +6,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
+from fl_server_ai.trainer.phases.base import Phase
 from fl_server_ai.trainer.sampling import select
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile
@@ -291,6 +292,21 @@ def test_over_selection_asks_more_and_closes_with_the_samples_number(
     with pytest.raises(InvalidRequest, match="is not currently in round 0"):
         update(chosen[4])
     assert {row.owner for row in move("claim_merge", 0, 0).merge.updates} == set(chosen[:4])
+
+
+def test_an_answer_of_a_sample_has_all_counted_only_if_it_may_reach_the_target(
+    training, people, control, move, update, monkeypatch
+):
+    control(sample=4, over_selection=1.5)
+    move("start")
+    counts, count = [], Phase.quorum
+    monkeypatch.setattr(Phase, "quorum", lambda phase: counts.append(phase.name) or count(phase))
+    counted = []
+    for user in asked(training)[:4]:
+        counts.clear()
+        update(user)
+        counted.append(bool(counts))
+    assert counted == [False, False, False, True]
 
 
 def test_a_removal_lets_those_answer_without_whom_the_round_had_closed(
