@@ -1,6 +1,6 @@
 """What a training has been through: versions of its model, and the metrics of each."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.conf import settings
 from django.db.models import Avg, F
@@ -71,7 +71,7 @@ def drop_checkpoints(training: Training) -> None:
     stored = list(training.model.checkpoints.stored().order_by("-attempt", "-round"))
     wanted = training.typed_options.checkpoints
     last, every = wanted.last or settings.FL_KEEP_CHECKPOINTS, wanted.every
-    best = _best_round(training, wanted.best)
+    best = _best_round(training, wanted.best, {checkpoint.round for checkpoint in stored})
     kept = {checkpoint.pk for checkpoint in stored[: max(last, 1)]}
     kept |= {c.pk for c in stored if c.round == best or (every and c.round % every == 0)}
     dropped = training.model.checkpoints.stored().exclude(pk__in=kept)
@@ -79,8 +79,13 @@ def drop_checkpoints(training: Training) -> None:
     dropped.update(**dict.fromkeys(FILES, ""))
 
 
-def metric_means(training: Training, name: str) -> dict[int, float]:
-    """Return a metric's mean over those who were asked for it, by round, oldest first."""
+def metric_means(
+    training: Training, name: str, rounds: Collection[int] | None = None
+) -> dict[int, float]:
+    """Return a metric's mean over those who were asked for it, by round, oldest first.
+
+    Of these rounds, or of all so far, which takes the longer the more there are.
+    """
     asked = {
         "reporter__notifications__training": training,
         "reporter__notifications__type": NotificationType.MODEL_TEST_ROUND,
@@ -90,12 +95,16 @@ def metric_means(training: Training, name: str) -> dict[int, float]:
     reported = Metric.objects.current().filter(
         model=training.model_id, key=name, value_float__isnull=False, step__lte=training.round
     )
+    if rounds is not None:
+        reported = reported.filter(step__in=rounds)
     means = reported.filter(**asked).values("step").annotate(mean=Avg("value_float"))
     return dict(means.order_by("step").values_list("step", "mean"))
 
 
-def _best_round(training: Training, wanted: MetricGoal | None) -> int | None:
+def _best_round(
+    training: Training, wanted: MetricGoal | None, rounds: Collection[int]
+) -> int | None:
     if not wanted:
         return None
-    means = metric_means(training, wanted.metric)
+    means = metric_means(training, wanted.metric, rounds)
     return max(means, key=lambda step: wanted.sign * means[step], default=None)

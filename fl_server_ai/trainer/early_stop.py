@@ -14,9 +14,10 @@ def reason_to_stop(training: Training) -> str:
     wanted = training.typed_options.round.stop_when
     if not wanted:
         return ""
-    means = list(metric_means(training, wanted.metric).values())
-    scores = [wanted.sign * mean for mean in means]
     value, patience = wanted.value, wanted.patience
+    rounds = None if patience else {training.round}  # the others have had their say
+    means = list(metric_means(training, wanted.metric, rounds).values())
+    scores = [wanted.sign * mean for mean in means]
     if scores and value is not None and scores[-1] >= wanted.sign * value:
         return f"Stopped early: the mean of {wanted.metric} has reached {means[-1]:g}."
     if patience and len(scores) > patience:

@@ -385,6 +385,8 @@ def test_the_mean_is_over_those_who_were_asked(long, participants, move, update,
     for user, value in zip(participants, (0.2, 0.4), strict=True):
         report(user, value)
     assert metric_means(long, "accuracy") == {1: pytest.approx(0.3)}
+    assert metric_means(long, "accuracy", {1, 2}) == {1: pytest.approx(0.3)}
+    assert metric_means(long, "accuracy", {2}) == {}
 
 
 def test_a_metric_that_nobody_reports_stops_nothing(long, move, play, stop_when):
