@@ -14,6 +14,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -126,10 +127,30 @@ def names_in(*querysets: models.QuerySet[Any]) -> set[str]:
     return names
 
 
+_LET_GO: ContextVar[set[str] | None] = ContextVar("let_go", default=None)
+
+
+@contextmanager
+def deleted_last() -> Iterator[None]:
+    """Delete what is let go in this part of a transaction after all else that its commit causes.
+
+    Messages needn't wait for a disk, and the rows are asked once for all files.
+    """
+    names: set[str] = set()
+    token = _LET_GO.set(names)
+    try:
+        yield
+    finally:
+        _LET_GO.reset(token)
+    let_go(names)
+
+
 def let_go(names: Iterable[str | None]) -> None:
     """Delete these files once the transaction has committed, but for those that a row names."""
-    gone = {name for name in names if name}
-    if gone:
+    gone, later = {name for name in names if name}, _LET_GO.get()
+    if later is not None:
+        later |= gone
+    elif gone:
         transaction.on_commit(lambda: _delete_unnamed(gone), robust=True)
 
 

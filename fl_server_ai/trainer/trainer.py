@@ -21,7 +21,7 @@ from fl_server_ai.trainer.plan import FIRST, plan_of
 from fl_server_ai.trainer.quorum import Quorum
 from fl_server_core import quotas
 from fl_server_core.exceptions import CannotStart, InvalidRequest
-from fl_server_core.files import StoredFile, let_go
+from fl_server_core.files import StoredFile, deleted_last, let_go
 from fl_server_core.models import LocalModel, Model, Notification, Training, User
 from fl_server_core.models.metric import MetricValue, record_metrics
 from fl_server_core.models.model import close_updates
@@ -87,7 +87,7 @@ class ModelTrainer:
         row as missing, and neither would end the phase. No other row may come along in the
         query: PostgreSQL would return it as it was before the wait for the lock.
         """
-        with transaction.atomic():
+        with transaction.atomic(), deleted_last():
             yield cls(Training.objects.select_for_update().get(pk=training_id))
 
     @property
@@ -271,8 +271,8 @@ class ModelTrainer:
         training, phase = self.training, UpdatePhase(self.training)
         follows = phase.follows
         present = LocalModel.objects.filter(base_model=training.model_id, round=training.round)
-        let_go(close_updates(present.exclude(pk__in=phase.counted().values("pk"))))
-        let_go(self._close_rounds(before=training.round))
+        close_updates(present.exclude(pk__in=phase.counted().values("pk")))
+        self._close_rounds(before=training.round)
         training.model.round += 1
         training.model.save(update_fields=["round"])
         self._open(follows)
@@ -311,16 +311,15 @@ class ModelTrainer:
         """
         lease.end_turn(self.training, claim)
         training, model, follows = self.training, self.training.model, self.phase.follows
-        replaced = [model.file.name, model.server_state.name]
+        let_go([model.file.name, model.server_state.name])
         model.file, model.sha256, model.size = merged.name, merged.sha256, merged.size
         model.server_state = state.name if state else ""
         model.round += 1
         model.save(update_fields=["file", "sha256", "size", "server_state", "round"])
         checkpoints.keep_checkpoint(training, claim.merge.updates, state)
-        merged_files = self._close_rounds(before=model.round, keep=plan_of(training).serves_updates)
+        self._close_rounds(before=model.round, keep=plan_of(training).serves_updates)
         logger.info("training %s: the model is now at round %s", training.pk, model.round)
         self._open(follows)
-        let_go([*replaced, *merged_files])  # last, so that the messages needn't wait for it
 
     def complete_swag(self, claim: MergeClaim, first: StoredFile, second: StoredFile) -> None:
         """Give the model its moments. Raises ClaimLost as `complete_merge` does."""
@@ -411,7 +410,7 @@ class ModelTrainer:
         if not training.is_running:
             quotas.check_running(training.actor)
         checkpoints.restore(checkpoint, training.model)
-        let_go(close_updates(LocalModel.objects.filter(base_model=training.model_id)))
+        close_updates(LocalModel.objects.filter(base_model=training.model_id))
         self._say(ReasonCode.NONE, "")
         self._begin_attempt()
         calls.welcome(training)
@@ -467,9 +466,9 @@ class ModelTrainer:
         self.training.attempt += 1
         lease.drop_turn(self.training)
 
-    def _close_rounds(self, *, before: int, keep: int = 0) -> list[str]:
+    def _close_rounds(self, *, before: int, keep: int = 0) -> None:
         over = LocalModel.objects.filter(base_model=self.training.model_id, round__lt=before)
-        return close_updates(over, keep_from=before - max(settings.FL_KEEP_UPDATE_ROUNDS, keep))
+        close_updates(over, keep_from=before - max(settings.FL_KEEP_UPDATE_ROUNDS, keep))
 
     def _say(self, code: ReasonCode, reason: str) -> None:
         self.training.reason_code, self.training.state_reason = code, reason

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from fl_server_core.files import indexes_by_name
+from fl_server_core.files import indexes_by_name, let_go
 from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
 
@@ -244,15 +244,14 @@ def clone_model(model: Model) -> Model:
     return clone
 
 
-def close_updates(updates: ModelQuerySet, *, keep_from: int | None = None) -> list[str]:
-    """Make records of updates; return the files that they name no longer, to be let go.
+def close_updates(updates: ModelQuerySet, *, keep_from: int | None = None) -> None:
+    """Let go of the files of updates, except of later rounds; the rows stay as records.
 
-    `keep_from` is the first round whose updates keep their files; None keeps no file.
+    `keep_from` is the first round whose files stay; None keeps no file.
     """
     updates.filter(closed_at=None).update(closed_at=Now())
     lost = updates.exclude(file="")
     if keep_from is not None:
         lost = lost.filter(round__lt=keep_from)
-    files = list(lost.values_list("file", flat=True))
+    let_go(lost.values_list("file", flat=True))
     lost.update(file="")
-    return files

@@ -77,7 +77,7 @@ class UpdatePhase(Phase):
 
     def begin_anew(self) -> None:
         """Let no update so far count."""
-        let_go(close_updates(self.open_updates()))
+        close_updates(self.open_updates())
 
     # --- Taking one in --------------------------------------------------------------
 

@@ -251,19 +251,34 @@ def test_merged_updates_become_a_ledger_without_files(participants, move, update
     assert [(row.file.name, bool(row.sha256)) for row in rows] == [("", True), ("", True)]
 
 
-def test_messages_leave_before_merged_updates_are_deleted(
-    participants, move, update, merge, monkeypatch, django_capture_on_commit_callbacks
+def test_messages_leave_before_files_are_deleted(
+    participants,
+    move,
+    update,
+    merge,
+    report,
+    settings,
+    monkeypatch,
+    django_capture_on_commit_callbacks,
 ):
-    move("start")
-    for user in participants:
-        update(user)
+    settings.FL_KEEP_CHECKPOINTS = 1
     done = []
     monkeypatch.setattr("fl_server_ai.enqueue.send", lambda task, *_: done.append(task))
     monkeypatch.setattr("fl_server_core.files.discard", lambda _: done.append("discard"))
-    with django_capture_on_commit_callbacks(execute=True):
-        merge()
-    # Both updates, and the model that was before them is kept as a checkpoint.
-    assert done == ["dispatch", "discard", "discard"]
+    move("start")
+    for _ in range(2):
+        for user in participants:
+            update(user)
+        done.clear()
+        with django_capture_on_commit_callbacks(execute=True):
+            merge()
+        # Both updates; the model that was before them is kept as a checkpoint.
+        assert done == ["dispatch", "discard", "discard"]
+        done.clear()
+        with django_capture_on_commit_callbacks(execute=True):
+            for user in participants:
+                report(user)
+    assert done == ["dispatch", "discard"]  # the model that is no checkpoint any more
 
 
 def test_files_of_the_last_rounds_are_kept_if_wished(participants, move, update, merge, settings):
