@@ -21,7 +21,7 @@ def test_a_training_comes_to_the_same_end_after(name, request, cast_of, undistur
         fault.inject(server, training)
         training.finish()
         training.check()
-        assert training.hashes() == undisturbed(training)
+    assert training.hashes() == undisturbed(training)
 
 
 def revival(server):
