@@ -26,6 +26,12 @@ def any_file(name="", sha256=""):
     return StoredFile(name or str(uuid.uuid4()), sha256 or uuid.uuid4().hex, 1)
 
 
+@pytest.fixture(autouse=True)
+def _no_deliveries(monkeypatch):
+    """Have no thread deliver what a sweep finds: it would outlive the test."""
+    monkeypatch.setattr(delivery.threads, "submit", lambda *_: None)
+
+
 @pytest.fixture
 def sent(monkeypatch):
     """The tasks and deliveries that would have been started, as (task, ids…)."""
