@@ -1,10 +1,9 @@
 """Taking in what a participant sends: only numbers, checked and put in the global order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,26 +11,30 @@ import numpy.typing as npt
 from fl_archive.disk import Bytes
 from fl_archive.dtypes import PACKED, flaws, nans
 from fl_archive.errors import UNEXPECTED, Mismatch, NotAModel, Refused, shown
+from fl_archive.floats import READ
 from fl_archive.model import ModelFile, TensorSpec, read_model
 from fl_archive.names import SHOWN, Expected, match_names
+from fl_archive.part import WHOLE, Part
 from fl_archive.safetensors_file import write_tensor_file
 from fl_archive.views import Shape
 
 
-def admit_update(source: Path, reference: ModelFile, target: Path) -> list[str]:
-    """Copy an update's tensors into a safetensors file of the reference's layout.
+def admit_update(source: Path, whole: ModelFile, target: Path, part: Part = WHOLE) -> list[str]:
+    """Copy an update's tensors into a safetensors file of the layout of the global model's part.
 
-    The update may be a TorchScript archive, a saved module or state dict, or safetensors.
-    Raises `Mismatch` unless names, shapes and dtypes are the reference's, tied weights are
-    equal, and every value is finite or, as in an attention mask, the reference's own.
+    The update may be a TorchScript archive, a saved module or state dict, or safetensors; what
+    else it holds of the whole model is left out.
+    Raises `Mismatch` unless names, shapes and dtypes are the model's, tied weights are
+    equal, and every value is finite or, as in an attention mask, the model's own.
 
-    Buffers that are state in TorchScript alone may be missing: they stay as the reference has
+    Buffers that are state in TorchScript alone may be missing: they stay as the model has
     them. Returns their names.
     """
+    reference = part.of(whole)
     with read_model(source) as update:
         if update.format == "tensor":
             raise NotAModel(UNEXPECTED, "It is a tensor: send the whole model.state_dict().")
-        groups = _match_names(update, reference)
+        groups = _match_names(update, reference, whole)
         _check_alike(update, reference)
         chunks = (
             chunk
@@ -52,13 +55,13 @@ def admit_moments(source: Path, reference: ModelFile, target: Path) -> None:
     is the difference of two numbers that are nearly the same.
     """
     with read_model(source) as moments:
-        if not WIDENED.keys() >= {spec.dtype for spec in moments.tensors.values()}:
+        if not READ.keys() >= {spec.dtype for spec in moments.tensors.values()}:
             raise Mismatch("The moments are not floating-point numbers.")
         flat = moments.format == "tensor"
         shapes = (_split_flat if flat else _match_parameters)(moments, reference)
         names = [""] if flat else list(shapes)
         chunks = (
-            WIDENED[moments.tensors[name].dtype](chunk).astype("<f8").view(np.uint8)
+            READ[moments.tensors[name].dtype](chunk).astype("<f8").view(np.uint8)
             for name in names
             for chunk in _read_checked(moments, [name], None)
         )
@@ -85,15 +88,6 @@ def check_has_moments(reference: ModelFile) -> None:
             )
 
 
-WIDENED: dict[str, Callable[[Bytes], npt.NDArray[Any]]] = {
-    "F16": lambda raw: raw.view("<f2"),
-    "BF16": lambda raw: (raw.view("<u2").astype("<u4") << 16).view("<f4"),
-    "F32": lambda raw: raw.view("<f4"),
-    "F64": lambda raw: raw.view("<f8"),
-}
-"""Numbers that numpy can convert, by the dtype of their bytes."""
-
-
 def _split_flat(moments: ModelFile, reference: ModelFile) -> dict[str, Shape]:
     [spec] = moments.tensors.values()
     shapes = {name: reference.tensors[name].shape for name in reference.parameters}
@@ -110,10 +104,10 @@ def _match_parameters(moments: ModelFile, reference: ModelFile) -> dict[str, Sha
     return {name: moments.tensors[name].shape for name in names}
 
 
-def _match_names(update: ModelFile, reference: ModelFile) -> dict[str, list[str]]:
+def _match_names(update: ModelFile, reference: ModelFile, whole: ModelFile) -> dict[str, list[str]]:
     """For each distinct tensor of the reference those of its names that the update has.
 
-    None for a buffer that a state dict may lack.
+    None for a buffer that a state dict may lack. Of the update the reference's tensors are left.
     """
     groups: dict[str, list[TensorSpec]] = {spec.name: [] for spec in reference.distinct}
     for spec in reference.tensors.values():
@@ -127,7 +121,10 @@ def _match_names(update: ModelFile, reference: ModelFile) -> dict[str, list[str]
         if not all(spec.is_fixed for spec in group)
     ]
     buffers = frozenset(spec.name for spec in reference.tensors.values() if not spec.is_parameter)
-    match_names(update, Expected(reference.tensors.keys(), needed, buffers))
+    match_names(update, Expected(whole.tensors.keys(), needed, buffers))
+    update.tensors = {
+        name: spec for name, spec in update.tensors.items() if name in reference.tensors
+    }
     return {
         name: [spec.name for spec in group if spec.name in update.tensors]
         for name, group in groups.items()

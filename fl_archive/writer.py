@@ -53,6 +53,22 @@ def write_model(template: Path, target: Path, tensors: Iterable[tuple[str, Array
             return copy.sha256.hexdigest()
 
 
+def with_rest(
+    model: ModelFile, tensors: Iterable[tuple[str, Array]]
+) -> Iterator[tuple[str, Array]]:
+    """Yield these tensors, which are in the model's order, and in their places its others."""
+    coming = iter(tensors)
+    name, values = next(coming, ("", None))
+    for spec in model.distinct:
+        if spec.name == name and values is not None:
+            yield name, values
+            name, values = next(coming, ("", None))
+        else:
+            yield spec.name, model.raw(spec.name)
+    if values is not None:
+        raise ValueError(f"tensor '{name}' is unknown or not in its turn")
+
+
 class _Copy:
     """A copy of the template's bytes with other blocks, and with the checksums that these have."""
 

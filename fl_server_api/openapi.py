@@ -140,14 +140,14 @@ def uploaded(schema: type[Schema]) -> dict[str, Any]:
     return multipart(schema) | {"application/octet-stream": OpenApiTypes.BINARY}
 
 
-def in_query(schema: type[Schema]) -> list[OpenApiParameter]:
-    """Describe a form's fields for where the body is the file."""
+def in_query(schema: type[Schema], when: str = BESIDE_A_FILE) -> list[OpenApiParameter]:
+    """Describe fields that are in the query string: of a form, where its file is the body."""
     described = _converter().schema2jsonschema(schema())["properties"]
     return [
         OpenApiParameter(
             name,
             {key: value for key, value in field.items() if key != "description"},
-            description=" ".join(filter(None, [BESIDE_A_FILE, field.get("description")])),
+            description=" ".join(filter(None, [when, field.get("description")])),
         )
         for name, field in described.items()
         if field.get("format") != "binary"

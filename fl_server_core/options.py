@@ -6,13 +6,15 @@ asks for an option reads an attribute of `Training.typed_options`.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any, ClassVar, NewType, Self, get_args
 
 from django.db.models import TextChoices
+
+from fl_archive.part import Part
 
 SMALL = 2**31 - 1
 """What a PositiveIntegerField holds."""
@@ -21,6 +23,9 @@ BIG = 2**63 - 1
 
 Share = NewType("Share", float)
 """A whole number from 1 on, or a fraction between 0 and 1."""
+
+Patterns = NewType("Patterns", Sequence[str])
+"""Names as `fnmatch` knows them: `*`, `?`, `[…]`."""
 
 MethodOptions = NewType("MethodOptions", dict[str, Any])
 """Options that only the method itself can read; it has a class of its own for them."""
@@ -132,6 +137,14 @@ class MomentsBy(TextChoices):
     CLIENTS = "clients", "the participants"
     SERVER = "server", "the server, of its own last models"
     AUTO = "auto", "the server where no participant does, as stock clients know no SWAG round"
+
+
+class Precision(TextChoices):
+    """In how few bits updates may come."""
+
+    FLOAT16 = "float16", "half as many as float32"
+    BFLOAT16 = "bfloat16", "half as many, with float32's range and fewer digits"
+    INT8 = "int8", "a quarter, with a scale for each output channel"
 
 
 class Manager(TextChoices):
@@ -272,6 +285,31 @@ class UncertaintyOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TensorPatterns(Options):
+    """Which of the model's tensors are exchanged, by their names."""
+
+    include: Patterns = option("Patterns; a tensor that one of them matches is exchanged.", ("*",))
+    exclude: Patterns = option("Patterns; a tensor that one of them matches isn't.", ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeOptions(Options):
+    """What of a model is trained and goes to and fro, and in how many bits."""
+
+    tensors: TensorPatterns = option(
+        "Which tensors are exchanged; the others stay the global model's.", TensorPatterns()
+    )
+    dtype: Precision | None = option(
+        "In how few bits an update's tensors may come besides their own.", otherwise="their own"
+    )
+
+    @property
+    def part(self) -> Part:
+        """The part of the model that is exchanged."""
+        return Part(self.tensors.include, self.tensors.exclude)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingOptions(Options):
     """All that a training's options say to the server; other keys are kept for the clients."""
 
@@ -290,6 +328,7 @@ class TrainingOptions(Options):
         "alone; a participant may always leave.",
         Manager.PARTICIPANTS,
     )
+    exchange: ExchangeOptions = option("What goes to and fro.", ExchangeOptions())
     round: RoundOptions = option("How its rounds go.", RoundOptions())
     checkpoints: CheckpointOptions = option(
         "Which versions of the model are kept.", CheckpointOptions()

@@ -7,8 +7,12 @@ from typing import BinaryIO
 
 from django.db.models.fields.files import FieldFile
 
+from fl_archive.errors import Refused
+from fl_archive.model import read_model
+from fl_archive.narrowed import write_narrowed
+from fl_archive.part import Part
 from fl_archive.safetensors_file import TensorFile
-from fl_archive.writer import write_model
+from fl_archive.writer import with_rest, write_model
 from fl_server_core.exceptions import InvalidRequest, NotFound
 from fl_server_core.files import local_path
 from fl_server_core.models import Checkpoint, Model
@@ -37,6 +41,22 @@ def open_model(model: Model) -> BinaryIO:
         return _open_update(model)
     with model_path(model) as path:
         return path.open("rb")
+
+
+def open_tensors(model: Model, part: Part, dtype: str) -> BinaryIO:
+    """Open a part of a model as safetensors, in fewer bits where `dtype` says so.
+
+    Of an update that is the part that was exchanged. Raises InvalidRequest where names clash.
+    """
+
+    def write(target: Path) -> None:
+        with model_path(model) as path, read_model(path) as whole:
+            try:
+                write_narrowed(part.of(whole), target, dtype)
+            except Refused as error:
+                raise InvalidRequest(f"Model {model.pk} can't be sent so. {error}") from error
+
+    return open_written(f"{model_tag(model)} {part} {dtype}", write)
 
 
 def open_preprocessing(model: Model) -> BinaryIO:
@@ -78,7 +98,8 @@ def _open_update(update: Model) -> BinaryIO:
     with model_path(update) as tensors, model_path(update.global_model) as template:
 
         def write(target: Path) -> None:
-            with TensorFile(tensors) as file:
-                write_model(template, target, ((name, file.raw(name)) for name in file.tensors))
+            with TensorFile(tensors) as file, read_model(template) as whole:
+                part = ((name, file.raw(name)) for name in file.tensors)
+                write_model(template, target, with_rest(whole, part))
 
         return open_written(model_tag(update), write)

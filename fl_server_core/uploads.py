@@ -17,6 +17,7 @@ from django.db import transaction
 
 from fl_archive.admission import admit_model, admit_module
 from fl_archive.admitted import parse_extra
+from fl_archive.encoded import Encoding, Wire, decode_update, is_encoded
 from fl_archive.errors import ArchiveError, HoldsCode
 from fl_archive.model import ModelFile, read_model
 from fl_archive.update import admit_moments, admit_update
@@ -25,6 +26,7 @@ from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, let_go, named_or_gone, scratch_path, store
 from fl_server_core.model_code import check_may_hand_out_code, code_refused, may_hand_out_code
 from fl_server_core.models import MeanModel, Model, User
+from fl_server_core.options import ExchangeOptions
 from fl_server_core.outgoing import model_path
 
 logger = logging.getLogger(__name__)
@@ -89,13 +91,26 @@ def replace_preprocessing(model: Model, file: TemporaryUploadedFile) -> None:
         row.save(update_fields=names)
 
 
-def store_update(model: Model, file: TemporaryUploadedFile) -> StoredFile:
+def store_update(
+    model: Model,
+    file: TemporaryUploadedFile,
+    owner: User,
+    exchange: ExchangeOptions,
+    encoding: Encoding = Encoding.STATE,
+) -> StoredFile:
     """Keep the numbers of a participant's update; they must fit the global model's."""
-    with model_path(model) as template, scratch_path() as target:
-        with _explained(MODEL), read_model(template) as reference:
-            kept = admit_update(Path(file.temporary_file_path()), reference, target)
+    wire = Wire(encoding, exchange.dtype or "")
+    with model_path(model) as template, scratch_path() as target, scratch_path() as decoded:
+        with _explained(MODEL), read_model(template) as whole:
+            source = Path(file.temporary_file_path())
+            if is_encoded(source, wire):
+                decode_update(source, whole, decoded, wire, exchange.part)
+                source = decoded
+            kept = admit_update(source, whole, target, exchange.part)
         if kept:
             logger.info("model %s: an update lacks buffers, which stay: %.500s", model.pk, kept)
+        if source == decoded:  # which is larger than what came
+            quotas.check_room(owner, target.stat().st_size)
         return store(target)
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from fl_archive.errors import ArchiveError
 from fl_archive.model import ModelFile, read_model
 from fl_archive.safetensors_file import TensorFile, new_tensor_file, write_tensor_file
-from fl_archive.writer import write_model
+from fl_archive.writer import with_rest, write_model
 from fl_server_ai.aggregation.block import Cohort
 from fl_server_ai.aggregation.errors import NothingToMerge, Unusable
 from fl_server_ai.aggregation.strategies import Strategy
@@ -62,7 +62,7 @@ def merge(
 ) -> str:
     """Write `template`'s archive with the merged tensors to `target`, and `state`'s next file.
 
-    Returns the SHA-256 of `target`.
+    What the updates don't hold stays as it is. Returns the SHA-256 of `target`.
 
     The same updates give the same bytes in whatever order they are passed. Those of weight 0 don't
     count; if all weights are 0, they count equally. A strategy without a state needs no `state`.
@@ -74,14 +74,15 @@ def merge(
     """
     with _walk(strategy, updates, progress, participants) as walk, ExitStack() as stack:
         walk.model = stack.enter_context(_read(read_model, template))
-        if list(walk.layout.items()) != list(walk.model.layout.items()):
+        layout = walk.model.layout  # of which the updates may have a part
+        if list(walk.layout.items()) != [item for item in layout.items() if item[0] in walk.layout]:
             raise Unusable("An update has other tensors than the global model.")
         if state is not None:
             walk.keep_state = stack.enter_context(new_tensor_file(state.target, walk.state_layout))
             if state.present is not None:
                 walk.take_state(stack.enter_context(_read(TensorFile, state.present)))
         walk.survey()
-        return write_model(template, target, walk.tensors())
+        return write_model(template, target, with_rest(walk.model, walk.tensors()))
 
 
 def merge_tensors(*, updates: Sequence[Update], target: Path, progress: Callable[[], None]) -> None:

@@ -7,13 +7,13 @@ from django.conf import settings
 from django.db import transaction
 
 from fl_archive.errors import Refused
-from fl_archive.model import read_model
+from fl_archive.model import ModelFile, read_model
 from fl_archive.update import check_has_moments
 from fl_server_ai.uncertainty.registry import METHODS, Method
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind, clone_model
-from fl_server_core.options import Manager, TrainingOptions
+from fl_server_core.options import Manager, MomentsBy, TrainingOptions
 from fl_server_core.outgoing import model_path
 from fl_server_core.quotas import check_trainings
 from fl_server_core.trainings import check_willing
@@ -41,7 +41,7 @@ def create_training(
         options = {"managed_by": Manager.ACTOR.value} | options
     check_trainings(actor)
     check_willing(participants, actor)
-    _check_trainable(model, METHODS[uncertainty_method])
+    _check_trainable(model, METHODS[uncertainty_method], TrainingOptions.read(options))
     with transaction.atomic():
         model = Model.objects.select_for_update().get(pk=model.pk)
         if Training.objects.filter(model=model).exists() or model.checkpoints.exists():
@@ -58,14 +58,27 @@ def create_training(
     return training
 
 
-def _check_trainable(model: Model, method: Method) -> None:
+def _check_trainable(model: Model, method: Method, options: TrainingOptions) -> None:
     if model.kind not in (ModelKind.GLOBAL, ModelKind.SWAG):
         raise InvalidRequest(f"Model {model.pk} is of type {model.kind}, which can't be trained.")
     with model_path(model) as path, read_model(path) as archive:
         if not archive.trainable:
             raise InvalidRequest(f"Model {model.pk} has no parameter that could be trained.")
         try:
+            options.exchange.part.check(archive)
+        except Refused as error:
+            raise InvalidRequest(f"Model {model.pk} can't be trained in part. {error}") from error
+        try:
             if method.moments:
-                check_has_moments(archive)
+                _check_moments(archive, options)
         except Refused as error:
             raise InvalidRequest(f"Model {model.pk} can't be trained with SWAG. {error}") from error
+
+
+def _check_moments(archive: ModelFile, options: TrainingOptions) -> None:
+    check_has_moments(archive)
+    if not options.exchange.part.is_whole and options.uncertainty.swag != MomentsBy.SERVER:
+        raise Refused(
+            "Participants give moments of all parameters, but exchange.tensors leaves some out: "
+            "have the server make them (uncertainty.swag)."
+        )

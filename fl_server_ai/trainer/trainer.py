@@ -104,15 +104,17 @@ class ModelTrainer:
         round: int,
         sample_size: int,
         file: StoredFile,
+        base: str = "",
         metrics: Iterable[tuple[str, MetricValue]] = (),
     ) -> Model | None:
         """Keep a participant's update for this round, in place of an earlier one.
 
         An update that comes while the model is still being tested counts when the round
-        opens. None is returned for one that comes too late to count.
+        opens. None is returned for one that comes too late to count. `base` is the version that
+        it was made from, where that is known.
         """
         phase = UpdatePhase(self.training)
-        phase.check(owner, round)
+        phase.check(owner, round, base)
         may_be_last = self._may_be_last(owner)
         update = phase.keep(
             owner, round, sample_size=sample_size, file=file, may_be_last=may_be_last

@@ -20,6 +20,7 @@ from fl_server_api.serializers.model import (
     ModelSerializer,
     ModelUploadedSerializer,
     PreprocessingSchema,
+    TensorsSchema,
     UploadModelSchema,
 )
 from fl_server_api.serializers.update import MomentsSchema, UpdateSchema
@@ -43,13 +44,14 @@ documented = described(
         ),
     ),
     retrieve=extend_schema(
+        parameters=in_query(TensorsSchema, ""),
         responses=answers(
             download(
                 "What `torch.load` or `torch.jit.load` reads; of weights alone a state dict or "
-                "safetensors, as they were uploaded."
+                "safetensors, as they were uploaded. With `part` or `dtype` safetensors."
             ),
             {400: [UNKNOWN, [f"Model {ID} has no file."]], 403: [STRANGER]},
-        )
+        ),
     ),
     update=extend_schema(
         parameters=in_query(UpdateSchema),

@@ -25,6 +25,7 @@ from fl_server_api.serializers.related import RelatedIds
 from fl_server_api.waiting import SUMMARIES, wait_for
 from fl_server_core.models import LocalModel, MeanModel, Model, ModelStats, User
 from fl_server_core.models.model import ModelKind
+from fl_server_core.options import Precision
 
 MAX_DIMENSIONS = 64
 MAX_MEMBERS = 100
@@ -193,6 +194,25 @@ class UploadModelSchema(ModelDescriptionSchema):
 
     model_file = Upload(required=True)
     model_preprocessing_file = Upload()
+
+
+class TensorsSchema(FormSchema):
+    """Which of a model's tensors are downloaded, and in how many bits."""
+
+    part = fields.String(
+        load_default="",
+        validate=validate.OneOf(["exchanged"]),
+        metadata={"description": "The tensors that its training exchanges, as safetensors."},
+    )
+    dtype = fields.String(
+        load_default="",
+        validate=validate.OneOf(Precision.values),
+        metadata={
+            "description": "Safetensors with float tensors in this type where that is smaller. "
+            "Those of `int8` have scales beside them, `<name>.int8_scale`, one for each of the "
+            "first dimension."
+        },
+    )
 
 
 class CreateMeanModelSchema(ModelDescriptionSchema):

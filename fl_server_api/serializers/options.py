@@ -3,16 +3,18 @@
 import dataclasses
 import json
 import math
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, ClassVar
 
 from django.conf import settings
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from fl_server_api.serializers.fields import SMALL, WholeNumber
+from fl_server_api.serializers.fields import SMALL, WholeNumber, short_text
 from fl_server_core.options import (
     MethodOptions,
     Options,
+    Patterns,
     Range,
     Share,
     TrainingOptions,
@@ -46,11 +48,14 @@ class ShareNumber(Number):
         return int(number)
 
 
-FIELDS: dict[Any, type[fields.Field[Any]]] = {
+MAX_PATTERNS = 100
+
+FIELDS: dict[Any, Callable[..., fields.Field[Any]]] = {
     bool: fields.Boolean,
     float: Number,
     int: WholeNumber,
     MethodOptions: fields.Dict,
+    Patterns: partial(fields.List, short_text()),
     Share: ShareNumber,
     str: fields.String,
 }
@@ -103,6 +108,8 @@ def _field(option: dataclasses.Field[Any], kind: Any) -> fields.Field[Any]:
 def _limit(kind: Any, within: Range | None) -> validate.Validator | None:
     if kind is str:
         return validate.Length(max=255)
+    if kind is Patterns:
+        return validate.Length(max=MAX_PATTERNS)
     if within is None:
         return None
     return validate.Range(

@@ -8,6 +8,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
+from fl_archive.part import WHOLE
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.phases import SwagPhase, UpdatePhase
 from fl_server_api.documented.model import documented
@@ -24,6 +25,7 @@ from fl_server_api.serializers.model import (
     ModelDescriptionSchema,
     ModelMetadataSerializer,
     ModelSerializer,
+    TensorsSchema,
     read_members,
 )
 from fl_server_api.serializers.update import MomentsSchema, UpdateSchema
@@ -71,19 +73,11 @@ class Model(ViewSet):
         """Download a model.
 
         Other participants' updates only in a daisy chain, which sends them round. Knows `Range`,
-        `If-Range` and `If-None-Match`.
+        `If-Range` and `If-None-Match`. With `part` or `dtype` it is safetensors.
         """
+        wanted = TensorsSchema().read(request.query_params.dict())
         model = self.get_entity(_visible(), id)
-        return send(
-            request,
-            Download(
-                filename=f"model-{model.pk}.pt",
-                tag=outgoing.model_tag(model),
-                open=lambda: outgoing.open_model(model),
-                stored_name="" if model.kind == ModelKind.LOCAL else str(model.file),
-                size=outgoing.model_size(model),
-            ),
-        )
+        return send(request, _tensors(model, wanted) if any(wanted.values()) else _archive(model))
 
     @decorators.parser_classes(UPLOADS)
     def update(self, request: AuthenticatedRequest, id: str) -> Response:
@@ -94,18 +88,17 @@ class Model(ViewSet):
         body, which takes the server less work; the fields are in the query string then.
         """
         form = UpdateSchema().read(read_body(request))
-        number, samples = form["round"], form["sample_size"]
         file = get_file(request, "model_file")
         model = get_entity(_visible(), id, "GlobalModel").global_model
         training = _running_training(model)
-        UpdatePhase(training).check(request.user, number)
+        phase, encoding = UpdatePhase(training), form["encoding"]
+        phase.check(request.user, form["round"], form["base"], encoding)
+        said = {name: form[name] for name in ("round", "sample_size", "base")}
         metrics = pair_metrics(form)
         quotas.check_room(request.user, file.size or 0)
-        stored = uploads.store_update(model, file)
+        stored = uploads.store_update(model, file, request.user, phase.options.exchange, encoding)
         with named_or_gone(stored), ModelTrainer.locked(training.pk) as trainer:
-            trainer.receive_update(
-                owner=request.user, round=number, sample_size=samples, file=stored, metrics=metrics
-            )
+            trainer.receive_update(owner=request.user, file=stored, metrics=metrics, **said)
         return Response({"detail": "Model Update Accepted"}, status.HTTP_201_CREATED)
 
     def receive_swag(self, request: AuthenticatedRequest, id: str) -> Response:
@@ -191,6 +184,26 @@ class Model(ViewSet):
 
 def _visible() -> ModelQuerySet:
     return models.Model.objects.visible()
+
+
+def _archive(model: models.Model) -> Download:
+    return Download(
+        filename=f"model-{model.pk}.pt",
+        tag=outgoing.model_tag(model),
+        open=lambda: outgoing.open_model(model),
+        stored_name="" if model.kind == ModelKind.LOCAL else str(model.file),
+        size=outgoing.model_size(model),
+    )
+
+
+def _tensors(model: models.Model, wanted: dict[str, str]) -> Download:
+    training = model.find_training() or models.Training()
+    part = training.typed_options.exchange.part if wanted["part"] else WHOLE
+    return Download(
+        filename=f"model-{model.pk}.safetensors",
+        tag=".".join([outgoing.model_tag(model), *filter(None, wanted.values())]),
+        open=lambda: outgoing.open_tensors(model, part, wanted["dtype"]),
+    )
 
 
 def _create_mean(

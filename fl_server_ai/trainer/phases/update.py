@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from fl_archive.encoded import Encoding
 from fl_server_ai.trainer.phases.base import Merge, Phase
 from fl_server_ai.trainer.quorum import Quorum
+from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, let_go
 from fl_server_core.models import LocalModel, Model, User
 from fl_server_core.models.model import ModelKind, ModelQuerySet, close_updates
@@ -86,15 +88,30 @@ class UpdatePhase(Phase):
         """Whether an update for a closed round is noted instead of refused."""
         return self.options.round.late_updates == LateUpdates.DISCARD
 
-    def check(self, user: User, round: int) -> None:
+    def check(
+        self, user: User, round: int, base: str = "", encoding: Encoding = Encoding.STATE
+    ) -> None:
         """Raise unless an update of this user for this round can be taken.
 
-        For a round that is yet to open that says nothing of whether the user will be asked.
+        For a round that is yet to open that says nothing of whether the user will be asked. `base`
+        is the ETag of the version that it was made from, where that is known.
         """
         if round < self.training.round and self.training.is_running and self.discards_late:
             self.check_participant(user)
         else:
             super().check(user, round)
+        if encoding != Encoding.STATE and self.options.chain_period > 1:
+            raise InvalidRequest("In a daisy chain updates are whole: send the trained weights.")
+        if base and self.options.chain_period == 1:  # in a chain each begins from another model
+            self._check_base(base.strip('W/"').partition(".")[0])
+
+    def _check_base(self, version: str) -> None:
+        present = self.training.model.sha256
+        if version != present:
+            raise InvalidRequest(
+                f"The update was made from version {version[:64]} of the model, but training "
+                f"{self.training.pk} is at {present}: download that and train it."
+            )
 
     def keep(
         self, owner: User, round: int, *, sample_size: int, file: StoredFile, may_be_last: bool
