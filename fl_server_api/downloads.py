@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import copyfileobj
 from typing import BinaryIO
 
 from django.conf import settings
@@ -11,6 +13,9 @@ from django.http import FileResponse, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
 from rest_framework import status
 from rest_framework.request import Request
+
+from fl_server_api.encodings import accepted
+from fl_server_core.written import open_written
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 BLOCK = 1 << 18
@@ -29,6 +34,7 @@ class Download:
     open: Callable[[], BinaryIO]
     stored_name: str = ""
     size: int = 0
+    encoding: str = ""
 
 
 class Part:
@@ -44,6 +50,23 @@ class Part:
         data = self._file.read(min(size, self._left))
         self._left -= len(data)
         return data
+
+
+def compressed(request: Request, download: Download) -> Download:
+    """Return a download of this address, in an encoding that the client accepts if it names one."""
+    encoding = accepted(request.headers.get("Accept-Encoding", ""))
+    if encoding is None:
+        return download
+    tag = f"{download.tag}.{encoding.name}"
+
+    def write(target: Path) -> None:
+        with download.open() as source, target.open("wb") as file, encoding.encode(file) as coded:
+            copyfileobj(source, coded, BLOCK)
+
+    path = request.path
+    return replace(
+        download, tag=tag, open=lambda: open_written(f"{path} {tag}", write), encoding=encoding.name
+    )
 
 
 def send(request: Request, download: Download) -> HttpResponseBase:
@@ -109,7 +132,8 @@ def _streamed(part: Part, code: int, headers: dict[str, str]) -> FileResponse:
 
 
 def _headers(download: Download) -> dict[str, str]:
-    return {
+    encoded = {"Content-Encoding": download.encoding} if download.encoding else {}
+    return encoded | {
         "Content-Type": "application/octet-stream",
         "Content-Disposition": f'filename="{download.filename}"',
     }

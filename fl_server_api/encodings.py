@@ -1,4 +1,4 @@
-"""Request bodies that come compressed."""
+"""Request bodies that come compressed, and answers that go so."""
 
 import gzip
 import io
@@ -16,11 +16,12 @@ ZSTD_WINDOW = 23
 
 @dataclass(frozen=True)
 class Encoding:
-    """A content coding: how it is decoded, and what is raised where that can't be."""
+    """A content coding: how it is decoded, what is raised where that can't be, how it is made."""
 
     name: str
     decode: Callable[[IO[bytes]], io.BufferedIOBase]
     errors: tuple[type[Exception], ...]
+    encode: Callable[[IO[bytes]], io.BufferedIOBase]
 
 
 def _gunzip(stream: IO[bytes]) -> io.BufferedIOBase:
@@ -32,10 +33,26 @@ def _unzstd(stream: IO[bytes]) -> io.BufferedIOBase:
     return zstd.ZstdFile(stream, options=limits)
 
 
-GZIP = Encoding("gzip", _gunzip, (gzip.BadGzipFile, EOFError, zlib.error))
-ZSTD = Encoding("zstd", _unzstd, (zstd.ZstdError, EOFError))
-ENCODINGS = {"gzip": GZIP, "x-gzip": GZIP, "zstd": ZSTD}
-"""By the names that requests use."""
+def _gzip(stream: IO[bytes]) -> io.BufferedIOBase:
+    """Quickly, and to the same bytes each time."""
+    return gzip.GzipFile("", fileobj=stream, mode="wb", compresslevel=1, mtime=0)
+
+
+def _zstd(stream: IO[bytes]) -> io.BufferedIOBase:
+    return zstd.ZstdFile(stream, "wb")
+
+
+GZIP = Encoding("gzip", _gunzip, (gzip.BadGzipFile, EOFError, zlib.error), _gzip)
+ZSTD = Encoding("zstd", _unzstd, (zstd.ZstdError, EOFError), _zstd)
+ENCODINGS = {"zstd": ZSTD, "gzip": GZIP, "x-gzip": GZIP}
+"""By the names that requests use; the better ones first."""
+
+
+def accepted(header: str) -> Encoding | None:
+    """Return the best that an `Accept-Encoding` allows; None for the bytes as they are."""
+    parts = [part.replace(" ", "").lower().partition(";q=") for part in header.split(",")]
+    names = {name for name, _, weight in parts if weight.strip("0.") or not weight}
+    return next((encoding for name, encoding in ENCODINGS.items() if name in names), None)
 
 
 class Inflated(io.IOBase):

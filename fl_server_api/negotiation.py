@@ -9,6 +9,12 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 
+def accept_parameters(request: Request) -> dict[str, str]:
+    """Return what `Accept` says beside its types, such as `…/octet-stream;dtype=int8`."""
+    types = request._request.accepted_types
+    return {name: str(value) for kind in types for name, value in kind.params.items()}
+
+
 class LenientContentNegotiation(DefaultContentNegotiation):
     """JSON for clients that accept none of the offered types.
 

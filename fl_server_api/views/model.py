@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from rest_framework import decorators, status
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import IsAuthenticated
@@ -12,7 +13,8 @@ from fl_archive.part import WHOLE
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.phases import SwagPhase, UpdatePhase
 from fl_server_api.documented.model import documented
-from fl_server_api.downloads import Download, send
+from fl_server_api.downloads import Download, compressed, send
+from fl_server_api.negotiation import accept_parameters
 from fl_server_api.parsers import ModelFileParser
 from fl_server_api.permissions import IsReader, OwnsModel, RemovesModel, ReportsOnModel, UsesModel
 from fl_server_api.serializers.metric import (
@@ -73,11 +75,16 @@ class Model(ViewSet):
         """Download a model.
 
         Other participants' updates only in a daisy chain, which sends them round. Knows `Range`,
-        `If-Range` and `If-None-Match`. With `part` or `dtype` it is safetensors.
+        `If-Range` and `If-None-Match`. With `part` or `dtype`, which may also be parameters of
+        `Accept`, it is safetensors, compressed if `Accept-Encoding` allows that.
         """
-        wanted = TensorsSchema().read(request.query_params.dict())
+        wanted = TensorsSchema().read(accept_parameters(request) | request.query_params.dict())
         model = self.get_entity(_visible(), id)
-        return send(request, _tensors(model, wanted) if any(wanted.values()) else _archive(model))
+        if not any(wanted.values()):
+            return send(request, _archive(model))
+        answer = send(request, compressed(request, _tensors(model, wanted)))
+        patch_vary_headers(answer, ["Accept", "Accept-Encoding"])
+        return answer
 
     @decorators.parser_classes(UPLOADS)
     def update(self, request: AuthenticatedRequest, id: str) -> Response:

@@ -1,7 +1,10 @@
 """A training that exchanges a part of its model, in fewer bits, or differences."""
 
+import gzip
+
 import pytest
 import torch
+from backports import zstd
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -290,6 +293,46 @@ def test_an_unknown_part_or_type_is_refused(client, model, query):
 
 def test_a_stranger_gets_no_part(model, stranger):
     assert stranger.get(f"/api/models/{model.pk}/?part=exchanged").status_code == 403
+
+
+def test_the_type_may_be_a_parameter_of_what_is_accepted(client, model):
+    accept = "application/octet-stream; dtype=float16; part=exchanged, */*"
+    response = client.get(f"/api/models/{model.pk}/", headers={"Accept": accept})
+    assert load_tensors(body_of(response))["0.weight"].dtype == torch.float16
+    assert {"Accept", "Accept-Encoding"} <= set(response["Vary"].split(", "))
+
+
+DECODE = {"gzip": gzip.decompress, "zstd": zstd.decompress}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "name"),
+    [
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, deflate", "gzip"),
+        ("zstd;q=0, gzip;q=0.5", "gzip"),
+        ("deflate, *", ""),
+        ("gzip; q=0.0, zstd; q=0", ""),
+    ],
+)
+def test_tensors_are_compressed_where_that_is_accepted(client, model, accepted, name):
+    url, headers = f"/api/models/{model.pk}/?part=exchanged", {"Accept-Encoding": accepted}
+    response = client.get(url, headers=headers)
+    assert response.get("Content-Encoding", "") == name
+    content = body_of(response)
+    plain = body_of(client.get(url))
+    assert DECODE.get(name, bytes)(content) == plain
+    assert response["ETag"] == f'"{model.sha256}.exchanged{name and "."}{name}"'
+    head = client.head(url, headers=headers)
+    assert head["Content-Length"] == str(len(content))
+    piece = client.get(url, headers=headers | {"Range": "bytes=5-20"})
+    assert (piece.status_code, body_of(piece)) == (206, content[5:21])
+
+
+def test_a_stored_file_goes_as_it_is(client, model):
+    response = client.get(f"/api/models/{model.pk}/", headers={"Accept-Encoding": "zstd, gzip"})
+    end(response)
+    assert "Content-Encoding" not in response
 
 
 def test_names_that_clash_with_scales_are_told(client):
