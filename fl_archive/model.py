@@ -109,6 +109,13 @@ class ModelFile:
         names = self.tensors if self.weights_only else self.parameters
         return any(self.tensors[name].dtype in movable for name in names)
 
+    @property
+    def learned(self) -> list[str]:
+        """The parameters; where there is no code to tell, all tensors that may be ones."""
+        if not self.weights_only:
+            return self.parameters
+        return [spec.name for spec in self.distinct if spec.dtype in FLOATING - PACKED]
+
     def rename(self, names: Mapping[str, str]) -> None:
         """Give every tensor another name, of which no two are equal."""
         self.tensors = {

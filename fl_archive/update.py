@@ -70,12 +70,7 @@ def admit_moments(source: Path, reference: ModelFile, target: Path) -> None:
 
 def check_has_moments(reference: ModelFile) -> None:
     """Raise `Refused` for a model with a parameter that can have no moments."""
-    if reference.weights_only:
-        raise Refused(
-            "It holds weights alone, which say neither what is a parameter nor in which order, and "
-            "moments serve predictions, which it can't make."
-        )
-    for name in reference.parameters:
+    for name in reference.learned:
         dtype = reference.tensors[name].dtype
         if dtype.startswith("C") or dtype in PACKED:
             raise Refused(
@@ -89,6 +84,11 @@ def check_has_moments(reference: ModelFile) -> None:
 
 
 def _split_flat(moments: ModelFile, reference: ModelFile) -> dict[str, Shape]:
+    if reference.weights_only:
+        raise Mismatch(
+            "The moments are one flat tensor, but the model is weights alone, which say nothing of "
+            "its parameters' order: send them by name."
+        )
     [spec] = moments.tensors.values()
     shapes = {name: reference.tensors[name].shape for name in reference.parameters}
     count = sum(map(prod, shapes.values()))
@@ -98,7 +98,7 @@ def _split_flat(moments: ModelFile, reference: ModelFile) -> dict[str, Shape]:
 
 
 def _match_parameters(moments: ModelFile, reference: ModelFile) -> dict[str, Shape]:
-    names = reference.parameters
+    names = reference.learned
     match_names(moments, Expected(set(names), [[name] for name in names]))
     _check_alike(moments, reference, dtype=False)
     return {name: moments.tensors[name].shape for name in names}

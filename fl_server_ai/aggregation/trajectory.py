@@ -32,7 +32,7 @@ def make_moments(
         except ArchiveError as error:
             raise Unusable(f"A stored file can't be read. {error}") from error
         model = archives[0]
-        layout = {name: ("F64", model.tensors[name].shape) for name in model.parameters}
+        layout = {name: ("F64", model.tensors[name].shape) for name in model.learned}
         for power, target in ((1, first), (2, second)):
             write_tensor_file(target, layout, _means(archives, power, progress))
 
@@ -41,7 +41,7 @@ def _means(
     archives: Sequence[ModelFile], power: int, progress: Callable[[], None]
 ) -> Iterator[Bytes]:
     """Yield the mean of the parameters' powers, window by window."""
-    for name in archives[0].parameters:
+    for name in archives[0].learned:
         progress()
         dtype = ELEMENTS[archives[0].tensors[name].dtype]
         for windows in zip(*(archive.windows(name) for archive in archives), strict=True):

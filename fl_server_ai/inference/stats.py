@@ -8,10 +8,13 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from fl_archive.model import read_model
+from fl_archive.summary import summarise
 from fl_server_ai import enqueue
 from fl_server_ai.failures import NoCage
 from fl_server_ai.inference import worker
 from fl_server_core.models import Model, ModelStats
+from fl_server_core.outgoing import model_path
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +43,12 @@ def want_stats(model: Model) -> ModelStats | None:
     )
     enqueue.on_commit("summarise", str(described.pk))
     return row
+
+
+def tensor_stats(model: Model) -> dict[str, Any]:
+    """Return the summary of a model that is weights alone, which nobody has to run."""
+    with model_path(model) as path, read_model(path) as archive:
+        return summarise(archive)
 
 
 def _key(model: Model) -> dict[str, Any]:

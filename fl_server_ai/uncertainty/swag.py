@@ -28,13 +28,15 @@ def _outputs(run: Run) -> Iterator[Tensor]:
 def draw(module: nn.Module, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
     """Set every parameter to a sample of N(first, second - first²).
 
-    They hold the parameters by name, in the order of `parameters_to_vector`.
+    They hold the parameters by name, in the order of `parameters_to_vector`. Where they were made
+    of weights without code they may hold buffers, too: these stay.
     """
-    state = module.state_dict()
+    state, buffers = module.state_dict(), dict(module.named_buffers())
+    drawn = [name for name in first if name not in buffers]
     if not first.keys() == second.keys() <= state.keys():
         raise JobRefused("The SWAG moments are not those of this model.")
     with torch.no_grad():
-        for name in first:
+        for name in drawn:
             mean, mean_square = _real(first[name]), _real(second[name])
             # Rounding may leave less than the square of the mean.
             std = (mean_square - mean.square()).clamp(min=0).sqrt()

@@ -10,7 +10,7 @@ from marshmallow import fields, post_load, validate
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, ValidationError
 
-from fl_server_ai.inference.stats import want_stats
+from fl_server_ai.inference.stats import tensor_stats, want_stats
 from fl_server_api.serializers.fields import (
     BIG,
     SMALL,
@@ -98,13 +98,17 @@ class ModelStatsSerializer(serializers.Serializer[Model]):
     has_preprocessing = serializers.SerializerMethodField(
         help_text="An update is served with its base model's."
     )
-    stats = serializers.SerializerMethodField(help_text="A summary of the layers.")
+    stats = serializers.SerializerMethodField(
+        help_text="A summary of the layers; of weights alone, of the tensors."
+    )
 
     def get_has_preprocessing(self, model: Model) -> bool:  # noqa: D102
         return bool(model.global_model.preprocessing_file)
 
     def get_stats(self, model: Model) -> dict[str, Any] | None:
         """Return the summary, if there is one in time; else the next request may see it."""
+        if model.global_model.weights_only:
+            return tensor_stats(model.global_model)
         row = want_stats(model)
         if row is None:
             return None

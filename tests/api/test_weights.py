@@ -72,11 +72,24 @@ def test_it_is_listed_as_any_model(client, model):
     assert shown.keys() == other.keys()
 
 
-def test_it_has_no_summary_and_nobody_is_asked_for_one(client, model, sent):
+def test_its_summary_is_that_of_its_tensors_and_nobody_is_asked_for_one(client, model, sent):
     metadata = client.get(f"{URL}{model.pk}/metadata/").json()
-    assert (metadata["stats"], metadata["input_shape"]) == (None, [None, 3])
+    told, rows = metadata["stats"], metadata["stats"].pop("summary_list")
+    assert metadata["input_shape"] == [None, 3]
+    assert told == {"total_params": 4, "trainable_params": 4, "total_param_bytes": 16}
+    shapes = {row["var_name"]: (row["class_name"], row["shape"], row["num_params"]) for row in rows}
+    assert shapes == {"weight": ("F32", [1, 3], 3), "bias": ("F32", [1], 1)}
     assert not ModelStats.objects.exists()
     assert not sent
+
+
+def test_in_a_summary_tied_weights_count_once_and_counters_are_not_trained(client):
+    tied = torch.ones(2)
+    state = {"a": tied, "b": tied, "count": torch.tensor(3)}
+    model = post_model(client, saved(state))
+    told = client.get(f"{URL}{model.pk}/metadata/").json()["stats"]
+    assert [row["same_as"] for row in told["summary_list"]] == [None, "a", None]
+    assert (told["total_params"], told["trainable_params"], told["total_param_bytes"]) == (3, 2, 16)
 
 
 def test_it_can_not_be_asked_for_predictions(client, model):
@@ -209,11 +222,47 @@ def test_methods_that_only_predictions_need_change_nothing(client, model, method
     assert sentence.startswith(f"Model {model.pk} holds weights alone")
 
 
-def test_it_is_not_trained_with_swag(client, model):
-    response = client.post("/api/trainings/", plan(model, uncertainty_method="SWAG"))
-    [sentence] = refusal(response)
-    assert sentence.startswith(f"Model {model.pk} can't be trained with SWAG. It holds weights")
-    assert not Training.objects.exists()
+@pytest.fixture
+def swag(client, model):
+    """A function: a training of one participant in its SWAG round, whose moments these make."""
+
+    def open_swag(by):
+        user, options = UserFactory(), {"uncertainty": {"swag": by}}
+        fields = {"uncertainty_method": "SWAG", "options": options}
+        training = open_training(client, model, [user], **fields)
+        update(user, f"{URL}{model.pk}/", saved(make_module(0.5)))
+        merging.merge_round(training.pk, 0, 0)
+        training.refresh_from_db()
+        return training, user
+
+    return open_swag
+
+
+def give_moments(user, model, file, square):
+    form = {"round": 1, "sample_size": 1, "first_moment_file": file, "second_moment_file": square}
+    return as_user(user).post(f"{URL}{model.pk}/swag/", form, format="multipart")
+
+
+def test_its_moments_are_given_by_name(swag, model):
+    training, user = swag("clients")
+    assert training.state == "S"
+    flat = saved(torch.ones(4)), saved(torch.ones(4))
+    [sentence] = refusal(give_moments(user, model, *flat))
+    assert "send them by name" in sentence
+    named = tensors(make_module(0.5)), saved(make_module(0.25).state_dict())
+    assert give_moments(user, model, *named).status_code == 201
+    merging.merge_round(training.pk, 1, 0)
+    model.refresh_from_db()
+    with model.swag_first_moment.open("rb") as file:
+        assert values(load_tensors(file.read())) == [0.5] * 4
+
+
+def test_its_moments_are_made_by_the_server(swag, model):
+    training, _ = swag("server")
+    merging.merge_round(training.pk, 1, 0)
+    model.refresh_from_db()
+    with model.swag_second_moment.open("rb") as file:
+        assert values(load_tensors(file.read())) == [0.25] * 4
 
 
 def test_whole_numbers_alone_are_not_trained(client, save):

@@ -285,6 +285,17 @@ def test_a_fraction_makes_weights_trainable(dtype, trainable, tmp_path):
         assert archive.trainable is trainable
 
 
-def test_weights_have_no_moments(model):
-    with read_model(model) as reference, pytest.raises(Refused, match="holds weights alone"):
-        check_has_moments(reference)
+def test_of_weights_what_may_be_a_parameter_has_moments(tmp_path):
+    tied = torch.ones(3)
+    state = {"a": tied, "b": tied, "half": torch.ones(1).half(), "count": torch.tensor(1)}
+    with admit(state, tmp_path) as archive:
+        check_has_moments(archive)
+        assert archive.learned == ["a", "half"]
+
+
+def test_complex_weights_have_no_moments(tmp_path):
+    with (
+        admit({"a": torch.ones(1, dtype=torch.complex64)}, tmp_path) as archive,
+        pytest.raises(Refused, match="for which SWAG is not made"),
+    ):
+        check_has_moments(archive)

@@ -113,3 +113,11 @@ def test_moments_of_another_model_are_refused(tmp_path):
     moments = moments_of(tmp_path, {"other": torch.ones(1)}, {"other": torch.ones(1)})
     with pytest.raises(JobRefused, match="not those of this model"):
         draw(linear(0.0), *moments)
+
+
+def test_buffers_stay_also_where_moments_were_made_of_them():
+    module = nn.BatchNorm1d(2)
+    first = {name: values + 3 for name, values in module.state_dict().items() if values.dim()}
+    draw(module, first, {name: values**2 for name, values in first.items()})
+    assert module.weight.tolist() == [4, 4]
+    assert (module.running_mean.tolist(), module.running_var.tolist()) == ([0, 0], [1, 1])
