@@ -51,6 +51,7 @@ urlpatterns = [
         "models/<str:id>/preprocessing/",
         Model.as_view({"get": "preprocessing", "post": "upload_preprocessing"}),
     ),
+    path("models/<str:id>/serving/", Model.as_view({"post": "upload_serving"})),
     path("models/<str:id>/swag/", Model.as_view({"post": "receive_swag"})),
     path("models/<str:id>/checkpoints/", Checkpoint.as_view({"get": "list_checkpoints"})),
     path(

@@ -47,6 +47,7 @@ MODEL_FIELDS = (
     "weights_only",
     "preprocessing_sha256",
     "preprocessing_size",
+    "serving_size",
     "members",
     "base_model",
     "sample_size",

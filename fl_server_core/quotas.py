@@ -9,7 +9,7 @@ go beyond a limit by what they bring.
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from fl_server_core.exceptions import NoRoom, QuotaReached
 from fl_server_core.models import Checkpoint, Model, Moments, Training, User
@@ -17,14 +17,18 @@ from fl_server_core.models.model import ModelKind
 
 
 def stored_bytes(user: User) -> int:
-    """Return the size of a user's files: models with preprocessing and versions, answers."""
+    """Return the size of a user's files: models with their code and versions, answers."""
     models = Model.objects.filter(Q(closed_at=None) | ~Q(file=""), owner=user)  # no records
     versions = Checkpoint.objects.stored().filter(model__owner=user, model__closed_at=None)
     moments = Moments.objects.filter(owner=user).exclude(first="")
     # The newest version's file is the model's own.
     older = ~Q(file__in=models.exclude(file="").values("file"))
     return (
-        _sum(models, Sum("size", filter=~Q(file="")), Sum("preprocessing_size"))
+        _sum(
+            models,
+            Sum("size", filter=~Q(file="")),
+            Sum(F("preprocessing_size") + F("serving_size")),
+        )
         + _sum(versions, Sum("size", filter=older), Sum("server_state_size"))
         + _sum(moments, Sum("size"))
     )

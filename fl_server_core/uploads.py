@@ -20,6 +20,7 @@ from fl_archive.admitted import parse_extra
 from fl_archive.encoded import Encoding, Wire, decode_update, is_encoded
 from fl_archive.errors import ArchiveError, HoldsCode
 from fl_archive.model import ModelFile, read_model
+from fl_archive.serving import check_serves
 from fl_archive.update import admit_moments, admit_update
 from fl_server_core import quotas
 from fl_server_core.exceptions import InvalidRequest
@@ -31,7 +32,7 @@ from fl_server_core.outgoing import model_path
 
 logger = logging.getLogger(__name__)
 
-MODEL, PREPROCESSING = "model", "preprocessing"
+MODEL, PREPROCESSING, SERVING = "model", "preprocessing", "serving"
 
 
 def create_model(
@@ -89,6 +90,28 @@ def replace_preprocessing(model: Model, file: TemporaryUploadedFile) -> None:
         _set_preprocessing(row, stored)
         names = ("preprocessing_file", "preprocessing_sha256", "preprocessing_size")
         row.save(update_fields=names)
+
+
+def replace_serving(model: Model, file: TemporaryUploadedFile) -> None:
+    """Give weights alone this module to predict with, in place of an earlier one.
+
+    It stays on the server. Raises InvalidRequest unless the weights are a state of it,
+    PermissionDenied if the model's owner may not upload code, and Model.DoesNotExist when the model
+    is gone.
+    """
+    check_may_hand_out_code(model.owner)
+    quotas.check_room(model.owner, file.size or 0)
+    if not model.weights_only:
+        raise InvalidRequest(f"Model {model.pk} brings its own code: it predicts with that.")
+    with _admitted(file, SERVING, admit_module) as (path, module), model_path(model) as template:
+        with _explained(SERVING), read_model(template) as weights:
+            check_serves(module, weights)
+        stored = store(path)
+    with named_or_gone(stored), transaction.atomic():
+        row = Model.objects.select_for_update().get(pk=model.pk)
+        let_go([row.serving_file.name])
+        row.serving_file, row.serving_size = stored.name, stored.size
+        row.save(update_fields=["serving_file", "serving_size"])
 
 
 def store_update(

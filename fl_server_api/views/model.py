@@ -188,6 +188,17 @@ class Model(ViewSet):
         uploads.replace_preprocessing(model, get_file(request, "model_preprocessing_file"))
         return Response({"detail": "Proprocessing Model Upload Accepted"}, status.HTTP_202_ACCEPTED)
 
+    @decorators.permission_classes([IsAuthenticated, OwnsModel])
+    def upload_serving(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Give weights alone the code to predict with, in place of any other.
+
+        A TorchScript archive or a saved module, of which the model's weights are a state. The
+        server alone uses it: nobody downloads it.
+        """
+        model = self.get_entity(models.GlobalModel, id)
+        uploads.replace_serving(model, get_file(request, "serving_file"))
+        return Response({"detail": "Serving Module Upload Accepted"}, status.HTTP_202_ACCEPTED)
+
 
 def _visible() -> ModelQuerySet:
     return models.Model.objects.visible()

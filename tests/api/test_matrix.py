@@ -86,6 +86,7 @@ ROWS = [
     ("POST", "models/{running_model}/metrics/", "", METRICS),
     ("GET", "models/{model}/preprocessing/", "", None),
     ("POST", "models/{model}/preprocessing/", "", {"model_preprocessing_file": "<file>"}),
+    ("POST", "models/{weights_model}/serving/", "weights alone", {"serving_file": "<file>"}),
     ("POST", "models/{swag_model}/swag/", "", MOMENTS),
     ("GET", "models/{running_model}/checkpoints/", "", None),
     ("GET", "models/{running_model}/checkpoints/{checkpoint}/", "", None),
@@ -130,6 +131,8 @@ def world(db, monkeypatch):
             actor=users["actor"], model=model, participants=participants, **fields
         )
 
+    weights = default_storage.save("weights", saved(make_module().state_dict()))
+    weights_model = ModelFactory(owner=users["owner"], file=weights, weights_only=True)
     ready, running, swag, ended, chain = (open_training() for _ in range(5))
     managed = open_training(options={"managed_by": "actor"})
     actor = as_user(users["actor"])
@@ -154,6 +157,7 @@ def world(db, monkeypatch):
         "ended": ended,
         "managed": managed,
         "model": ready.model,
+        "weights_model": weights_model,
         "running_model": running.model,
         "swag_model": swag.model,
         "update": own,
