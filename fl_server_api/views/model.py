@@ -100,12 +100,13 @@ class Model(ViewSet):
         training = _running_training(model)
         UpdatePhase(training).check(request.user, number)
         metrics = pair_metrics(form)
-        quotas.check_room(request.user, file.size or 0)
+        quotas.check_room(request.user, file.added)
         stored = uploads.store_update(model, file)
         with named_or_gone(stored), ModelTrainer.locked(training.pk) as trainer:
             trainer.receive_update(
                 owner=request.user, round=number, sample_size=samples, file=stored, metrics=metrics
             )
+            file.spend()
         return Response({"detail": "Model Update Accepted"}, status.HTTP_201_CREATED)
 
     def receive_swag(self, request: AuthenticatedRequest, id: str) -> Response:
@@ -120,10 +121,12 @@ class Model(ViewSet):
         model = get_entity(_visible(), id, "GlobalModel").global_model
         training = _running_training(model)
         SwagPhase(training).check(request.user, form["round"])
-        quotas.check_room(request.user, sum(file.size or 0 for file in files))
+        quotas.check_room(request.user, sum(file.added for file in files))
         first, second = uploads.store_moments(model, *files)
         with named_or_gone(first, second), ModelTrainer.locked(training.pk) as trainer:
             trainer.receive_moments(owner=request.user, first=first, second=second, **form)
+            for file in files:
+                file.spend()
         return Response({"detail": "SWAG Statistic Accepted"}, status.HTTP_201_CREATED)
 
     @decorators.permission_classes([IsAuthenticated, RemovesModel])
