@@ -11,16 +11,17 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 
 from fl_server_core import quotas
+from fl_server_core.connections import lend_connection
 from fl_server_core.exceptions import InvalidRequest, Locked, TooLong, WrongChecksum, WrongOffset
 from fl_server_core.files import ORPHAN_AGE, scratch_folder, sync_folder
 from fl_server_core.models import Upload, User
@@ -30,6 +31,8 @@ PIECE = 1 << 14
 """What is read at once: of an unfinished one nothing is kept when the sender is cut off."""
 KEEP_SECONDS = 2
 """So much is lost if the server dies."""
+
+SETTLE_SECONDS, SETTLE_PAUSE = 2, 0.02
 
 
 class Source(Protocol):
@@ -77,6 +80,20 @@ def received(upload: Upload) -> int:
         return min(upload.offset, _path(upload.pk).stat().st_size)
     except FileNotFoundError:
         return 0
+
+
+def settle(upload: Upload) -> None:
+    """Wait a moment for a request that is at it, and read the row anew.
+
+    Who asks how far an upload is may have lost the link, and the server not yet seen that.
+    """
+    until = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < until:
+        with suppress(Locked, FileNotFoundError), _locked(upload, "rb"):
+            return
+        lend_connection()
+        time.sleep(SETTLE_PAUSE)
+    upload.refresh_from_db()
 
 
 def receive(upload: Upload, part: Part) -> None:
@@ -136,9 +153,9 @@ def _keep(upload: Upload, file: BinaryIO) -> None:
 
 
 @contextmanager
-def _locked(upload: Upload) -> Iterator[BinaryIO]:
-    """Open the file to append to it, unless another request does, and read the row anew."""
-    with _path(upload.pk).open("ab") as file:
+def _locked(upload: Upload, mode: Literal["ab", "rb"] = "ab") -> Iterator[BinaryIO]:
+    """Open the file, unless another request is at it, and read the row anew."""
+    with _path(upload.pk).open(mode) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -57,8 +57,10 @@ class Upload(ViewSet):
         return tus.answer(upload, status.HTTP_201_CREATED, Location=location)
 
     def show(self, request: AuthenticatedRequest, id: str) -> Response:
-        """Tell how far an upload is."""
-        return tus.answer(find_upload(request.user, id), status.HTTP_200_OK)
+        """Tell how far an upload is; a part that is on its way is waited for, for a moment."""
+        upload = find_upload(request.user, id)
+        resumable.settle(upload)
+        return tus.answer(upload, status.HTTP_200_OK)
 
     def receive(self, request: AuthenticatedRequest, id: str) -> Response:
         """Go on with an upload.

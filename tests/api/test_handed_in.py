@@ -73,6 +73,14 @@ def test_an_update_may_be_one(started, participant, form):
     assert not Upload.objects.exists()
 
 
+def test_code_to_predict_with_may_be_one(client):
+    weights = {"model_file": saved(make_module().state_dict())}
+    id = post(client, "/api/models/", MODEL | weights, "multipart").json()["model_id"]
+    fields = {"serving_file_upload": whole(client)}
+    assert post(client, f"/api/models/{id}/serving/", fields).status_code == 202
+    assert not Upload.objects.exists()
+
+
 def test_preprocessing_may_be_one(client, model):
     fields = {"model_preprocessing_file_upload": whole(client)}
     answer = post(client, f"/api/models/{model.pk}/preprocessing/", fields)

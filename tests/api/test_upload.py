@@ -306,6 +306,28 @@ def test_of_two_parts_at_once_one_comes(client, settings):
     assert patch(client, upload, b"abc").status_code == 204
 
 
+def test_who_asks_how_far_it_is_waits_for_what_is_on_its_way(client, settings, monkeypatch):
+    upload = begin(client, 3)
+    other = path_of(upload, settings).open("ab")
+    fcntl.flock(other, fcntl.LOCK_EX)
+
+    def end(_seconds):
+        other.write(b"ab")
+        other.close()
+        Upload.objects.update(offset=2)
+
+    monkeypatch.setattr(resumable.time, "sleep", end)
+    assert kept(client, upload) == 2
+
+
+def test_it_does_not_wait_for_long(client, settings, monkeypatch):
+    monkeypatch.setattr(resumable, "SETTLE_SECONDS", 0.05)
+    upload = begin(client, 3)
+    with path_of(upload, settings).open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert kept(client, upload) == 0
+
+
 def test_a_part_of_an_upload_that_is_removed_meanwhile_is_refused(client):
     upload = begin(client, 9)
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -25,6 +26,14 @@ def test_every_family_of_the_bench_finds_its_rows(embedded, embedded_serve, tmp_
         rows = list(measure(Stage(tmp_path, SMOKE, shared)))
     works = {row.work.split(",")[0] for row in rows if row.figure}
     assert works >= {"merge 3 x 1 MB", "GET /trainings/", "round of 20 polling participants"}
+
+
+def test_no_round_is_lost_over_links_that_are_cut():
+    small = ["--megabytes", "3", "--clients", "2", "--rounds", "2", "--chunk", "1"]
+    command = [sys.executable, "-m", "benchmarks.links", *small]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "rounds with all updates: 2 of 2" in told
+    assert int(re.search(r"connections cut: (\d+)", told)[1]) > 0
 
 
 def run(*command):
