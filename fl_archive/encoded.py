@@ -106,13 +106,14 @@ class _Decoder:
         """Yield the bytes of the tensor that the update stands for."""
         if spec.name not in self.update.tensors:
             yield from self._sparse(spec)
-        elif self._is_difference(spec):
-            base, differences = self.model.raw(spec.name), self._floats(spec)
-            yield from _added(base, differences, spec.dtype)
-        elif self._has_other_dtype(spec):
+            return
+        self._check(spec)
+        if self.wire.encoding != Encoding.STATE and spec.dtype in READ:
+            yield from _added(self.model.raw(spec.name), self._floats(spec), spec.dtype)
+        elif self.update.tensors[spec.name].dtype != spec.dtype:
             yield from map(WRITTEN[spec.dtype], self._floats(spec))
         else:
-            yield from self._own(spec)
+            yield from self.update.windows(spec.name)
 
     def _suffixes(self, spec: TensorSpec) -> list[str]:
         if spec.dtype not in READ:
@@ -120,25 +121,25 @@ class _Decoder:
         scale = [SCALE] if self.wire.dtype == "int8" else []
         return scale + ([INDICES, VALUES] if self.wire.encoding == Encoding.TOPK else [])
 
-    def _is_difference(self, spec: TensorSpec) -> bool:
-        return self.wire.encoding != Encoding.STATE and spec.dtype in READ
-
-    def _has_other_dtype(self, spec: TensorSpec) -> bool:
-        return self.update.tensors[spec.name].dtype != spec.dtype
-
-    def _own(self, spec: TensorSpec) -> Iterator[Bytes]:
-        self._check_shape(spec)
-        yield from self.update.windows(spec.name)
+    def _check(self, spec: TensorSpec) -> None:
+        """Raise `Mismatch` unless a tensor comes in its shape and in a dtype that it may have."""
+        given, narrow = self.update.tensors[spec.name], self.wire.dtype
+        if given.shape != spec.shape:
+            raise Mismatch(
+                f"Tensor {shown(spec.name)} is of shape {list(given.shape)}; the global model's is "
+                f"{list(spec.shape)}."
+            )
+        allowed = [spec.dtype]
+        if narrow and is_narrower(narrow, spec.dtype):
+            allowed.append(NARROW[narrow])
+        if given.dtype not in allowed:
+            raise Mismatch(
+                f"Tensor {shown(spec.name)} is {given.dtype}; it may be {' or '.join(allowed)}."
+            )
 
     def _floats(self, spec: TensorSpec) -> Iterator[Floats]:
         """Yield the numbers that the update has for a tensor, in pieces."""
-        self._check_shape(spec)
         given = self.update.tensors[spec.name]
-        narrow = NARROW.get(self.wire.dtype)
-        wide = self._has_other_dtype(spec)
-        if wide and (given.dtype != narrow or not is_narrower(self.wire.dtype, spec.dtype)):
-            allowed = f"{spec.dtype} or {narrow}" if narrow else spec.dtype
-            raise Mismatch(f"Tensor {shown(spec.name)} is {given.dtype}; it may be {allowed}.")
         if given.dtype == "I8":
             yield from widened(self.update.raw(spec.name), self._scales(spec), spec)
         else:
@@ -183,14 +184,6 @@ class _Decoder:
             )
         numbers = READ[values.dtype](self.update.raw(values.name))
         yield from _scattered(self.model, spec, places, numbers)
-
-    def _check_shape(self, spec: TensorSpec) -> None:
-        shape = self.update.tensors[spec.name].shape
-        if shape != spec.shape:
-            raise Mismatch(
-                f"Tensor {shown(spec.name)} is of shape {list(shape)}; the global model's is "
-                f"{list(spec.shape)}."
-            )
 
 
 def _added(base: Bytes, differences: Iterator[Floats], dtype: str) -> Iterator[Bytes]:

@@ -75,9 +75,11 @@ def test_an_update_may_be_one(started, participant, form):
 
 def test_code_to_predict_with_may_be_one(client):
     weights = {"model_file": saved(make_module().state_dict())}
-    id = post(client, "/api/models/", MODEL | weights, "multipart").json()["model_id"]
+    answer = post(client, "/api/models/", MODEL | weights, "multipart")
     fields = {"serving_file_upload": whole(client)}
-    assert post(client, f"/api/models/{id}/serving/", fields).status_code == 202
+    assert (
+        post(client, f"/api/models/{answer.json()['model_id']}/serving/", fields).status_code == 202
+    )
     assert not Upload.objects.exists()
 
 

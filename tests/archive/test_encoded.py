@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from fl_archive.encoded import Encoding, Wire, decode_update, is_encoded
-from fl_archive.errors import Mismatch, Refused
+from fl_archive.errors import ArchiveError, Mismatch, Refused
 from fl_archive.floats import READ, WRITTEN
 from fl_archive.model import read_model
 from fl_archive.narrowed import write_narrowed
 from fl_archive.part import WHOLE, Part
+from fl_archive.safetensors_file import TensorFile
 from fl_archive.update import admit_update
 
 DELTA, TOPK = Wire(Encoding.DELTA), Wire(Encoding.TOPK)
@@ -226,6 +230,59 @@ def test_what_makes_no_sense_is_refused(update, wire, words, decoded, state, tmp
     with pytest.raises(Mismatch, match=words):
         decoded(update, wire)
     assert not (tmp_path / "numbers").exists()
+
+
+NAMES = st.sampled_from(["bias", "scalar", "count", "empty", "half", "nobody"])
+SUFFIXES = st.sampled_from(["", ".int8_scale", ".topk_indices", ".topk_values"])
+VALUES = st.sampled_from([0, 1, 2, -1, 127, 1e30, float("inf"), float("nan")])
+DTYPES = st.sampled_from(["f2", "f4", "f8", "i1", "i4", "i8", "u1", "?"])
+SHAPES = st.sampled_from([(), (1,), (2,), (3,), (0, 3), (2, 4), (3, 1)])
+
+
+@st.composite
+def tensors(draw):
+    shape, values = draw(SHAPES), draw(st.lists(VALUES, min_size=8, max_size=8))
+    with np.errstate(invalid="ignore", over="ignore"):
+        flat = np.resize(np.array(values), int(np.prod(shape))).astype(draw(DTYPES))
+    return flat.reshape(shape)
+
+
+@given(
+    update=st.dictionaries(st.tuples(NAMES, SUFFIXES).map("".join), tensors(), max_size=8),
+    encoding=st.sampled_from(Encoding),
+    dtype=st.sampled_from(["", "float16", "bfloat16", "int8"]),
+    part=st.sampled_from([WHOLE, Part(["bias"]), Part(["bias", "count"]), Part(["*"], ["[a-z]*"])]),
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+def test_whatever_comes_is_refused_in_words_or_makes_a_whole_update(
+    shared_model, update, encoding, dtype, part
+):
+    folder, model = shared_model
+    save_arrays(update, folder / "update")
+    (folder / "numbers").unlink(missing_ok=True)
+    refusal = ""
+    try:
+        decode_update(folder / "update", model, folder / "decoded", Wire(encoding, dtype), part)
+        admit_update(folder / "decoded", model, folder / "numbers", part)
+    except ArchiveError as error:
+        refusal = str(error)
+    assert (folder / "numbers").exists() == (not refusal)
+    if refusal:
+        assert refusal.endswith(".")
+    else:
+        with TensorFile(folder / "numbers") as file:
+            found = {name: (info.dtype, info.shape) for name, info in file.tensors.items()}
+        assert found == part.of(model).layout
+
+
+@pytest.fixture(scope="module")
+def shared_model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shared")
+    state = {"bias": torch.ones(3), "scalar": torch.tensor(1.0), "count": torch.tensor(7)}
+    state |= {"empty": torch.zeros(0, 3), "half": torch.ones(2, 4).half()}
+    save_file(state, folder / "model")
+    with read_model(folder / "model") as archive:
+        yield folder, archive
 
 
 def test_a_sum_that_is_too_large_is_refused(tmp_path):
