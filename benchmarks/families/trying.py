@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.utils import _pytree
 
 from fl_archive.admission import admit_model
 from fl_archive.errors import ArchiveError
 from fl_archive.model import ModelFile, read_model
+from fl_archive.safetensors_file import TensorFile
+from fl_archive.update import admit_update
+from fl_archive.writer import write_model
 
 Operators = dict[str, set[str]]
 """The operators that a library's code calls, each with the families that need it."""
 OPERATOR = re.compile(rb"(?<![\w.])(?:torch|ops\.prim)\.\w+(?=\()")
-WAYS = ("traced", "scripted", "eager")
+WAYS = ("traced", "scripted", "eager", "weights")
 ADMITTED = "admitted"
 
 
@@ -47,7 +51,11 @@ def attempts(family: Family, operators: Operators | None = None) -> Iterator[tup
     """The ways with what became of them, one after another."""
     for way in WAYS:
         with quiet():
-            yield way, _attempt(family, way, defaultdict(set) if operators is None else operators)
+            if way == "weights":
+                yield way, _attempt_weights(family)
+            else:
+                code = defaultdict(set) if operators is None else operators
+                yield way, _attempt(family, way, code)
 
 
 def _attempt(family: Family, way: str, operators: Operators) -> Outcome:
@@ -67,6 +75,40 @@ def _attempt(family: Family, way: str, operators: Operators) -> Outcome:
             return Outcome("refused", str(error))
         same = _same(_outputs(target, way, inputs), wanted)
         return Outcome(ADMITTED) if same else Outcome("changed", "It computes something else.")
+
+
+def _attempt_weights(family: Family) -> Outcome:
+    """Save the weights alone in both formats, and do to them what a training does."""
+    torch.manual_seed(0)
+    module = family.make()
+    if not module.state_dict():
+        return Outcome("not by torch", "It has no weights.")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.save(module.state_dict(), folder / "state_dict")
+        save_model(module, f"{folder / 'safetensors'}")
+        try:
+            for form in ("state_dict", "safetensors"):
+                _train(folder / form, folder)
+        except ArchiveError as error:
+            return Outcome("refused", str(error))
+        other = family.make()
+        other.load_state_dict(torch.load(folder / "state_dict.next", weights_only=True))
+        third = family.make()
+        load_model(third, f"{folder / 'safetensors.next'}")
+        wanted = list(module.state_dict().values())
+        same = all(_same(list(m.state_dict().values()), wanted) for m in (other, third))
+        return Outcome(ADMITTED) if same else Outcome("changed", "The weights are others.")
+
+
+def _train(source: Path, folder: Path) -> None:
+    """Admit a model and an update that is the same, and write the next version, `….next`."""
+    with admit_model(source, folder / "admitted", code=False) as model:
+        (folder / "update").unlink(missing_ok=True)
+        admit_update(source, model, folder / "update")
+        with TensorFile(folder / "update") as update:
+            values = ((name, update.raw(name)) for name in update.tensors)
+            write_model(folder / "admitted", source.with_suffix(".next"), values)
 
 
 def _save(family: Family, way: str, path: Path) -> tuple[Any, ...]:
