@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import BinaryIO, Literal, Self
 
 import numpy as np
 
@@ -116,6 +116,10 @@ class ModelFile:
             return self.parameters
         return [spec.name for spec in self.distinct if spec.dtype in FLOATING - PACKED]
 
+    def first_name(self, name: str) -> str:
+        """Return the first of a tensor's names; of tied weights all have the same."""
+        return self.tensors[name].alias_of or name
+
     def rename(self, names: Mapping[str, str]) -> None:
         """Give every tensor another name, of which no two are equal."""
         self.tensors = {
@@ -147,7 +151,7 @@ class ModelFile:
             yield np.ascontiguousarray(elements[start : start + step]).view(np.uint8)
 
 
-def read_model(path: Path) -> ModelFile:
+def read_model(path: Path | BinaryIO) -> ModelFile:
     """Open a TorchScript archive, a saved module or state dict, or a safetensors file.
 
     Raises `NotAModel` for what is none of them, `Refused` for what they hold unsupported.
@@ -160,7 +164,7 @@ def read_model(path: Path) -> ModelFile:
     raise refuse(raw)
 
 
-def _read_safetensors(path: Path) -> ModelFile:
+def _read_safetensors(path: Path | BinaryIO) -> ModelFile:
     with TensorFile(path) as file:
         blocks = {name: file.raw(name) for name in file.tensors}
         specs = {

@@ -31,14 +31,14 @@ class Part:
             return model
         included, excluded = _regex(self.include), _regex(self.exclude)
         names = model.tensors
-        ins = {_first(model, name) for name in names if included.fullmatch(name)}
-        outs = {_first(model, name) for name in names if excluded.fullmatch(name)}
+        ins = {model.first_name(name) for name in names if included.fullmatch(name)}
+        outs = {model.first_name(name) for name in names if excluded.fullmatch(name)}
         return replace(
             model,
             tensors={
-                name: spec for name, spec in names.items() if _first(model, name) in ins - outs
+                name: spec for name, spec in names.items() if model.first_name(name) in ins - outs
             },
-            parameters=[name for name in model.parameters if _first(model, name) in ins - outs],
+            parameters=[name for name in model.parameters if model.first_name(name) in ins - outs],
         )
 
     def check(self, model: ModelFile) -> None:
@@ -54,10 +54,6 @@ class Part:
 
 
 WHOLE = Part()
-
-
-def _first(model: ModelFile, name: str) -> str:
-    return model.tensors[name].alias_of or name
 
 
 def _regex(patterns: Sequence[str]) -> re.Pattern[str]:

@@ -1,6 +1,6 @@
 """Taking in what a participant sends: only numbers, checked and put in the global order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import repeat
 from math import prod
 from pathlib import Path
@@ -35,7 +35,7 @@ def admit_update(source: Path, whole: ModelFile, target: Path, part: Part = WHOL
         if update.format == "tensor":
             raise NotAModel(UNEXPECTED, "It is a tensor: send the whole model.state_dict().")
         groups = _match_names(update, reference, whole)
-        _check_alike(update, reference)
+        check_alike(update.tensors, reference)
         chunks = (
             chunk
             for name, names in groups.items()
@@ -100,7 +100,7 @@ def _split_flat(moments: ModelFile, reference: ModelFile) -> dict[str, Shape]:
 def _match_parameters(moments: ModelFile, reference: ModelFile) -> dict[str, Shape]:
     names = reference.learned
     match_names(moments, Expected(set(names), [[name] for name in names]))
-    _check_alike(moments, reference, dtype=False)
+    check_alike(moments.tensors, reference, dtype=False)
     return {name: moments.tensors[name].shape for name in names}
 
 
@@ -131,10 +131,13 @@ def _match_names(update: ModelFile, reference: ModelFile, whole: ModelFile) -> d
     }
 
 
-def _check_alike(file: ModelFile, reference: ModelFile, *, dtype: bool = True) -> None:
+def check_alike(
+    tensors: Mapping[str, TensorSpec], reference: ModelFile, *, dtype: bool = True
+) -> None:
+    """Raise `Mismatch` unless each tensor has the shape, and the dtype, that the model's has."""
     unlike = [
         f"Tensor {shown(name)} is {_shown(spec)}; the global model's is {_shown(expected)}."
-        for name, spec in file.tensors.items()
+        for name, spec in tensors.items()
         if spec.shape != (expected := reference.tensors[name]).shape
         or (dtype and spec.dtype != expected.dtype)
     ]

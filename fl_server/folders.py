@@ -14,7 +14,7 @@ def prepare() -> None:
     """
     try:
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (settings.SCRATCH_DIR, settings.RESULT_DIR):
+        for folder in (settings.SCRATCH_DIR, settings.UPLOAD_DIR, settings.RESULT_DIR):
             Path(folder).mkdir(parents=True, exist_ok=True)
         if settings.KEY_FILE:
             settings.SECRET_KEY = env.kept_secret(settings.KEY_FILE)

@@ -41,6 +41,12 @@ CORS_EXPOSE_HEADERS = [
     "ETag",
     "Retry-After",
 ]
+# Of the tus protocol, by which uploads are resumed.
+CORS_ALLOW_HEADERS += ["tus-resumable", "upload-checksum", "upload-length", "upload-metadata"]
+CORS_ALLOW_HEADERS += ["upload-offset", "x-http-method-override"]
+CORS_EXPOSE_HEADERS += ["Location", "Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size"]
+CORS_EXPOSE_HEADERS += ["Tus-Resumable", "Tus-Version", "Upload-Expires", "Upload-Length"]
+CORS_EXPOSE_HEADERS += ["Upload-Metadata", "Upload-Offset"]
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
 CSRF_FAILURE_VIEW = "fl_server_api.errors.answer_forgery"
 
@@ -205,6 +211,7 @@ STORAGES = {
 # Inside the storage folder, so that a finished file is moved there and not copied; with S3
 # the local copies lie here.
 SCRATCH_DIR = MODEL_DIR / "scratch"
+UPLOAD_DIR = MODEL_DIR / "uploads"  # that come in pieces; with S3 these lie here, too
 
 # --- Broker, queues, beat ------------------------------------------------------------
 REDIS_URL = env.secret("FL_REDIS_LOCATION")
@@ -307,6 +314,8 @@ FL_QUOTA_MODELS = env.integer("FL_QUOTA_MODELS", 10_000)
 FL_QUOTA_TRAININGS = env.integer("FL_QUOTA_TRAININGS", 1000)
 FL_QUOTA_RUNNING = env.integer("FL_QUOTA_RUNNING", 100)
 FL_QUOTA_GROUPS = env.integer("FL_QUOTA_GROUPS", 100)
+FL_QUOTA_UPLOADS = env.integer("FL_QUOTA_UPLOADS", 20)
+FL_KEEP_UPLOADS_HOURS = env.integer("FL_KEEP_UPLOADS_HOURS", 24, minimum=1)
 # A proxy's internal location for MODEL_DIR: the proxy then sends the files.
 FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
 # Such a proxy runs as another user of the system.
@@ -346,6 +355,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "users", "description": "Clients, actors and operators."},
         {"name": "groups", "description": "Groups of users; members see and change them."},
         {"name": "models", "description": "Models, the updates to them, the metrics on them."},
+        {"name": "uploads", "description": "Files that come in pieces (tus 1.0.0)."},
         {"name": "trainings", "description": "Rounds of training, and who takes part."},
         {"name": "inference", "description": "Predictions, with their uncertainty."},
         {"name": "notifications", "description": "For clients that fetch what they are told."},
@@ -354,6 +364,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],  # so that wrong credentials don't matter
     "COMPONENT_SPLIT_REQUEST": True,
+    "PREPROCESSING_HOOKS": ["fl_server_api.openapi.add_heads"],
     "POSTPROCESSING_HOOKS": [],  # choices are shown where they are made
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -15,7 +15,7 @@ from fl_server_ai.failures import Failure, NoWorker
 from fl_server_ai.inference import stats, worker
 from fl_server_ai.inference.client import QUEUE_SECONDS
 from fl_server_ai.notification import delivery, outbox
-from fl_server_core import files
+from fl_server_core import files, resumable
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ def sweep() -> None:
 def remove_orphaned_files() -> None:
     """Delete the files that no row names any more, what was said about them, and spent calls."""
     files.remove_orphans()
+    resumable.remove_expired()
     stats.forget_stats()
     outbox.forget_spent()
 

@@ -22,8 +22,9 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from fl_server_ai import failures
+from fl_server_api.tus import Refused
 from fl_server_core import exceptions as fl
-from fl_server_core.models import Model, Training
+from fl_server_core.models import Model, Training, Upload
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     fl.NotFound: lambda error: drf.NotFound(str(error)),
     fl.QuotaReached: lambda error: QuotaReached(str(error)),
     fl.NoRoom: lambda error: DiskFull(str(error)),
+    fl.UploadRefused: lambda error: Refused(error),
     fl.TooMany: lambda error: drf.Throttled(error.seconds, str(error)),
     marshmallow.ValidationError: lambda error: drf.ValidationError(error.messages),
     failures.JobRefused: lambda error: drf.ValidationError(str(error).split("\n")),
@@ -148,6 +150,7 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], Exception]] = {
     failures.CannotLoad: lambda _: Unloadable(),
     Training.DoesNotExist: lambda _: drf.NotFound("The training was removed meanwhile."),
     Model.DoesNotExist: lambda _: drf.NotFound("The model was removed meanwhile."),
+    Upload.DoesNotExist: lambda _: drf.NotFound("The upload was removed or used meanwhile."),
     django.RequestDataTooBig: lambda _: TooLarge(),
     django.SuspiciousOperation: lambda error: drf.ParseError(str(error)),
     django.BadRequest: lambda error: drf.ParseError(str(error)),

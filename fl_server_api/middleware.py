@@ -29,6 +29,7 @@ from fl_server_api.encodings import ENCODINGS, Inflated
 logger = logging.getLogger(__name__)
 
 LIMITS = [
+    ("/api/uploads/", "FL_MAX_UPLOAD_BYTES", "FL_SMALL_BODY_BYTES"),
     ("/api/models/", "FL_MAX_UPLOAD_BYTES", "FL_MAX_BODY_BYTES"),
     ("/api/inference/", "FL_MAX_INFERENCE_BYTES", "FL_MAX_INFERENCE_JSON_BYTES"),
     ("/api/trainings/$", "FL_MAX_BODY_BYTES", "FL_MAX_BODY_BYTES"),
@@ -38,7 +39,7 @@ LIMITS = [
 Requests without credentials don't get such a body read, because the views authenticate first.
 """
 
-FILES = ("multipart/form-data", "application/octet-stream")
+FILES = ("multipart/form-data", "application/octet-stream", "application/offset+octet-stream")
 """What goes to the disk as it comes; other bodies are read into memory."""
 
 API = re.compile(r"/+api(/|$)")

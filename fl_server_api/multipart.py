@@ -17,6 +17,7 @@ FILES = frozenset(
         "model_preprocessing_file",
         "first_moment_file",
         "second_moment_file",
+        "serving_file",
         "model_input",
     }
 )

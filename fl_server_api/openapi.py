@@ -23,7 +23,10 @@ from fl_server_api.serializers.model import KINDS
 
 V = TypeVar("V", bound=ViewSetMixin)
 Json = Any
+Endpoint = tuple[str, str, str, Callable[..., Any]]
+"""Path, its regular expression, method, view: as drf-spectacular lists them."""
 OPENAPI_VERSION = "3.0.3"
+MULTIPART = "multipart/form-data"
 
 REFUSAL = {
     "description": "A sentence, a list of sentences, or sentences by field.",
@@ -44,15 +47,21 @@ MEANINGS = {
     401: "No credentials, or wrong ones.",
     403: "The caller may not do this.",
     404: "There is nothing of this kind here.",
+    409: "A part begins elsewhere than the upload has come to.",
+    410: "The upload was kept long enough.",
+    412: "The request doesn't say that it speaks tus 1.0.0.",
     413: "The body is too large.",
     415: "The body is of no type that is read here.",
     416: "The range begins behind the end of the file.",
+    423: "Another part of the same upload is on its way.",
     429: "Too much of something by one user or address; `Retry-After` may say when to try again.",
+    460: "The part isn't what its checksum says; nothing of it is kept.",
     500: "What is stored can't be used.",
     503: "The server is busy.",
     504: "It took too long.",
     507: "There is no room for it.",
 }
+SOME_ID = "5e0c1f0a-3f0e-4a39-b0ac-52b3ffb7f6d4"
 NOBODY = {"detail": "Authentication credentials were not provided."}
 STRANGER = {"detail": "You do not have permission to perform this action."}
 
@@ -83,6 +92,10 @@ ANYWHERE = {
     503: error_response(503, [{"detail": "The server is busy; try again."}]),
 }
 OF_LISTS = {404: error_response(404, [{"detail": "Invalid page."}])}
+OF_UPLOADS = {
+    404: error_response(404, [{"detail": f"Upload {SOME_ID} not found."}]),
+    410: error_response(410, [{"detail": f"Upload {SOME_ID} has expired: begin anew."}]),
+}
 OF_BODIES = {
     400: error_response(400, [{"detail": "The body must be an object."}]),
     413: error_response(413, [{"detail": "The request's body is larger than 65536 bytes."}]),
@@ -132,12 +145,23 @@ def download(meaning: str) -> dict[Any, Any]:
 
 def multipart(schema: type[Schema]) -> dict[str, type[Schema]]:
     """Describe a body that comes with a file."""
-    return {"multipart/form-data": schema}
+    return {MULTIPART: schema}
 
 
 def uploaded(schema: type[Schema]) -> dict[str, Any]:
     """Describe a body that comes with a model's file, or is that file."""
     return multipart(schema) | {"application/octet-stream": OpenApiTypes.BINARY}
+
+
+def add_heads(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """Have HEAD described where it isn't GET without a body."""
+    methods = {path: getattr(view, "actions", {}) for path, _, _, view in endpoints}
+    heads = {
+        path: (path, regex, "HEAD", view)
+        for path, regex, _, view in endpoints
+        if "head" in methods[path] and "get" not in methods[path]
+    }
+    return [*endpoints, *heads.values()]
 
 
 def in_query(schema: type[Schema], when: str = BESIDE_A_FILE) -> list[OpenApiParameter]:
@@ -150,7 +174,7 @@ def in_query(schema: type[Schema], when: str = BESIDE_A_FILE) -> list[OpenApiPar
             description=" ".join(filter(None, [when, field.get("description")])),
         )
         for name, field in described.items()
-        if field.get("format") != "binary"
+        if not is_file(field)
     ]
 
 
@@ -180,12 +204,14 @@ class AutoSchema(openapi.AutoSchema):
         return None
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
-        """Add what every endpoint may answer, every list, and every one that reads a body."""
+        """Add what every endpoint may answer, every list, whoever reads a body, or files."""
         described: dict[str, Any] = super()._get_response_bodies(direction)
-        reads = self.get_request_serializer() is not None
+        request = self.get_request_serializer()
+        reads, files = request is not None, isinstance(request, dict) and MULTIPART in request
         describe: Callable[..., Any] = self._get_response_for_code
         lists = self._is_list_view()
         also = ANYWHERE | (OF_BODIES if reads else {}) | (OF_LISTS if lists else {})
+        also |= OF_UPLOADS if files else {}
         for code, response in also.items():
             if str(code) not in described:
                 described[str(code)] = describe(response, str(code), direction=direction)
@@ -219,7 +245,28 @@ class MarshmallowExtension(OpenApiSerializerExtension):  # type: ignore[no-untyp
     def map_serializer(self, auto_schema: openapi.AutoSchema, direction: str) -> Any:  # noqa: ARG002
         """Return the JSON schema, nested ones in place."""
         shown: dict[str, Any] = _converter().schema2jsonschema(self.target())
-        return shown | {"description": self.target.__doc__}
+        return _with_uploads(shown) | {"description": self.target.__doc__}
+
+
+def _with_uploads(shown: dict[str, Any]) -> dict[str, Any]:
+    """Describe that an upload in parts may be named in place of each file."""
+    files = {name for name, field in shown["properties"].items() if is_file(field)}
+    others = {
+        f"{name}_upload": {
+            "type": "string",
+            "format": "uuid",
+            "description": f"The id of an upload, in place of `{name}`.",
+        }
+        for name in sorted(files)
+    }
+    required = [name for name in shown.pop("required", []) if name not in files]
+    shown["properties"] = shown["properties"] | others
+    return shown | ({"required": required} if required else {})
+
+
+def is_file(field: Mapping[str, Any]) -> bool:
+    """Tell whether a field is an uploaded file."""
+    return field.get("format") == "binary"
 
 
 class ModelExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # its registry's

@@ -104,7 +104,7 @@ class IsOwner(RowPermission[Model]):
 
 
 class OwnsModel(IsOwner):
-    """The owner gives a model its preprocessing."""
+    """The owner gives a model the code that goes with it."""
 
     def allows(self, user: User, row: Model) -> bool:  # noqa: D102
         self.message = f"You are not the owner of model {row.pk}!"

@@ -13,6 +13,7 @@ from fl_server_api.views.model import Model
 from fl_server_api.views.notification import Notification
 from fl_server_api.views.schema import Schema
 from fl_server_api.views.training import Training
+from fl_server_api.views.upload import Upload
 from fl_server_api.views.user import User
 
 urlpatterns = [
@@ -40,6 +41,11 @@ urlpatterns = [
     path("users/groups/", User.as_view({"get": "groups"})),
     path("users/trainings/", User.as_view({"get": "trainings"})),
     path("users/<str:id>/", User.as_view({"get": "retrieve"})),
+    path("uploads/", Upload.as_view({"post": "create"})),
+    path(
+        "uploads/<str:id>/",
+        Upload.as_view({"head": "show", "patch": "receive", "delete": "destroy"}),
+    ),
     path("models/", Model.as_view({"get": "list", "post": "create"})),
     path(
         "models/<str:id>/",
@@ -51,6 +57,7 @@ urlpatterns = [
         "models/<str:id>/preprocessing/",
         Model.as_view({"get": "preprocessing", "post": "upload_preprocessing"}),
     ),
+    path("models/<str:id>/serving/", Model.as_view({"post": "upload_serving"})),
     path("models/<str:id>/swag/", Model.as_view({"post": "receive_swag"})),
     path("models/<str:id>/checkpoints/", Checkpoint.as_view({"get": "list_checkpoints"})),
     path(

@@ -8,10 +8,12 @@ from django.core.exceptions import ValidationError as InvalidValue
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db.models import Model, QuerySet
 from django.utils.datastructures import MultiValueDict
-from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.exceptions import NotFound, ParseError, ValidationError
 from rest_framework.request import Request
 
-from fl_server_core.models import User
+from fl_server_core.models import Upload, User
+from fl_server_core.resumable import WholeUpload
+from fl_server_core.uploads import PostedFile, SentFile
 
 M = TypeVar("M", bound=Model)
 
@@ -40,8 +42,11 @@ def get_entity(source: type[M] | QuerySet[M], id: object, name: str = "") -> M:
 
 
 def read_body(request: Request) -> dict[str, Any]:
-    """Return the body's fields, of a form or of a JSON object; a REPEATED one is a list."""
-    data = request.data
+    """Return the body's fields, of a form or of a JSON object; a REPEATED one is a list.
+
+    Without a body they are in the query string.
+    """
+    data = request.query_params if request.data == {} else request.data
     if isinstance(data, MultiValueDict):
         data = _without_brackets(data)
         _check_form(data)
@@ -51,17 +56,36 @@ def read_body(request: Request) -> dict[str, Any]:
     return data
 
 
-def get_file(request: Request, name: str) -> TemporaryUploadedFile:
+def get_file(request: AuthenticatedRequest, name: str) -> SentFile:
     """Return an uploaded file that has to be there."""
-    file = request.FILES.get(name)
-    if not isinstance(file, TemporaryUploadedFile):
+    if (file := find_file(request, name)) is None:
         raise ParseError(f"No uploaded file '{name}' found.")
     return file
 
 
-def find_file(request: Request, name: str) -> TemporaryUploadedFile | None:
+def find_file(request: AuthenticatedRequest, name: str) -> SentFile | None:
     """Return an uploaded file that may be missing."""
-    return get_file(request, name) if name in request.FILES else None
+    file = request.FILES.get(name)
+    return (
+        PostedFile(file) if isinstance(file, TemporaryUploadedFile) else find_whole(request, name)
+    )
+
+
+def find_whole(request: AuthenticatedRequest, name: str) -> WholeUpload | None:
+    """Return the file that came in parts before, if the body or the query string names one."""
+    field = f"{name}_upload"
+    named = read_body(request).get(field) or request.query_params.get(field)
+    return WholeUpload(find_upload(request.user, named)) if named else None
+
+
+def find_upload(user: User, id: object) -> Upload:
+    """Return the user's upload with this id; nobody else learns that there is one."""
+    try:
+        upload = get_entity(Upload.objects.filter(owner=user), id)
+    except ParseError as error:
+        raise NotFound(error.detail) from error
+    upload.check_lifetime()
+    return upload
 
 
 def _without_brackets(form: MultiValueDict[str, Any]) -> MultiValueDict[str, Any]:

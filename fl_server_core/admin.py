@@ -25,6 +25,7 @@ from fl_server_core.models import (
     Notification,
     Token,
     Training,
+    Upload,
     User,
 )
 from fl_server_core.models.token import issue_token
@@ -47,6 +48,7 @@ MODEL_FIELDS = (
     "weights_only",
     "preprocessing_sha256",
     "preprocessing_size",
+    "serving_size",
     "members",
     "base_model",
     "sample_size",
@@ -328,3 +330,14 @@ class NotificationAdmin(ReadOnlyAdmin):
     ordering = ["-created_at"]
     search_fields = ["=id", "=training__id", "receiver__username", "error"]
     date_hierarchy = "created_at"
+
+
+@admin.register(Upload)
+class UploadAdmin(ReadOnlyAdmin):
+    """Files that come in pieces; those removed here lose their bytes within an hour or two."""
+
+    list_display = ["id", "owner", "offset", "length", "created_at", "expires_at"]
+    list_filter = ["created_at"]
+    list_select_related = ["owner"]
+    ordering = ["-created_at"]
+    search_fields = ["=id", "owner__username"]

@@ -9,7 +9,13 @@
     ├── NotFound          404, a detail
     ├── TooMany           429, a detail
     ├── QuotaReached      429, a detail
-    └── NoRoom            507, a detail
+    ├── NoRoom            507, a detail
+    └── UploadRefused     a detail: a part of an upload doesn't fit
+        ├── WrongOffset   409
+        ├── Expired       410
+        ├── TooLong       413
+        ├── Locked        423
+        └── WrongChecksum 460
 
 Model files have a tree of their own, `fl_archive.errors.ArchiveError`.
 """
@@ -64,3 +70,27 @@ class QuotaReached(FLError):
 
 class NoRoom(FLError):
     """The caller has stored as much as one user may."""
+
+
+class UploadRefused(FLError):
+    """An upload can't go on like this."""
+
+
+class WrongOffset(UploadRefused):
+    """A part begins elsewhere than the upload has come to."""
+
+
+class Expired(UploadRefused):
+    """The upload has waited too long to be used."""
+
+
+class TooLong(UploadRefused):
+    """An upload is to be longer than it may, or a part than what is missing."""
+
+
+class Locked(UploadRefused):
+    """Another request is sending a part of the same upload."""
+
+
+class WrongChecksum(UploadRefused):
+    """A part isn't what was sent."""

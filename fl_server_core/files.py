@@ -81,18 +81,18 @@ def store(path: Path, sha256: str = "") -> StoredFile:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         name = default_storage.save(str(uuid.uuid4()), _Movable(file, name=str(path)))
-    _sync_folder(name)
+    with suppress(NotImplementedError):  # the storage is no folder
+        sync_folder(Path(default_storage.path(name)).parent)
     return StoredFile(name, sha256, size)
 
 
-def _sync_folder(name: str) -> None:
-    """Write the folder to the disk, because a power loss could lose a stored file's name."""
-    with suppress(NotImplementedError):  # the storage is no folder
-        descriptor = os.open(Path(default_storage.path(name)).parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def sync_folder(path: Path) -> None:
+    """Write a folder to the disk, because a power loss could lose a new file's name."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def local_path(field: FieldFile) -> AbstractContextManager[Path]:

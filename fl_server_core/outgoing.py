@@ -59,6 +59,16 @@ def open_tensors(model: Model, part: Part, dtype: str) -> BinaryIO:
     return open_written(f"{model_tag(model)} {part} {dtype}", write)
 
 
+def open_state(model: Model) -> BinaryIO:
+    """Open all of a model's tensors as safetensors, also where an update is a part of them."""
+
+    def write(target: Path) -> None:
+        with open_model(model) as file, read_model(file) as whole:
+            write_narrowed(whole, target)
+
+    return open_written(f"{model_tag(model)} state", write)
+
+
 def open_preprocessing(model: Model) -> BinaryIO:
     """Open a model's preprocessing, which there must be."""
     with _path(model, model.preprocessing_file) as path:

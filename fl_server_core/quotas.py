@@ -1,4 +1,4 @@
-"""How much one user may have: room on the disk, models, trainings, groups.
+"""How much one user may have: room on the disk, uploads, models, trainings, groups.
 
 Settings say it; 0 is no limit.
 
@@ -9,24 +9,32 @@ go beyond a limit by what they bring.
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from fl_server_core.exceptions import NoRoom, QuotaReached
-from fl_server_core.models import Checkpoint, Model, Moments, Training, User
+from fl_server_core.models import Checkpoint, Model, Moments, Training, Upload, User
 from fl_server_core.models.model import ModelKind
 
 
 def stored_bytes(user: User) -> int:
-    """Return the size of a user's files: models with preprocessing and versions, answers."""
+    """Return the size of a user's files: models with their code and versions, answers, uploads.
+
+    An upload counts as long as it is to become.
+    """
     models = Model.objects.filter(Q(closed_at=None) | ~Q(file=""), owner=user)  # no records
     versions = Checkpoint.objects.stored().filter(model__owner=user, model__closed_at=None)
     moments = Moments.objects.filter(owner=user).exclude(first="")
     # The newest version's file is the model's own.
     older = ~Q(file__in=models.exclude(file="").values("file"))
     return (
-        _sum(models, Sum("size", filter=~Q(file="")), Sum("preprocessing_size"))
+        _sum(
+            models,
+            Sum("size", filter=~Q(file="")),
+            Sum(F("preprocessing_size") + F("serving_size")),
+        )
         + _sum(versions, Sum("size", filter=older), Sum("server_state_size"))
         + _sum(moments, Sum("size"))
+        + _sum(Upload.objects.filter(owner=user), Sum("length"))
     )
 
 
@@ -45,6 +53,12 @@ def check_room(user: User, size: int) -> None:
     limit = settings.FL_QUOTA_BYTES
     if limit and stored_bytes(user) + size > limit:
         raise NoRoom(f"You may store {limit} bytes on this server: delete models first.")
+
+
+def check_uploads(user: User) -> None:
+    """Raise QuotaReached if one upload more is too many."""
+    rows = Upload.objects.filter(owner=user)
+    _check(rows, settings.FL_QUOTA_UPLOADS, "have {} uploads: use or delete some first")
 
 
 def check_models(user: User) -> None:

@@ -37,6 +37,8 @@ def _quick_and_apart(settings, tmp_path_factory):
     settings.MODEL_DIR = tmp_path_factory.mktemp("models")
     settings.SCRATCH_DIR = settings.MODEL_DIR / "scratch"
     settings.SCRATCH_DIR.mkdir()
+    settings.UPLOAD_DIR = settings.MODEL_DIR / "uploads"
+    settings.UPLOAD_DIR.mkdir()
     settings.FILE_UPLOAD_TEMP_DIR = settings.SCRATCH_DIR
     settings.STORAGES = settings.STORAGES | {
         "default": {

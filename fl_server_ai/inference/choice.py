@@ -31,6 +31,10 @@ class Choice:
         names = [f"{member.global_model.sha256} {member.sha256}" for member in self.members]
         names += ["moments", *(str(moment.name) for moment in self.moments)]
         names += ["preprocessing", str(self.preprocessing.name)]
+        names += [
+            "serving",
+            *(str(member.global_model.serving_file.name) for member in self.members),
+        ]
         return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
@@ -61,10 +65,12 @@ def choose(model: Model) -> Choice:
 
 
 def _check_callable(model: Model) -> None:
-    if model.global_model.weights_only:
+    described = model.global_model
+    if described.weights_only and not described.serving_file:
         raise InvalidRequest(
             f"Model {model.pk} holds weights alone, without the code that would compute a "
-            "prediction: download it and load it into the model that it belongs to."
+            "prediction: download it and load it into the model that it belongs to, or give the "
+            f"server that model, at /api/models/{described.pk}/serving/."
         )
 
 

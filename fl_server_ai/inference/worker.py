@@ -16,10 +16,11 @@ from fl_server_ai.inference.runner.launcher import Launcher
 from fl_server_ai.inference.runner.pool import Pool, Runner
 from fl_server_ai.inference.terms import Terms
 from fl_server_ai.uncertainty.registry import METHODS
-from fl_server_core.exceptions import InvalidRequest
+from fl_server_core.exceptions import InvalidRequest, NotFound
 from fl_server_core.files import local_path, scratch_folder, store, stored_path
 from fl_server_core.models import Model
 from fl_server_core.models.model import ModelKind
+from fl_server_core.outgoing import open_state
 from fl_server_core.places import Places
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,10 @@ def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> str
         return _predict(choose(model), input_name, is_json=is_json, form=form)
     except InvalidRequest as error:
         raise JobRefused(str(error)) from error
-    except FileNotFoundError as error:  # the model has moved on, or nobody waits any more
+    except (
+        FileNotFoundError,
+        NotFound,
+    ) as error:  # the model has moved on, or nobody waits any more
         raise JobRefused("A file is gone; try again.") from error
     except TooSlow as error:
         seconds = settings.FL_RUNNER_SECONDS
@@ -110,14 +114,16 @@ def _load(runner: Runner, choice: Choice, deadline: float) -> None:
                 opened[field.name] = stack.enter_context(path.open("rb"))
             return opened[field.name]
 
+        def member_of(model: Model) -> tuple[BinaryIO, BinaryIO | None]:
+            described = model.global_model
+            if described.weights_only:
+                numbers = stack.enter_context(open_state(model))
+                return file_of(described.serving_file), numbers
+            is_update = model.kind == ModelKind.LOCAL
+            return file_of(described.file), file_of(model.file) if is_update else None
+
         job = Load(
-            members=[
-                (
-                    file_of(member.global_model.file),
-                    file_of(member.file) if member.kind == ModelKind.LOCAL else None,
-                )
-                for member in choice.members
-            ],
+            members=[member_of(member) for member in choice.members],
             moments=[file_of(moment) for moment in choice.moments],
             preprocessing=file_of(choice.preprocessing) if choice.preprocessing else None,
             device=settings.FL_DEVICE,

@@ -20,6 +20,7 @@ from fl_server_api.serializers.model import (
     ModelSerializer,
     ModelUploadedSerializer,
     PreprocessingSchema,
+    ServingSchema,
     TensorsSchema,
     UploadModelSchema,
 )
@@ -129,6 +130,21 @@ documented = described(
             {202: said("Proprocessing Model Upload Accepted")},
             {
                 400: [UNKNOWN_GLOBAL, ["Invalid preprocessing file: The file is empty."]],
+                403: [{"detail": f"You are not the owner of model {ID}!"}, NO_CODE],
+            },
+        ),
+    ),
+    upload_serving=extend_schema(
+        request=multipart(ServingSchema),
+        responses=answers(
+            {202: said("Serving Module Upload Accepted")},
+            {
+                400: [
+                    UNKNOWN_GLOBAL,
+                    {"detail": "No uploaded file 'serving_file' found."},
+                    [f"Model {ID} brings its own code: it predicts with that."],
+                    ["Invalid serving file: The module lacks tensor 'head' of the model."],
+                ],
                 403: [{"detail": f"You are not the owner of model {ID}!"}, NO_CODE],
             },
         ),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.utils.datastructures import MultiValueDict
 from marshmallow import fields, validate
@@ -15,6 +16,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from fl_server_api.serializers.fields import FormSchema, Upload
+from fl_server_api.utils import AuthenticatedRequest, find_whole
 from fl_server_core.files import scratch_path
 
 CONTENT_TYPES = {
@@ -93,10 +95,12 @@ def read_return_format(request: Request, body: dict[str, Any]) -> str:
 
 
 @contextmanager
-def input_path(request: Request, body: dict[str, Any]) -> Iterator[Path]:
+def input_path(request: AuthenticatedRequest, body: dict[str, Any]) -> Iterator[Path]:
     """Yield the path of a file with the input, as it was uploaded or as JSON; it may be moved."""
     if "model_input" not in body:
-        raise ValidationError(["No uploaded file 'model_input' found."])
+        with _whole_input(request) as path:
+            yield path
+        return
     value = body["model_input"]
     with scratch_path() as path:
         if isinstance(value, TemporaryUploadedFile):
@@ -104,6 +108,24 @@ def input_path(request: Request, body: dict[str, Any]) -> Iterator[Path]:
         else:
             path.write_text(json.dumps(value) if is_json(request) else value)
         yield path
+
+
+@contextmanager
+def _whole_input(request: AuthenticatedRequest) -> Iterator[Path]:
+    """Yield the path of what came in parts before; it is used up if there is a prediction."""
+    file = find_whole(request, "model_input")
+    if file is None:
+        raise ValidationError(["No uploaded file 'model_input' found."])
+    if file.upload.length > settings.FL_MAX_INFERENCE_BYTES:
+        raise ValidationError([f"An input may have {settings.FL_MAX_INFERENCE_BYTES} bytes."])
+    with file.held() as path:
+        yield path
+    file.spend()
+
+
+def holds_json(request: Request, body: dict[str, Any]) -> bool:
+    """Tell whether the input is JSON, as in a request in JSON that doesn't name an upload."""
+    return is_json(request) and "model_input" in body
 
 
 def is_json(request: Request) -> bool:

@@ -251,6 +251,12 @@ class PreprocessingSchema(FormSchema):
     model_preprocessing_file = Upload(required=True)
 
 
+class ServingSchema(FormSchema):
+    """The form that comes with code to predict with."""
+
+    serving_file = Upload(required=True)
+
+
 class ModelUploadedSerializer(serializers.Serializer[Any]):
     """A new model's id."""
 

@@ -10,8 +10,8 @@ from fl_server_api.parsers import InputParser, MultiPartParser
 from fl_server_api.permissions import UsesModel
 from fl_server_api.serializers.inference import (
     CONTENT_TYPES,
+    holds_json,
     input_path,
-    is_json,
     read_model_id,
     read_return_format,
 )
@@ -47,7 +47,8 @@ class Inference(ViewSet):
         form = read_return_format(request, body)
         with input_path(request, body) as source:
             lend_connection()
+            in_json = holds_json(request, body)
             answer = client.predict(
-                model.pk, source, user=request.user.pk, is_json=is_json(request), form=form
+                model.pk, source, user=request.user.pk, is_json=in_json, form=form
             )
         return FileResponse(answer, content_type=CONTENT_TYPES[form])

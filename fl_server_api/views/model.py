@@ -102,10 +102,11 @@ class Model(ViewSet):
         phase.check(request.user, form["round"], form["base"], encoding)
         said = {name: form[name] for name in ("round", "sample_size", "base")}
         metrics = pair_metrics(form)
-        quotas.check_room(request.user, file.size or 0)
+        quotas.check_room(request.user, file.added)
         stored = uploads.store_update(model, file, request.user, phase.options.exchange, encoding)
         with named_or_gone(stored), ModelTrainer.locked(training.pk) as trainer:
             trainer.receive_update(owner=request.user, file=stored, metrics=metrics, **said)
+            file.spend()
         return Response({"detail": "Model Update Accepted"}, status.HTTP_201_CREATED)
 
     def receive_swag(self, request: AuthenticatedRequest, id: str) -> Response:
@@ -120,10 +121,12 @@ class Model(ViewSet):
         model = get_entity(_visible(), id, "GlobalModel").global_model
         training = _running_training(model)
         SwagPhase(training).check(request.user, form["round"])
-        quotas.check_room(request.user, sum(file.size or 0 for file in files))
+        quotas.check_room(request.user, sum(file.added for file in files))
         first, second = uploads.store_moments(model, *files)
         with named_or_gone(first, second), ModelTrainer.locked(training.pk) as trainer:
             trainer.receive_moments(owner=request.user, first=first, second=second, **form)
+            for file in files:
+                file.spend()
         return Response({"detail": "SWAG Statistic Accepted"}, status.HTTP_201_CREATED)
 
     @decorators.permission_classes([IsAuthenticated, RemovesModel])
@@ -187,6 +190,17 @@ class Model(ViewSet):
         model = self.get_entity(models.GlobalModel, id)
         uploads.replace_preprocessing(model, get_file(request, "model_preprocessing_file"))
         return Response({"detail": "Proprocessing Model Upload Accepted"}, status.HTTP_202_ACCEPTED)
+
+    @decorators.permission_classes([IsAuthenticated, OwnsModel])
+    def upload_serving(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Give weights alone the code to predict with, in place of any other.
+
+        A TorchScript archive or a saved module, of which the model's weights are a state. The
+        server alone uses it: nobody downloads it.
+        """
+        model = self.get_entity(models.GlobalModel, id)
+        uploads.replace_serving(model, get_file(request, "serving_file"))
+        return Response({"detail": "Serving Module Upload Accepted"}, status.HTTP_202_ACCEPTED)
 
 
 def _visible() -> ModelQuerySet:

@@ -9,6 +9,7 @@ from fl_server_core.models.notification import Notification
 from fl_server_core.models.stats import ModelStats
 from fl_server_core.models.token import Token
 from fl_server_core.models.training import Training
+from fl_server_core.models.upload import Upload
 from fl_server_core.models.user import User
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "SWAGModel",
     "Token",
     "Training",
+    "Upload",
     "User",
 ]

@@ -88,6 +88,10 @@ class Model(models.Model):
     preprocessing_file = models.FileField(blank=True)
     preprocessing_sha256 = models.CharField(max_length=64, blank=True)
     preprocessing_size = models.PositiveBigIntegerField(default=0)
+    serving_file = models.FileField(
+        blank=True, help_text="Code that predicts with weights alone; nobody downloads it."
+    )
+    serving_size = models.PositiveBigIntegerField(default=0, help_text="Bytes.")
 
     swag_first_moment = models.FileField(
         blank=True, help_text="Mean of the weights over the participants' training."
@@ -138,6 +142,7 @@ class Model(models.Model):
                 "model",
                 "file",
                 "preprocessing_file",
+                "serving_file",
                 "swag_first_moment",
                 "swag_second_moment",
                 "server_state",
@@ -239,6 +244,8 @@ def clone_model(model: Model) -> Model:
         preprocessing_file=model.preprocessing_file.name,
         preprocessing_sha256=model.preprocessing_sha256,
         preprocessing_size=model.preprocessing_size,
+        serving_file=model.serving_file.name,
+        serving_size=model.serving_size,
     )
     clone.members.set(model.members.all())
     return clone

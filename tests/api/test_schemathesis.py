@@ -33,6 +33,7 @@ from fl_server_core.models import Model
 from fl_server_core.models.model import clone_model
 from tests.api.conftest import as_user, end, make_module, saved
 from tests.api.serving import _served_here, runners  # noqa: F401 (fixtures)
+from tests.api.tus import KIND, begin, sent
 from tests.factories import NotificationFactory, TrainingFactory, UserFactory
 
 CHECKS = [
@@ -48,6 +49,7 @@ GENERATION = GenerationConfig(deterministic=True, max_examples=AT_RANDOM)
 PHASES = PhasesConfig(
     coverage=CoveragePhaseConfig(enabled=THOROUGH, unexpected_methods=set()),
 )
+schemathesis.serializer.alias(KIND, "application/octet-stream")
 PROJECTS = ProjectsConfig(default=ProjectConfig(generation=GENERATION, phases=PHASES))
 
 
@@ -92,6 +94,7 @@ def world(db, settings):
     swag = make_training(state="S", phase="swag", uncertainty_method="SWAG")
     for user in (actor, participant):
         message = NotificationFactory(receiver=user, training=running, type="TRAINING_FINISHED")
+    upload, whole = begin(as_user(actor), 1000), sent(as_user(actor), module)
     return SimpleNamespace(
         callers=[{"Authorization": f"Token {u.auth_token.key}"} for u in (actor, participant)],
         paths={
@@ -103,6 +106,7 @@ def world(db, settings):
             "trainings start": waiting,
             "trainings resume": ended,
             "notifications": message,
+            "uploads": upload,
         },
         fields={
             "model_id": str(free.pk),
@@ -111,6 +115,7 @@ def world(db, settings):
             "checkpoint": str(running.model.checkpoints.get().pk),
             "model_file": module,
             "model_preprocessing_file": module,
+            "model_file_upload": str(whole.pk),
             "first_moment_file": moment,
             "second_moment_file": moment,
         },

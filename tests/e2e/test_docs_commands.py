@@ -18,19 +18,29 @@ pytestmark = [
 ]
 
 
-def paste(page, person, model, folder):
-    """Run a page's request as somebody would who has set the variables; return the answer."""
-    command = re.search(r"```(?:ba)?sh\n(curl .+?)```", (ROOT / page).read_text(), re.DOTALL)[1]
+def commands(page, word="curl"):
+    """Return a page's blocks of commands in which this word is."""
+    blocks = re.findall(r"```(?:ba)?sh\n(.+?)```", (ROOT / page).read_text(), re.DOTALL)
+    return [block for block in blocks if "curl" in block and word in block]
+
+
+def run(command, person, folder, **variables):
+    """Run commands as somebody would who has set the variables; return what they print."""
     token = person.session.headers["Authorization"].removeprefix("Token ")
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env=os.environ | {"TOKEN": token, "MODEL": model, "SERVER": person.url},
+        env=os.environ | {"TOKEN": token, "SERVER": person.url} | variables,
         capture_output=True,
         text=True,
         check=True,
     )
-    return json.loads(done.stdout)
+    return done.stdout
+
+
+def paste(page, person, model, folder):
+    """Run a page's first request; return the answer."""
+    return json.loads(run(commands(page)[0], person, folder, MODEL=model))
 
 
 def test_an_update_is_sent_as_the_whole_body(embedded, tmp_path):
@@ -40,6 +50,23 @@ def test_an_update_is_sent_as_the_whole_body(embedded, tmp_path):
     person.await_notification("UPDATE_ROUND_START", 0)
     (tmp_path / "update.pt").write_bytes(update_of(1.0))
     answer = paste("docs/files.md", person, model, tmp_path)
+    assert answer == {"detail": "Model Update Accepted"}
+
+
+def test_an_update_is_sent_in_parts(embedded, tmp_path):
+    actor, person, other = (Person(embedded) for _ in range(3))
+    model = actor.upload_model(scripted(0.0))
+    actor.start(actor.open_training(model, [person, other], 1))
+    person.await_notification("UPDATE_ROUND_START", 0)
+    (tmp_path / "update.pt").write_bytes(content := update_of(1.0))
+    begin, send, hand_in = commands("docs/files.md", "pload")
+    told = run(begin, person, tmp_path)
+    upload = re.search(r"(?i)^location: .*/([\w-]+)/\s*$", told, re.MULTILINE)[1]
+    dropped = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0"}
+    dropped["Content-Type"] = "application/offset+octet-stream"
+    person.ask("PATCH", f"/uploads/{upload}/", data=content[:9], headers=dropped)
+    run(send, person, tmp_path, UPLOAD=upload)
+    answer = json.loads(run(hand_in, person, tmp_path, UPLOAD=upload, MODEL=model))
     assert answer == {"detail": "Model Update Accepted"}
 
 
