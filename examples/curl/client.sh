@@ -8,21 +8,20 @@
 # and ends with the training. Started again it is the same user, by the token that it keeps.
 set -euo pipefail
 
-server=$1 update=$2 name=$3 samples=${4:-100} accuracy=${5:-0.5}
+server=${1%/} update=$2 name=$3 samples=${4:-100} accuracy=${5:-0.5}
 token=$(dirname "$update")/$name@${server//[:\/]/_}.token
 
-# Ask the server; it says what it refuses.
+# Ask the server; it says what it refuses. The token goes by a file, for others see arguments.
 ask() { curl --silent --show-error --fail-with-body --retry 6 --retry-connrefused "$@"; }
-as_user() { ask --header "Authorization: Token $(cat "$token")" "$@"; }
+as_user() { ask --header "@$token" "$@"; }
 
 # Print the first value that a key has in JSON, which is enough for the answers that are read here.
-first() { grep -o "\"$1\": *[^,}]*" | head -n 1 | cut -d : -f 2 | tr -d '" '; }
+first() { grep -o "\"$1\": *[^,}]*" | tr -d '" ' | sed -n '1 s/.*://p'; }
 
 if [ ! -s "$token" ]; then
-    password=$(head -c 24 /dev/urandom | base64)
-    registered=$(ask "$server/api/users/" --data "client=true" --data-urlencode "username=$name" \
-        --data-urlencode "password=$password")
-    (umask 077 && first token <<<"$registered" >"$token")
+    user=$(head -c 24 /dev/urandom | base64 | ask "$server/api/users/" --data client=true \
+        --data-urlencode "username=$name" --data-urlencode password@-) || { echo "$user"; exit 1; }
+    (umask 077 && echo "Authorization: Token $(first token <<<"$user")" >"$token")
 fi
 
 kind=

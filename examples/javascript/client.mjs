@@ -13,7 +13,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 // Safetensors: eight bytes that say how long the header is, the header, which is JSON, and the
-// tensors' bytes. https://huggingface.co/docs/safetensors#format
+// tensors' bytes. https://github.com/huggingface/safetensors#format
 
 const ARRAYS = { F32: Float32Array, U8: Uint8Array };
 
@@ -45,8 +45,7 @@ export function save(tensors) {
 
 // Learning: put your own model in here. A sample is `{pixels, digit}`.
 
-const PIXELS = 64;
-const DIGITS = 10;
+const [PIXELS, DIGITS] = [64, 10];
 
 /** Return the samples of a file. */
 function pair({ x, y }) {
@@ -85,8 +84,7 @@ function shuffled(items) {
 
 /** Return accuracy and mean loss. */
 function evaluate(model, samples) {
-  let hits = 0;
-  let loss = 0;
+  let [hits, loss] = [0, 0];
   for (const { pixels, digit } of samples) {
     const chances = predict(model, pixels);
     if (chances.indexOf(Math.max(...chances)) === digit) hits++;
@@ -111,7 +109,7 @@ async function ask(method, path, options = {}) {
     if (answer?.ok) return answer;
     if (answer && (answer.status < 500 || tries > 6))
       throw new Refused(`${method} ${path}: ${await answer.text()}`);
-    await pause(500 * 2 ** tries);
+    await pause(250 * 2 ** tries);
   }
 }
 
@@ -171,7 +169,8 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: { name: { type: "string" }, keep: { type: "string" } },
 });
-const [server, data] = positionals;
+const server = positionals[0].replace(/\/$/, "");
+const data = positionals[1];
 const { name, keep } = options;
 const samples = pair(load(readFileSync(data)));
 const own = samples.filter((_, i) => i % 5 !== 0);

@@ -101,9 +101,9 @@ def mean(states, sizes):
 
 
 def moved(start, end, share):
-    """Go a share of the way, from the nearer end; only the product is exact, as processors have it.
+    """Go a share of the way, from the nearer end, by a fused multiply-add.
 
-    A product of two float32 numbers is exact in float64, so what is rounded is the sum.
+    A product of two float32 numbers is exact in float64, so only the sum is rounded.
     """
     way = (end - start).astype(np.float64)
     if share < 0.5:

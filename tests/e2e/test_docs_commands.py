@@ -102,6 +102,17 @@ def test_a_part_is_downloaded_in_half_the_bits_and_differences_are_sent(embedded
     assert merged["head"].unique().tolist() == [1.375]
 
 
+def test_an_actor_needs_no_more_than_curl(embedded, tmp_path):
+    actor, person = Person(embedded), Person(embedded)
+    (tmp_path / "slices").mkdir()
+    save_file({"weight": torch.zeros(10, 64)}, tmp_path / "slices/digits.safetensors")
+    upload, plan, start = commands("examples/curl/README.md")
+    model = json.loads(run(upload, actor, tmp_path))["model_id"]
+    opened = json.loads(run(plan, actor, tmp_path, MODEL=model, CLIENT=person.id))
+    run(start, actor, tmp_path, TRAINING=opened["training_id"])
+    person.await_notification("UPDATE_ROUND_START", 0)
+
+
 def test_int8_is_read_with_its_scales(embedded):
     person = Person(embedded)
     state = {"matrix": torch.randn(4, 8), "filter": torch.randn(4, 2, 3), "bias": torch.randn(4)}
