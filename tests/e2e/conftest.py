@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -20,6 +21,7 @@ ORIGIN = "https://app.example.org"
 """Pages from there may call the production server."""
 UNHURRIED = {"FL_NOTIFY_TIMEOUT_SECONDS": "60"}
 """More than receivers on a busy machine need, because tests count how often each is told."""
+needs_node = pytest.mark.skipif(which("node") is None, reason="node is not installed")
 
 
 @dataclass

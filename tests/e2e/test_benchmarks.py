@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks import exchange
 from benchmarks.bench.__main__ import measure
 from benchmarks.bench.people import site
 from benchmarks.bench.rows import SMOKE
@@ -62,3 +63,13 @@ def test_mnist_learns_through_the_server_and_goes_on_where_it_was(embedded, tmp_
     accuracies = json.loads((tmp_path / "shards.json").read_text())["accuracies"]
     assert len(accuracies) == 2
     assert accuracies[0] == first
+
+
+def test_every_way_of_sending_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["exchange.py"])
+    monkeypatch.setattr(exchange, "ROUNDS", 1)
+    monkeypatch.setattr("torch.set_num_threads", lambda _: None)
+    exchange.main()
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1].strip() for row in rows] == [way.label for way in exchange.WAYS]
+    assert all(float(row[-2]) > 0.2 for row in rows)

@@ -7,6 +7,8 @@ import subprocess
 from shutil import which
 
 import pytest
+import torch
+from safetensors.torch import load, load_file, save, save_file
 
 from tests.e2e.conftest import ROOT
 from tests.e2e.people import Person
@@ -75,3 +77,51 @@ def test_a_prediction_is_asked_for(embedded, tmp_path):
     model = person.upload_model(scripted(0.5, inputs=3))
     answer = paste("docs/uncertainty.md", person, model, tmp_path)
     assert answer["inference"] == [0]  # of one class
+
+
+def test_a_part_is_downloaded_in_half_the_bits_and_differences_are_sent(embedded, tmp_path):
+    actor, person, other = (Person(embedded) for _ in range(3))
+    state = {"body": torch.randn(3, 8), "head": torch.ones(2, 3)}
+    model = actor.upload_model(save(state))
+    exchange = {"tensors": {"include": ["head*"]}}
+    options = {"exchange": exchange}
+    actor.start(actor.open_training(model, [person, other], 1, options=options))
+    for one in (person, other):
+        one.await_notification("UPDATE_ROUND_START", 0)
+    download, send = commands("docs/exchange.md")
+    run(f"{download}\necho $BASE > base", person, tmp_path, MODEL=model)
+    part = load_file(tmp_path / "part.safetensors")
+    assert {name: values.dtype for name, values in part.items()} == {"head": torch.float16}
+    save_file({"head": torch.full((2, 3), 0.5)}, tmp_path / "delta.safetensors")
+    base = (tmp_path / "base").read_text().strip()
+    answer = json.loads(run(send, person, tmp_path, MODEL=model, BASE=base))
+    assert answer == {"detail": "Model Update Accepted"}
+    other.update(model, 0, save({"head": torch.ones(2, 3)}), sample_size=200)
+    person.await_notification("MODEL_TEST_ROUND", 1)
+    merged = load(actor.ask("GET", f"/models/{model}/"))
+    assert merged["head"].unique().tolist() == [1.375]
+
+
+def test_an_actor_needs_no_more_than_curl(embedded, tmp_path):
+    actor, person = Person(embedded), Person(embedded)
+    (tmp_path / "slices").mkdir()
+    save_file({"weight": torch.zeros(10, 64)}, tmp_path / "slices/digits.safetensors")
+    upload, plan, start = commands("examples/curl/README.md")
+    model = json.loads(run(upload, actor, tmp_path))["model_id"]
+    opened = json.loads(run(plan, actor, tmp_path, MODEL=model, CLIENT=person.id))
+    run(start, actor, tmp_path, TRAINING=opened["training_id"])
+    person.await_notification("UPDATE_ROUND_START", 0)
+
+
+def test_int8_is_read_with_its_scales(embedded):
+    person = Person(embedded)
+    state = {"matrix": torch.randn(4, 8), "filter": torch.randn(4, 2, 3), "bias": torch.randn(4)}
+    model = person.upload_model(save(state))
+    tensors = load(person.ask("GET", f"/models/{model}/", params={"dtype": "int8"}))
+    [recipe] = re.findall(
+        r"```python\n(.+?)```", (ROOT / "docs/exchange.md").read_text(), re.DOTALL
+    )
+    for name, values in state.items():
+        found = {"tensors": tensors, "name": name}
+        exec(recipe, found)
+        assert torch.allclose(found["values"], values, atol=values.abs().max().item() / 250), name

@@ -369,8 +369,18 @@ def test_torch_gets_one_thread_or_as_many_as_asked_for(monkeypatch, server, samp
     assert threads == [1, 3]
 
 
-def test_the_client_is_short():
-    assert (EXAMPLE / "client.py").read_text().count("\n") <= 150
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("client.py", 150),
+        ("../numpy/client.py", 120),
+        ("../sklearn/client.py", 120),
+        ("../javascript/client.mjs", 180),
+        ("../curl/client.sh", 50),
+    ],
+)
+def test_the_clients_are_short(name, lines):
+    assert (EXAMPLE / name).read_text().count("\n") <= lines
 
 
 @pytest.mark.parametrize(
@@ -381,6 +391,9 @@ def test_the_client_is_short():
         ("listener.py", set()),
         ("learning.py", {"numpy", "torch"}),
         ("actor.py", {"server"}),
+        ("../numpy/client.py", {"numpy", "requests", "safetensors"}),
+        ("../numpy/prepare.py", {"numpy", "safetensors"}),
+        ("../sklearn/client.py", {"numpy", "requests", "safetensors", "sklearn"}),
     ],
 )
 def test_the_example_needs_nothing_of_this_project(name, needed):
