@@ -211,7 +211,7 @@ STORAGES = {
 # Inside the storage folder, so that a finished file is moved there and not copied; with S3
 # the local copies lie here.
 SCRATCH_DIR = MODEL_DIR / "scratch"
-UPLOAD_DIR = MODEL_DIR / "uploads"  # that come in pieces; with S3 these lie here, too
+UPLOAD_DIR = MODEL_DIR / "uploads"  # that come in parts; with S3 these lie here, too
 
 # --- Broker, queues, beat ------------------------------------------------------------
 REDIS_URL = env.secret("FL_REDIS_LOCATION")
@@ -355,7 +355,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "users", "description": "Clients, actors and operators."},
         {"name": "groups", "description": "Groups of users; members see and change them."},
         {"name": "models", "description": "Models, the updates to them, the metrics on them."},
-        {"name": "uploads", "description": "Files that come in pieces (tus 1.0.0)."},
+        {"name": "uploads", "description": "Files that come in parts (tus 1.0.0)."},
         {"name": "trainings", "description": "Rounds of training, and who takes part."},
         {"name": "inference", "description": "Predictions, with their uncertainty."},
         {"name": "notifications", "description": "For clients that fetch what they are told."},

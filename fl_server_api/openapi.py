@@ -20,6 +20,7 @@ from rest_framework.viewsets import ViewSetMixin
 
 from fl_server_api.serializers.generic import DetailSerializer, ErrorSerializer
 from fl_server_api.serializers.model import KINDS
+from fl_server_api.utils import UPLOAD
 
 V = TypeVar("V", bound=ViewSetMixin)
 Json = Any
@@ -252,7 +253,7 @@ def _with_uploads(shown: dict[str, Any]) -> dict[str, Any]:
     """Describe that an upload in parts may be named in place of each file."""
     files = {name for name, field in shown["properties"].items() if is_file(field)}
     others = {
-        f"{name}_upload": {
+        name + UPLOAD: {
             "type": "string",
             "format": "uuid",
             "description": f"The id of an upload, in place of `{name}`.",

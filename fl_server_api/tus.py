@@ -24,6 +24,7 @@ VERSION = "1.0.0"
 EXTENSIONS = ("creation", "creation-with-upload", "checksum", "expiration", "termination")
 ALGORITHMS = ("sha1", "sha256", "md5")
 CHUNK = "application/offset+octet-stream"
+METHODS = ("POST", "HEAD", "PATCH", "DELETE", "OPTIONS")
 MAX_METADATA = 4096
 
 NUMBER = re.compile(r"[0-9]{1,100}")
@@ -61,7 +62,8 @@ def check_version(request: Request) -> None:
 
 def method_of(request: HttpRequest) -> str:
     """Return the method that is meant, because some networks let no PATCH and DELETE pass."""
-    return request.headers.get("X-HTTP-Method-Override", request.method or "").upper()
+    meant = request.headers.get("X-HTTP-Method-Override", "").upper()
+    return meant if meant in METHODS else request.method or ""
 
 
 def name_version(response: Response) -> Response:

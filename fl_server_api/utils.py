@@ -20,6 +20,9 @@ M = TypeVar("M", bound=Model)
 REPEATED = frozenset({"input_shape", "metric_names", "metric_values"})
 """Form fields that stand for lists."""
 
+UPLOAD = "_upload"
+"""What a field's name ends in that names an upload in place of a file."""
+
 BRACKETED = re.compile(rf"({'|'.join(sorted(REPEATED))})\[(\d{{0,5}})\]")
 
 
@@ -44,9 +47,11 @@ def get_entity(source: type[M] | QuerySet[M], id: object, name: str = "") -> M:
 def read_body(request: Request) -> dict[str, Any]:
     """Return the body's fields, of a form or of a JSON object; a REPEATED one is a list.
 
-    Without a body they are in the query string.
+    Beside an upload that the query string names, they may be there as well, without a body.
     """
-    data = request.query_params if request.data == {} else request.data
+    data, query = request.data, request.query_params
+    if data == {} and any(name.endswith(UPLOAD) for name in query):
+        data = query
     if isinstance(data, MultiValueDict):
         data = _without_brackets(data)
         _check_form(data)
@@ -66,14 +71,14 @@ def get_file(request: AuthenticatedRequest, name: str) -> SentFile:
 def find_file(request: AuthenticatedRequest, name: str) -> SentFile | None:
     """Return an uploaded file that may be missing."""
     file = request.FILES.get(name)
-    return (
-        PostedFile(file) if isinstance(file, TemporaryUploadedFile) else find_whole(request, name)
-    )
+    if isinstance(file, TemporaryUploadedFile):
+        return PostedFile(file)
+    return find_whole(request, name)
 
 
 def find_whole(request: AuthenticatedRequest, name: str) -> WholeUpload | None:
     """Return the file that came in parts before, if the body or the query string names one."""
-    field = f"{name}_upload"
+    field = name + UPLOAD
     named = read_body(request).get(field) or request.query_params.get(field)
     return WholeUpload(find_upload(request.user, named)) if named else None
 

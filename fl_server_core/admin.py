@@ -334,7 +334,7 @@ class NotificationAdmin(ReadOnlyAdmin):
 
 @admin.register(Upload)
 class UploadAdmin(ReadOnlyAdmin):
-    """Files that come in pieces; those removed here lose their bytes within an hour or two."""
+    """Files that come in parts; those removed here lose their bytes within an hour or two."""
 
     list_display = ["id", "owner", "offset", "length", "created_at", "expires_at"]
     list_filter = ["created_at"]

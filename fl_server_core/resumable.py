@@ -1,7 +1,7 @@
-"""The bytes of uploads that come in pieces: a file each, in a folder beside the stored ones.
+"""The bytes of uploads that come in parts: a file each, in a folder beside the stored ones.
 
 The row says how many bytes count, and they are on the disk before it does. What the file has
-beyond that, because a process died, is cut off when the next piece comes; if it has less, as after
+beyond that, because a process died, is cut off when the next part comes; if it has less, as after
 a restore, that counts. A lock on the file lets one request at a time write, and ends with it,
 however it ends.
 """
@@ -108,6 +108,8 @@ def receive(upload: Upload, part: Part) -> None:
             raise WrongOffset(f"Upload {upload.pk} has come to {begin}, not to {part.offset}.")
         if part.size > upload.length - begin:
             raise TooLong(f"Only {upload.length - begin} bytes of upload {upload.pk} are missing.")
+        if begin < upload.offset:
+            upload.advance(begin)
         file.truncate(begin)
         file.seek(begin)
         if part.checksum:

@@ -59,8 +59,9 @@ class Model(ViewSet):
         A TorchScript archive or a saved `torch.nn.Module`, with its preprocessing if it needs
         any. Or weights alone, which no code comes with: a safetensors file or a saved state dict.
         Such a model is trained like any other, but can't be asked for predictions. The file may
-        also be the whole body; the fields are in the query string then. A model of type MEAN has
-        no file: it is JSON that names the models it averages.
+        also be the whole body; the fields are in the query string then. A file that came in parts
+        before is named by `model_file_upload`, also in JSON. A model of type MEAN has no file: it
+        is JSON that names the models it averages.
         """
         body = read_body(request)
         fields = ModelDescriptionSchema().read(body) | {"owner": request.user}
@@ -92,7 +93,8 @@ class Model(ViewSet):
 
         A trained copy of the global model, or its state dict, or safetensors. Only the
         numbers are kept. Handing in again replaces one's own. The file may also be the whole
-        body, which takes the server less work; the fields are in the query string then.
+        body, which takes the server less work; the fields are in the query string then. A file
+        that came in parts before is named by `model_file_upload`, also in JSON.
         """
         form = UpdateSchema().read(read_body(request))
         file = get_file(request, "model_file")

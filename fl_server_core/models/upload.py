@@ -1,4 +1,4 @@
-"""Uploads: files that come in pieces, so that a link may drop in the middle."""
+"""Uploads: files that come in parts, so that a link may drop in the middle."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ class UploadQuerySet(models.QuerySet["Upload"]):
 
 
 class Upload(models.Model):
-    """A file that comes in pieces, until a request uses it up.
+    """A file that comes in parts, until a request uses it up.
 
     The row is the truth, `offset` says how many bytes count. `fl_server_core.resumable` keeps
     them.

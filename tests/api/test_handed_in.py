@@ -221,9 +221,10 @@ def test_it_counts_once_against_the_quota(client, user, settings):
     assert stored_bytes(user) == Model.objects.get().size
 
 
-def test_only_an_empty_body_has_its_fields_in_the_query_string(client):
-    upload = whole(client)
-    url = f"/api/models/?{urlencode(MODEL | {'model_file_upload': upload})}"
+def test_fields_are_in_the_query_string_only_beside_an_upload_and_without_a_body(client):
+    url = f"/api/models/?{urlencode(MODEL | {'model_file_upload': whole(client)})}"
     for body in (json.dumps({"name": "n"}), "[]"):
         answer = client.generic("POST", url, body, "application/json")
         assert answer.status_code == 400
+    answer = client.post(f"/api/models/?{urlencode(MODEL)}")
+    assert answer.json() == ["Missing required field: name"]

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import gzip
 import os
 from datetime import timedelta
 from uuid import uuid4
@@ -92,8 +93,11 @@ def test_a_method_may_be_a_header(client, method):
     assert Upload.objects.exists() == (method.upper() != "DELETE")
 
 
-def test_without_such_a_header_a_post_is_none_of_these(client):
-    assert ask(client, "POST", begin(client, 3).pk, b"abc", upload_offset=0).status_code == 405
+@pytest.mark.parametrize("method", ["", "GET", "TRACE", "\x1b[31m"])
+def test_without_such_a_header_a_post_is_none_of_these(client, method):
+    headers = {"x_http_method_override": method} if method else {}
+    answer = ask(client, "POST", begin(client, 3).pk, b"abc", upload_offset=0, **headers)
+    assert told(answer) == (405, 'Method "POST" not allowed.')
 
 
 @pytest.mark.parametrize("length", ["", "-1", "+1", "1.0", "1e3", " ", "x", "\u0663", "1" * 101])
@@ -169,6 +173,15 @@ def test_a_part_is_said_to_be_one(client, kind):
     assert ask(client, "PATCH", upload.pk, b"", kind, upload_offset=0).status_code == 415
     assert ask(client, "POST", content=b"abc", kind=kind, upload_length=3).status_code == 415
     assert kept(client, upload) == 0
+
+
+def test_a_part_may_come_in_gzip_and_counts_as_what_it_holds(client, settings):
+    upload, content = begin(client, 2000), gzip.compress(bytes(1000))
+    assert patch(client, upload, content, content_encoding="gzip").status_code == 204
+    assert kept(client, upload) == 1000
+    cut = gzip.compress(os.urandom(1000))[:500]
+    assert patch(client, upload, cut, 1000, content_encoding="gzip").status_code == 400
+    assert path_of(upload, settings).stat().st_size == kept(client, upload) >= 1000
 
 
 # --- Checksums -----------------------------------------------------------------------
