@@ -171,7 +171,9 @@ class MetricGoal(Options):
 class StopWhen(MetricGoal):
     """When a training has learned enough; at least one of `value` and `patience`."""
 
-    value: float | None = option("The mean over the participants that is enough.")
+    value: float | None = option(
+        "The mean over the participants, at the end of a test, that is enough."
+    )
     patience: int | None = option(
         "Tested rounds without an improvement of that mean.", within=Range(1, SMALL)
     )
@@ -266,7 +268,9 @@ class CheckpointOptions(Options):
         "So many of the newest.", otherwise="`FL_KEEP_CHECKPOINTS`, 10", within=Range(1, SMALL)
     )
     every: int | None = option("Those of every n-th round.", within=Range(1, SMALL))
-    best: MetricGoal | None = option("The one with the best mean of a metric.")
+    best: MetricGoal | None = option(
+        "The one with the best mean of a metric at the end of its test."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

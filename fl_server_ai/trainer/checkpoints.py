@@ -1,16 +1,22 @@
 """What a training has been through: versions of its model, and the metrics of each."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Avg, F
+from django.db.models import Avg, Count, Q
 
 from fl_server_core.files import StoredFile, let_go, names_in
 from fl_server_core.models import Checkpoint, Metric, Model, Training
+from fl_server_core.models.checkpoint import CheckpointQuerySet
 from fl_server_core.models.notification import NotificationType
 from fl_server_core.options import MetricGoal
 
 FILES = ("file", "swag_first_moment", "swag_second_moment", "server_state")
+
+LARGEST = 1e100
+"""A metric with a value beyond this has no mean: on its way to one PostgreSQL squares values, and
+raises where that overflows."""
 
 
 def keep_checkpoint(
@@ -34,11 +40,37 @@ def keep_checkpoint(
 def keep_moments(training: Training) -> None:
     """Note the model's SWAG moments with its present version."""
     model = training.model
-    versions = model.checkpoints.filter(round=model.round).order_by("-attempt")
-    versions.filter(pk__in=versions.values("pk")[:1]).update(
+    _present(model).update(
         swag_first_moment=model.swag_first_moment.name,
         swag_second_moment=model.swag_second_moment.name,
     )
+
+
+def keep_means(training: Training) -> None:
+    """Note each metric's mean, over those who were asked for it, with the version just tested."""
+    asked = training.notifications.filter(
+        type=NotificationType.MODEL_TEST_ROUND, round=training.round, attempt=training.attempt
+    )
+    reported = Metric.objects.filter(
+        model=training.model_id,
+        step=training.round,
+        attempt=training.attempt,
+        reporter__in=asked.values("receiver"),
+        value_float__isnull=False,
+    )
+    usual = Q(value_float__range=(-LARGEST, LARGEST))
+    means = reported.values("key").annotate(
+        mean=Avg("value_float", filter=usual), unusual=Count("pk", filter=~usual)
+    )
+    kept = dict(means.filter(unusual=0).values_list("key", "mean"))
+    _present(training.model).update(metric_means=kept)
+
+
+def _present(model: Model) -> CheckpointQuerySet:
+    """Return the model's present version alone."""
+    versions = model.checkpoints.filter(round=model.round).order_by("-attempt")
+    present: CheckpointQuerySet = versions.filter(pk__in=versions.values("pk")[:1])
+    return present
 
 
 def last_versions(training: Training) -> list[Checkpoint]:
@@ -82,23 +114,18 @@ def drop_checkpoints(training: Training) -> None:
 def metric_means(
     training: Training, name: str, rounds: Collection[int] | None = None
 ) -> dict[int, float]:
-    """Return a metric's mean over those who were asked for it, by round, oldest first.
+    """Return a metric's kept means by round, oldest first: of these rounds, or of all so far.
 
-    Of these rounds, or of all so far, which takes the longer the more there are.
+    Of versions of the same round the newest whose test has ended counts.
     """
-    asked = {
-        "reporter__notifications__training": training,
-        "reporter__notifications__type": NotificationType.MODEL_TEST_ROUND,
-        "reporter__notifications__round": F("step"),
-        "reporter__notifications__attempt": F("attempt"),
-    }
-    reported = Metric.objects.current().filter(
-        model=training.model_id, key=name, value_float__isnull=False, step__lte=training.round
+    tested = training.model.checkpoints.filter(
+        metric_means__isnull=False, round__lte=training.round
     )
     if rounds is not None:
-        reported = reported.filter(step__in=rounds)
-    means = reported.filter(**asked).values("step").annotate(mean=Avg("value_float"))
-    return dict(means.order_by("step").values_list("step", "mean"))
+        tested = tested.filter(round__in=rounds)
+    rows = tested.order_by("round", "attempt").values_list("round", "metric_means")
+    newest: dict[int, Any] = dict(rows)
+    return {step: means[name] for step, means in newest.items() if name in means}
 
 
 def _best_round(

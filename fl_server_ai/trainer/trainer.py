@@ -243,6 +243,7 @@ class ModelTrainer:
             self._end_round()
 
     def _end_round(self) -> None:
+        checkpoints.keep_means(self.training)
         checkpoints.drop_checkpoints(self.training)
         reason = reason_to_stop(self.training)
         if reason:

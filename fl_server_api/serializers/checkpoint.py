@@ -23,6 +23,15 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
     """A version of a global model; `stored` tells whether it can be downloaded."""
 
     stored = serializers.SerializerMethodField()
+    metric_means = serializers.DictField(
+        child=serializers.FloatField(),
+        allow_null=True,
+        read_only=True,
+        help_text=(
+            "The mean of each numeric metric, by its name, over the participants who were asked "
+            "to test this version; null until that test has ended."
+        ),
+    )
     updates = MergedUpdateSerializer(many=True, read_only=True)
 
     class Meta:
@@ -36,6 +45,7 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
             "sha256",
             "size",
             "stored",
+            "metric_means",
             "updates",
         ]
         read_only_fields = fields

@@ -36,6 +36,11 @@ class Checkpoint(models.Model):
     swag_second_moment = models.FileField(blank=True)
     server_state = models.FileField(blank=True)
     server_state_size = models.PositiveBigIntegerField(default=0, help_text="Bytes.")
+    metric_means = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="The mean of each numeric metric by name; null until its test has ended.",
+    )
 
     objects = CheckpointQuerySet.as_manager()
 

@@ -199,6 +199,7 @@ class Notification(models.Model):
                 name="notification_pending",
             ),
             models.Index(fields=["training", "sequence"], name="notification_sequence"),
+            models.Index(fields=["training", "round", "attempt"], name="notification_round"),
         ]
 
     def __str__(self) -> str:

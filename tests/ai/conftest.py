@@ -119,3 +119,35 @@ def merge(move, training):
         move("complete_merge", claim, any_file())
 
     return call
+
+
+@pytest.fixture
+def play(training, participants, update, report, merge):
+    """Play whole rounds: `play(2)`; the metric is what is given per round."""
+
+    def call(rounds, values=(0.5,) * 20):
+        for value in values[:rounds]:
+            for user in participants:
+                update(user)
+            merge()
+            for user in participants:
+                report(user, value)
+
+    return call
+
+
+@pytest.fixture
+def long(training):
+    training.target_num_updates = 20
+    training.save()
+    return training
+
+
+@pytest.fixture
+def back(training, move):
+    """Go back to the last version of a round."""
+
+    def call(round):
+        move("roll_back", training.model.checkpoints.filter(round=round).last().pk)
+
+    return call

@@ -55,6 +55,13 @@ def test_shares_are_those_within_the_trainings_limits(client, started, version):
     assert [update["share"] for update in shown["updates"]] == [0.75, 0.25]
 
 
+def test_versions_tell_what_they_were_tested_with(client, started, participant, version):
+    assert client.get(url(started.model)).json()[0]["metric_means"] is None
+    Checkpoint.objects.update(metric_means={"accuracy": 0.5, "loss": 2})
+    (shown,) = as_user(participant).get(url(started.model)).json()
+    assert shown["metric_means"] == {"accuracy": 0.5, "loss": 2.0}
+
+
 def test_a_version_is_downloaded(client, participant, started, version):
     for caller in (client, as_user(participant)):
         response = caller.get(url(started.model, f"{version.pk}/"))

@@ -81,7 +81,8 @@ def training():
         owner_id="user_id",
         round="n",
     )
-    copy(Checkpoint.objects.create(attempt=0, **of), f"generate_series(1, {ROUND}) n", round="n")
+    version = Checkpoint.objects.create(attempt=0, metric_means={"loss": 2.0}, **of)
+    copy(version, f"generate_series(1, {ROUND}) n", round="n")
     value = {"reporter": user, "step": 0, "key": "loss", "value_float": 1}
     copy(
         Metric.objects.create(model=training.model, **value),
@@ -163,6 +164,21 @@ def test_no_more_is_read_than_needed(training, monkeypatch):
             trainer.complete_merge(claim, files.StoredFile("merged", "b" * 64, 1))
             trainer.next_round()
 
+    def end_test():
+        of = {"training": training, "receiver": anna, "round": ROUND, "state": "delivered"}
+        others = f"{PARTICIPANTS} WHERE user_id <> '{anna.pk}'"
+        call = NotificationFactory(type="MODEL_TEST_ROUND", **of)
+        copy(call, others, receiver_id="user_id")
+        best = {"metric": "loss"}
+        options = {
+            "round": {"stop_when": {"patience": ROUND, **best}},
+            "checkpoints": {"best": best},
+        }
+        Training.objects.filter(pk=training.pk).update(phase="test", options=options)
+        with ModelTrainer.locked(training.pk) as trainer:
+            trainer.advance()
+        assert Checkpoint.objects.get(round=ROUND).metric_means == {"loss": 1.0}
+
     actions = {
         "models": lambda: client.get("/api/models/"),
         "the actor's models": lambda: actor.get("/api/models/"),
@@ -177,6 +193,7 @@ def test_no_more_is_read_than_needed(training, monkeypatch):
         "reporting": lambda: client.post(f"{model}metrics/", report),
         "an update": hand_in,
         "a merge": merge,
+        "the end of a test": end_test,
         "a sweep": sweeper.sweep,
         "dispatching": lambda: delivery.dispatch(training.pk),
         "delivering": lambda: outbox.claim_next(training.pk, anna.pk),

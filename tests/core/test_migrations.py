@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core.files import StoredFile
-from fl_server_core.models import Notification, Training, User
+from fl_server_core.models import Checkpoint, Notification, Training, User
 from fl_server_core.models.token import find_token
 
 APP = "fl_server_core"
@@ -166,6 +166,50 @@ def test_the_time_of_the_next_check_is_kept(transactional_db):
         assert Training.objects.get(pk=training_id).check_at == NOW
         back = migrate("0019_seal_secrets").get_model(APP, "Training").objects
         assert back.get(pk=training_id).judge_at == NOW
+    finally:
+        migrate_to_newest()
+
+
+REPORTED = {  # in which round, under which attempt, who what; b and c were asked
+    (1, 0): [("a", "loss", 100.0), ("c", "loss", 2.0), ("b", "huge", 1e200), ("c", "huge", 0.0)],
+    (2, 0): [("b", "loss", 100.0)],
+    (2, 1): [("c", "loss", 3.0), ("b", "text", None)],
+    (3, 1): [("b", "loss", 4.0)],
+    (3, 2): [("b", "loss", 5.0), ("c", "loss", 6.0)],
+    (4, 2): [("b", "loss", 7.0)],
+    (4, 3): [("b", "text", None)],
+}
+MEANS = [
+    ((0, 0), None),
+    ((1, 0), {"loss": 1.5}),
+    ((2, 0), {"loss": 3.0}),
+    ((3, 1), {"loss": 4.0}),
+    ((3, 2), {"loss": 5.5}),
+    ((4, 2), {}),
+]
+
+
+def test_versions_get_the_means_of_their_last_tests(transactional_db):
+    before = migrate("0021_indexes")
+    try:
+        fill(before, "test")
+        names = ("Checkpoint", "Metric", "Model", "Notification", "User")
+        row = {name: before.get_model(APP, name).objects for name in names}
+        model, users = row["Model"].get(), {user.username: user for user in row["User"].all()}
+        call = row["Notification"].values("training_id", "type", "sequence", "body")[0]
+        for (number, attempt), _ in MEANS:
+            row["Checkpoint"].create(model=model, round=number, attempt=attempt, size=1)
+        for (step, attempt), reported in REPORTED.items():
+            for name in "bc" if step > 1 else "":  # in round 1 they are asked as it is
+                given = {"round": step, "attempt": attempt, "receiver": users[name]}
+                row["Notification"].create(**call, **given)
+            for name, key, value in reported:
+                given = {"step": step, "attempt": attempt, "reporter": users[name], "key": key}
+                stored = {"value_binary": b"good"} if value is None else {"value_float": value}
+                row["Metric"].create(model=model, **given, **stored)
+        migrate("0022_metric_means")
+        kept = Checkpoint.objects.order_by("round", "attempt")
+        assert [((row.round, row.attempt), row.metric_means) for row in kept] == MEANS
     finally:
         migrate_to_newest()
 

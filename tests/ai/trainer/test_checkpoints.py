@@ -4,7 +4,6 @@ import uuid
 
 import pytest
 
-from fl_server_ai.trainer.checkpoints import metric_means
 from fl_server_ai.trainer.lease import ClaimLost
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.models import Checkpoint, LocalModel, Metric
@@ -17,28 +16,6 @@ from tests.factories import TrainingFactory, UserFactory
 def _uploaded(training):
     training.model.file = "uploaded"
     training.model.save()
-
-
-@pytest.fixture
-def play(training, participants, update, report, merge):
-    """Play whole rounds: `play(2)`; the metric is what is given per round."""
-
-    def call(rounds, values=(0.5,) * 20):
-        for value in values[:rounds]:
-            for user in participants:
-                update(user)
-            merge()
-            for user in participants:
-                report(user, value)
-
-    return call
-
-
-@pytest.fixture
-def long(training):
-    training.target_num_updates = 20
-    training.save()
-    return training
 
 
 def versions(training, **filters):
@@ -242,16 +219,6 @@ def test_moments_are_kept_with_their_version(training, participants, move, updat
 # --- Going back ---------------------------------------------------------------------
 
 
-@pytest.fixture
-def back(training, move):
-    """Go back to the version of a round."""
-
-    def call(round):
-        move("roll_back", versions(training, round=round)[-1].pk)
-
-    return call
-
-
 def test_a_training_taken_back_goes_on_from_that_version(long, participants, move, play, back):
     move("start")
     play(3)
@@ -374,19 +341,6 @@ def test_a_training_stops_when_it_has_learned_enough(
     assert (long.state, long.state_reason) == ("C", f"Stopped early: {reason}")
     assert long.model.round == len(values)
     assert told(participants[0])[-1] == ("TRAINING_FINISHED", None)
-
-
-def test_the_mean_is_over_those_who_were_asked(long, participants, move, update, report, merge):
-    move("start")
-    for user in participants:
-        update(user)
-    merge()
-    report(long.actor, 100.0)
-    for user, value in zip(participants, (0.2, 0.4), strict=True):
-        report(user, value)
-    assert metric_means(long, "accuracy") == {1: pytest.approx(0.3)}
-    assert metric_means(long, "accuracy", {1, 2}) == {1: pytest.approx(0.3)}
-    assert metric_means(long, "accuracy", {2}) == {}
 
 
 def test_a_metric_that_nobody_reports_stops_nothing(long, move, play, stop_when):
