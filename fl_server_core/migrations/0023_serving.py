@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('fl_server_core', '0021_indexes'),
+        ('fl_server_core', '0022_metric_means'),
     ]
 
     operations = [
