@@ -25,6 +25,7 @@ LIBRARIES = {
     "torchvision": "torchvision_models",
     "timm": "timm_models",
     "transformers": "transformers_models",
+    "peft": "peft_models",
     "torch_geometric": "torch_geometric_models",
     "monai": "monai_models",
     "segmentation_models_pytorch": "segmentation_models",
@@ -72,7 +73,7 @@ def main() -> None:
             rows.append(measure(library, load(library), found))
         except ImportError as error:
             print(f"{library} is skipped: {error}")
-    print(f"\n| library (families) | {' | '.join(WAYS)} |\n| {'--- | ' * 4}".rstrip())
+    print(f"\n| library (families) | {' | '.join(WAYS)} |\n| {'--- | ' * 5}".rstrip())
     print("\n".join(rows))
     if options.operators:
         options.operators.write_text(shown(operators))

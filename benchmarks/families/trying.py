@@ -5,7 +5,7 @@ import re
 import tempfile
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +47,11 @@ class Outcome:
     why: str = ""
 
 
-def attempts(family: Family, operators: Operators | None = None) -> Iterator[tuple[str, Outcome]]:
+def attempts(
+    family: Family, operators: Operators | None = None, ways: Sequence[str] = WAYS
+) -> Iterator[tuple[str, Outcome]]:
     """The ways with what became of them, one after another."""
-    for way in WAYS:
+    for way in ways:
         with quiet():
             if way == "weights":
                 yield way, _attempt_weights(family)
