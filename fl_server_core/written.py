@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 
@@ -18,15 +19,18 @@ from fl_server_core.files import scratch_path
 
 KEPT_SECONDS = 600
 _PREFIX = "written-"
-_TURNS = [Lock() for _ in range(16)]
-"""Of this process' requests for the same file one writes it, the others wait."""
+_TURNS: WeakValueDictionary[str, Lock] = WeakValueDictionary()
+_FINDING = Lock()
+"""Of this process' requests for the same file one writes it, the others wait. Each file has a lock
+of its own, because what is written may be made of what is written."""
 
 
 def open_written(tag: str, write: Callable[[Path], None]) -> BinaryIO:
     """Open the file of this tag, which stands for its bytes; written if it isn't kept."""
-    digest = hashlib.sha256(tag.encode()).digest()
-    path = Path(settings.SCRATCH_DIR) / f"{_PREFIX}{digest.hex()}"
-    with _TURNS[digest[0] % len(_TURNS)]:
+    path = Path(settings.SCRATCH_DIR) / f"{_PREFIX}{hashlib.sha256(tag.encode()).hexdigest()}"
+    with _FINDING:
+        turn = _TURNS.setdefault(tag, Lock())
+    with turn:
         try:
             return path.open("rb")
         except FileNotFoundError:

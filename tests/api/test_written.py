@@ -103,3 +103,18 @@ def test_of_many_who_ask_at_once_one_writes(settings):
     [thread.start() for thread in threads]
     [thread.join(10) for thread in threads]
     assert len(writes) == 1
+
+
+def test_what_is_written_may_be_made_of_what_is_written():
+    def copy(path, source):
+        with open_written(source, lambda target: target.write_bytes(b"1")) as file:
+            path.write_bytes(file.read())
+
+    def ask():
+        for number in range(100):
+            open_written(f"made of {number}", lambda path, n=number: copy(path, f"{n}")).close()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
