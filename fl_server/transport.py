@@ -10,6 +10,7 @@ lock. In the folder given as the transport option `folder` lie:
     bells/<queue>.bell                      a pipe that gets a byte for each message
     writing/                                files on their way to one of the above
     rejected/                               files in a queue that were no messages
+    news/                                   pipes of `fl_server_core.news`, no part of this
 
 A folder per queue keeps looks at one queue cheap while another one is long. Readers sleep at the
 bells of their queues. Nothing rests on these: a reader that hears none looks each second.

@@ -7,21 +7,25 @@ never wait for a client or a worker. With fewer than 4 threads no poll waits.
 """
 
 import math
-import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from threading import Event, Lock
 from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 
 from fl_server_core.connections import lend_connection
+from fl_server_core.news import Listener
 from fl_server_core.places import Places
 
 T = TypeVar("T")
 
 FIRST_PAUSE, LAST_PAUSE, GROWTH = 0.02, 0.5, 1.25
 """Seconds between two looks: few at first, because most answers come soon."""
+WOKEN_PAUSE = 5.0
+"""The same for requests that are woken as soon as there may be something."""
 
 
 class TurnedAway:
@@ -32,7 +36,7 @@ class TurnedAway:
     LONGEST_PAUSE = 30
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._turns: dict[UUID, float] = {}
 
     def pause(self, user: UUID) -> int:
@@ -53,16 +57,30 @@ SUMMARIES = Places(settings.FL_WEB_THREADS // 8)
 TURNED_AWAY = TurnedAway()
 
 
-def wait_for(look: Callable[[], list[T]], seconds: float, *, places: Places, user: UUID) -> list[T]:
-    """Look until there is something to see, for so many seconds at most."""
+def wait_for(
+    look: Callable[[], list[T]],
+    seconds: float,
+    *,
+    places: Places,
+    user: UUID,
+    listener: Listener | None = None,
+) -> list[T]:
+    """Look until there is something to see, for so many seconds at most.
+
+    With a listener it is woken by news for this user. The first pause is short all the same,
+    because what comes between the first look and the listening wakes nobody.
+    """
     found = look()
     if found or not seconds:
         return found
-    deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
-    with places.place(user) as may_wait:
+    deadline, pause, woken = time.monotonic() + seconds, FIRST_PAUSE, Event()
+    waking = listener.waking(user, woken) if listener else nullcontext()
+    with places.place(user) as may_wait, waking:
         while may_wait and not found and (left := deadline - time.monotonic()) > 0:
             lend_connection()
-            time.sleep(min(pause, left))
-            pause = min(pause * GROWTH, LAST_PAUSE)
+            woken.wait(min(pause, left))
+            woken.clear()
             found = look()
+            is_told = listener is not None and listener.hears
+            pause = WOKEN_PAUSE if is_told else min(pause * GROWTH, LAST_PAUSE)
     return found

@@ -211,6 +211,16 @@ class Line:
         """Start a training."""
         self.post(actor, f"/api/trainings/{training}/start/")
 
+    def await_message(self, who: User, kind: str) -> float:
+        """Fetch and acknowledge messages until this one is there; return when it came."""
+        items: list[dict[str, str]] = []
+        while kind not in {item["notification_type"] for item in items}:
+            items = self.get(who, "/api/notifications/?wait=30")
+            came = time.monotonic()
+            for item in items:
+                self.post(who, f"/api/notifications/{item['id']}/ack/")
+        return came
+
 
 METRICS = Body.of_form(metric_names="accuracy", metric_values="0.5")
 

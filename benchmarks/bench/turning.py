@@ -40,6 +40,10 @@ def rows(stage: Stage) -> Iterator[Row]:
                 f"{1000 * by_hand.last:.0f} ms",
             )
             yield Row(
+                f"an update accepted -> test notification fetched by who waits, {label}",
+                milliseconds(fetching(site, file, sizes.rounds, sizes.settle_seconds)),
+            )
+            yield Row(
                 f"round, {what}, all answer at once, {label}",
                 milliseconds(round_times(site, sizes.people, file, sizes.rounds)),
                 f"{1000 * by_hand.whole:.0f} ms",
@@ -111,6 +115,22 @@ def latencies(site: Site, people: int, file: bytes, rounds: int) -> tuple[list[f
             list(pool.map(group.report, range(people)))
         group.await_all("TRAINING_FINISHED", None)
     return first[1:], last[1:]  # the first round is for warming up
+
+
+def fetching(site: Site, file: bytes, rounds: int, wait: float) -> list[float]:
+    """Return the seconds from updates to the call to test of somebody who waits for it by then."""
+    group, line, times = Group(site, 1), Line(site.url), []
+    group.begin("", file, rounds + 1)
+    with ThreadPoolExecutor(1) as pool:
+        for number in range(rounds + 1):
+            line.await_message(group.people[0], "UPDATE_ROUND_START")
+            came = pool.submit(line.await_message, group.people[0], "MODEL_TEST_ROUND")
+            time.sleep(wait)
+            group.update(0, update_form(file, number))
+            accepted = time.monotonic()
+            times.append(came.result() - accepted)
+            group.report(0)
+    return times[1:]  # the first round is for warming up
 
 
 def round_times(site: Site, people: int, file: bytes, rounds: int) -> list[float]:

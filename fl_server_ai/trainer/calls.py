@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 
 from fl_server_ai import enqueue
 from fl_server_ai.trainer.phases import Phase
+from fl_server_core import news
 from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.notification import REQUESTS, NotificationQuerySet, NotificationType
 
@@ -25,6 +26,7 @@ def notify(
     `models` names, by receiver, what goes out instead of the global model. The caller holds
     the training's lock: that keeps `sequence` in order.
     """
+    receivers = list(receivers)
     latest = training.notifications.aggregate(latest=Max("sequence"))["latest"] or 0
     body = {"round": training.round} if kind in REQUESTS else {}
     models = models or {}
@@ -41,15 +43,22 @@ def notify(
         )
         for receiver in receivers
     )
-    enqueue.on_commit("dispatch", str(training.pk))
+    _announce(training, [receiver.pk for receiver in receivers])
 
 
 def call_again(training: Training, requests: NotificationQuerySet) -> int:
     """Have requests sent once more; return how many."""
+    receivers = list(requests.values_list("receiver", flat=True))
     count = requests.send_again()
     if count:
-        enqueue.on_commit("dispatch", str(training.pk))
+        _announce(training, receivers)
     return count
+
+
+def _announce(training: Training, receivers: Iterable[UUID]) -> None:
+    """Tell the requests that wait for messages, and the workers who post them."""
+    news.on_commit(receivers)
+    enqueue.on_commit("dispatch", str(training.pk))
 
 
 def withdraw(training: Training) -> None:

@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 from safetensors.torch import save as save_tensors
 
 from fl_server_ai import enqueue
+from fl_server_api.views import notification
 from fl_server_core.models import Model
 from tests.factories import TrainingFactory, UserFactory
 
@@ -23,6 +24,11 @@ def sent(monkeypatch):
     messages = []
     monkeypatch.setattr(enqueue, "send", lambda task, *args: messages.append((task, *args)))
     return messages
+
+
+@pytest.fixture(autouse=True)
+def _no_news(monkeypatch):
+    monkeypatch.setattr(notification, "LISTENER", None)
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,11 @@
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from threading import Event
 
 import pytest
 
 from fl_server_api import waiting
+from fl_server_api.views import notification
 from fl_server_core.models import Notification
 from tests.api.conftest import as_user
 
@@ -67,7 +69,15 @@ def test_a_bad_wait_is_refused(client, wait):
     assert (response.status_code, list(response.json())) == (400, ["wait"])
 
 
-def test_a_wait_ends_with_the_first_notification(caller, monkeypatch):
+@pytest.fixture
+def instead_of_sleeping(monkeypatch):
+    """Have requests that wait do something else: `instead_of_sleeping(function of the seconds)`."""
+    return lambda act: monkeypatch.setattr(
+        waiting, "Event", type("Woken", (Event,), {"wait": lambda _, seconds: act(seconds)})
+    )
+
+
+def test_a_wait_ends_with_the_first_notification(caller, instead_of_sleeping):
     pending = Notification.objects.all().deliver()
     pauses = []
 
@@ -75,25 +85,47 @@ def test_a_wait_ends_with_the_first_notification(caller, monkeypatch):
         pauses.append(seconds)
         Notification.objects.filter(type="TRAINING_START").send_again()
 
-    monkeypatch.setattr(waiting.time, "sleep", arrive)
+    instead_of_sleeping(arrive)
     assert len(caller.get(URL, {"wait": 30}).json()) == 1
     assert (pending, len(pauses)) == (2, 1)
 
 
-def test_a_wait_looks_often_at_first_and_seldom_later(client, monkeypatch):
-    now = [0.0]
-    looks = []
+@pytest.fixture
+def looks(instead_of_sleeping, monkeypatch):
+    """When a wait has looked."""
+    now, looks = [0.0], []
 
     def sleep(seconds):
         now[0] += seconds
         looks.append(now[0])
 
-    monkeypatch.setattr(waiting.time, "sleep", sleep)
+    instead_of_sleeping(sleep)
     monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    return looks
+
+
+def test_a_wait_looks_often_at_first_and_seldom_later(client, looks):
     assert client.get(URL, {"wait": 30}).json() == []
     assert sum(look < 0.25 for look in looks) >= 4
     assert len(looks) < 80
     assert looks[-1] == pytest.approx(30)
+
+
+def test_a_wait_that_is_woken_by_news_hardly_looks(client, user, looks, monkeypatch):
+    class Hearing:
+        hears = True
+
+        @contextmanager
+        def waking(self, who, woken):
+            assert who == user.pk
+            yield
+            left.append(woken)
+
+    left = []
+    monkeypatch.setattr(notification, "LISTENER", Hearing())
+    assert client.get(URL, {"wait": 30}).json() == []
+    assert looks == pytest.approx([0.02, 5.02, 10.02, 15.02, 20.02, 25.02, 30])
+    assert len(left) == 1
 
 
 def test_a_wait_in_vain_ends(client):
@@ -102,8 +134,8 @@ def test_a_wait_in_vain_ends(client):
     assert "Retry-After" not in answer.headers
 
 
-def test_who_finds_no_place_to_wait_is_answered_at_once(client, user, monkeypatch):
-    monkeypatch.setattr(waiting.time, "sleep", lambda _: pytest.fail("it waited"))
+def test_who_finds_no_place_to_wait_is_answered_at_once(client, user, instead_of_sleeping):
+    instead_of_sleeping(lambda _: pytest.fail("it waited"))
     with ExitStack() as stack:
         for _ in range(waiting.POLLS.each):
             assert stack.enter_context(waiting.POLLS.place(user.pk))
