@@ -151,9 +151,9 @@ class Mortal(Listener):
 def listener(means, monkeypatch):
     """One that hears."""
     monkeypatch.setattr(news, "means", lambda: means)
-    listener = Mortal()
-    with listener.waking(ANN, threading.Event()):
-        wait_until(lambda: listener.hears)
+    listener, woken = Mortal(), threading.Event()
+    with listener.waking(ANN, woken):
+        assert woken.wait(PATIENCE)  # as everybody is, once it hears
     yield listener
     means.tell(b"end")
     listener._thread.join(PATIENCE)
