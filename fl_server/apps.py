@@ -10,9 +10,10 @@ class ServerConfig(AppConfig):
     name = "fl_server"
 
     def ready(self) -> None:  # noqa: D102
-        from fl_server.checks import check_environment, check_model_classes
+        from fl_server.checks import check_environment, check_model_classes, check_record_key
         from fl_server.folders import prepare
 
         prepare()
         register(check_environment)
         register(check_model_classes)
+        register(check_record_key)

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error
 
 from fl_archive.admitted import parse_extra
 from fl_server import env
+from fl_server_core import signing
 
 
 def check_environment(
@@ -28,4 +29,18 @@ def check_model_classes(
         parse_extra(settings.FL_MODEL_CLASSES)
     except ValueError as error:
         return [Error(str(error), id="fl_server.E002")]
+    return []
+
+
+def check_record_key(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 (Django's signature)
+    **kwargs: Any,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """fl_server.E003: FL_RECORD_KEY is no key; nor does the message show it."""
+    try:
+        if settings.FL_RECORD_KEY:
+            signing.read_key(settings.FL_RECORD_KEY)
+    except ValueError:
+        sentence = "FL_RECORD_KEY must be 32 bytes in base64: `openssl rand -base64 32` makes it."
+        return [Error(sentence, id="fl_server.E003")]
     return []

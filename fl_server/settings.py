@@ -28,6 +28,7 @@ if not SECRET_KEY and POSTGRES_HOST:
     env.problems.append("Set FL_DJANGO_SECRET_KEY or FL_DJANGO_SECRET_KEY_FILE.")
 KEY_FILE = None if SECRET_KEY else DATA_DIR / "secret_key"  # read, or made, as the server starts
 SECRET_KEY_FALLBACKS = env.secrets("FL_DJANGO_SECRET_KEY_FALLBACK")
+FL_RECORD_KEY = env.secret("FL_RECORD_KEY")  # without it the secret key makes one
 ALLOWED_HOSTS = env.items("FL_DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 CORS_ALLOWED_ORIGINS = env.items("CORS_ALLOWED_ORIGINS")
 CORS_ALLOWED_ORIGIN_REGEXES = env.items("CORS_ALLOWED_ORIGIN_REGEXES")

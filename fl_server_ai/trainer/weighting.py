@@ -15,6 +15,15 @@ def weights_of(
     return weigh(sizes, max_size=options.max_sample_size, max_share=options.share_limit)
 
 
+def shares_of(
+    training: Training | None, answers: Iterable[Model] | Iterable[Moments]
+) -> list[float]:
+    """Return how much of the result each answer makes up, 1 being all."""
+    weights = weights_of(training, answers)
+    total = sum(weights)
+    return [weight / total for weight in weights]
+
+
 def weigh(
     sizes: Sequence[int], *, max_size: int | None = None, max_share: Fraction | None = None
 ) -> list[int]:

@@ -2,10 +2,12 @@
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
 
-from fl_server_api.openapi import STRANGER, answers, described, said
+from fl_server_ai.trainer.record import TOO_LONG
+from fl_server_api.openapi import STRANGER, answers, described, in_query, said
 from fl_server_api.permissions import IsActor, SteersTraining
 from fl_server_api.serializers.generic import TrainingSerializer, TrainingSerializerWithRounds
 from fl_server_api.serializers.model import ModelSerializer
+from fl_server_api.serializers.record import RecordSchema, SignedRecordSerializer
 from fl_server_api.serializers.training import (
     ClientAdministrationBodySchema,
     CreateTrainingRequestSchema,
@@ -67,6 +69,16 @@ documented = described(
     ),
     retrieve=extend_schema(
         responses=answers({200: TrainingSerializerWithRounds}, {400: [UNKNOWN], 403: [STRANGER]})
+    ),
+    record=extend_schema(
+        parameters=in_query(RecordSchema, ""),
+        responses=answers(
+            {200: SignedRecordSerializer},
+            {
+                400: [UNKNOWN, [TOO_LONG], {"first_round": ["Not a valid integer."]}],
+                403: [STRANGER],
+            },
+        ),
     ),
     destroy=extend_schema(
         responses=answers(

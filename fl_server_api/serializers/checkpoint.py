@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from fl_server_ai.trainer.weighting import weights_of
+from fl_server_ai.trainer.weighting import shares_of
 from fl_server_core.models import Checkpoint, LocalModel
 
 
@@ -56,7 +56,7 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
     def to_representation(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """Show the prefetched updates with their shares, which the training's options may limit."""
         updates: list[Any] = list(checkpoint.updates.all())
-        weights = weights_of(getattr(checkpoint.model, "training", None), updates)
-        for update, weight in zip(updates, weights, strict=True):
-            update.share = weight / sum(weights)
+        shares = shares_of(getattr(checkpoint.model, "training", None), updates)
+        for update, share in zip(updates, shares, strict=True):
+            update.share = share
         return super().to_representation(checkpoint)

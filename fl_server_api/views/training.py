@@ -10,11 +10,13 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
 from fl_server_ai.trainer import ModelTrainer, opening
+from fl_server_ai.trainer.record import RecordReader
 from fl_server_api.documented.training import documented
 from fl_server_api.parsers import AnyTypeJSONParser, JSONParser
 from fl_server_api.permissions import IsActor, IsInvolved, IsOwner, ManagesTraining, SteersTraining
 from fl_server_api.serializers.generic import TrainingSerializer, TrainingSerializerWithRounds
 from fl_server_api.serializers.model import ModelSerializer
+from fl_server_api.serializers.record import RecordSchema, RecordSerializer
 from fl_server_api.serializers.training import (
     ClientAdministrationBodySchema,
     CreateTrainingRequestSchema,
@@ -22,7 +24,7 @@ from fl_server_api.serializers.training import (
 )
 from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
-from fl_server_core import models, removal, trainings
+from fl_server_core import models, removal, signing, trainings
 from fl_server_core.options import TrainingOptions
 from fl_server_core.throttles import STEERINGS
 
@@ -61,6 +63,18 @@ class Training(ViewSet):
         """Show a training and how far its present round is."""
         training = self.get_entity(models.Training.objects.select_related("model"), id)
         return Response(TrainingSerializerWithRounds(training).data)
+
+    def record(self, request: AuthenticatedRequest, id: str) -> Response:
+        """Show what made the versions of a training's model, signed.
+
+        Each version with its updates, each call with those who have not answered it and why. Of
+        long trainings some rounds at a time.
+        """
+        wanted = RecordSchema().load(request.query_params.dict())
+        rows = models.Training.objects.select_related("actor", "model__owner")
+        training = self.get_entity(rows, id)
+        reader = RecordReader(training, wanted["first_round"], wanted["last_round"])
+        return Response(signing.sign(RecordSerializer(reader.read()).data))
 
     @decorators.permission_classes([IsAuthenticated, IsActor])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002

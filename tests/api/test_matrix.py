@@ -99,6 +99,7 @@ ROWS = [
     ("GET", "trainings/", "", None),
     ("POST", "trainings/", "", TRAINING),
     ("GET", "trainings/{ready}/", "", None),
+    ("GET", "trainings/{running}/record/", "", None),
     ("DELETE", "trainings/{ready}/", "", None),
     ("PUT", "trainings/{ready}/clients/", "", CLIENTS),
     ("PUT", "trainings/{managed}/clients/", "managed by its actor", CLIENTS),

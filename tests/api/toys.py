@@ -34,5 +34,6 @@ class Announcement(Phase):
     request = NotificationType.SWAG_ROUND_START
     answered_by = "receiver"
 
-    def given(self) -> QuerySet:
-        return self.requests().filter(state=NotificationState.DELIVERED)
+    def given_ever(self) -> QuerySet:
+        calls = self.training.notifications.filter(type=self.request)
+        return calls.filter(state=NotificationState.DELIVERED)

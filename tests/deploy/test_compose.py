@@ -12,6 +12,7 @@ SETTINGS = (ROOT / "fl_server" / "settings.py").read_text()
 TEMPLATE = (ROOT / "deploy" / "nginx" / "server.conf.template").read_text()
 OURS = [*COMMANDS, "migrate"]
 OVERLAYS = [(), ("deploy/tls.yml",), ("deploy/s3.yml",), ("deploy/gpu.yml",)]
+OVERLAYS += [("deploy/record.yml",)]
 
 
 @pytest.fixture(params=OVERLAYS, ids=lambda overlays: " ".join(overlays) or "plain")

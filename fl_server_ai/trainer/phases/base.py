@@ -56,6 +56,9 @@ class Phase(ABC):
     answered_by: ClassVar[str] = "owner"
     """The field of an answer that says whose it is."""
 
+    numbered_by: ClassVar[str] = "round"
+    """The field of an answer that says which round it is for."""
+
     draws_anew: ClassVar[bool] = False
     """Whether it asks a new sample, instead of the one that the round began with."""
 
@@ -99,8 +102,13 @@ class Phase(ABC):
     # --- Who has answered -----------------------------------------------------------
 
     @abstractmethod
+    def given_ever(self) -> QuerySet[Any]:
+        """Return the answers of all rounds and attempts, whoever gave them."""
+
     def given(self) -> QuerySet[Any]:
-        """Return the answers of the present round and attempt, whoever gave them."""
+        """Return those of the present round and attempt that may count."""
+        number = {self.numbered_by: self.training.round}
+        return self.given_ever().filter(**number, attempt=self.training.attempt)
 
     def answers(self) -> QuerySet[Any]:
         """Return those of them that the present participants gave."""

@@ -35,13 +35,9 @@ class SwagPhase(Phase):
         """Ask nobody where the server makes them."""
         return [] if self.moments_by == MomentsBy.SERVER else super().choose()
 
-    def given(self) -> QuerySet[Moments]:
+    def given_ever(self) -> QuerySet[Moments]:
         """Return moments."""
-        return Moments.objects.filter(
-            model=self.training.model_id,
-            round=self.training.round,
-            attempt=self.training.attempt,
-        )
+        return Moments.objects.filter(model=self.training.model_id)
 
     def answers_needed(self, target: int) -> int:
         """Return one where any will do and nobody says otherwise."""

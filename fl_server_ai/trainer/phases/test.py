@@ -13,13 +13,11 @@ class TestPhase(Phase):
     name = PhaseName.TEST
     request = NotificationType.MODEL_TEST_ROUND
     answered_by = "reporter"
+    numbered_by = "step"
 
-    def given(self) -> MetricQuerySet:
-        """Return the metrics of the present model."""
-        training = self.training
-        metrics: MetricQuerySet = Metric.objects.filter(
-            model=training.model_id, step=training.round, attempt=training.attempt
-        )
+    def given_ever(self) -> MetricQuerySet:
+        """Return the metrics of the global model."""
+        metrics: MetricQuerySet = Metric.objects.filter(model=self.training.model_id)
         return metrics
 
     def check_report(self, user: User) -> None:

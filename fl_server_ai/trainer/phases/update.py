@@ -3,6 +3,7 @@
 import random
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -39,15 +40,14 @@ class UpdatePhase(Phase):
         random.SystemRandom().shuffle(shuffled)
         return {user.pk: pk for user, pk in zip(asked, shuffled, strict=False)}
 
-    def given(self) -> ModelQuerySet:
-        """Return updates; one that came late is closed."""
-        updates: ModelQuerySet = LocalModel.objects.filter(
-            base_model=self.training.model_id,
-            round=self.training.round,
-            attempt=self.training.attempt,
-            closed_at=None,
-        )
+    def given_ever(self) -> ModelQuerySet:
+        """Return updates, also late ones."""
+        updates: ModelQuerySet = LocalModel.objects.filter(base_model=self.training.model_id)
         return updates
+
+    def given(self) -> QuerySet[Any]:
+        """Leave out one that came late: it is closed."""
+        return super().given().filter(closed_at=None)
 
     def counted(self) -> QuerySet[Model]:
         """Return the updates that the round ends with.
