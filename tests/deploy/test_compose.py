@@ -11,7 +11,13 @@ from tests.compose import ROOT, read_compose
 SETTINGS = (ROOT / "fl_server" / "settings.py").read_text()
 TEMPLATE = (ROOT / "deploy" / "nginx" / "server.conf.template").read_text()
 OURS = [*COMMANDS, "migrate"]
-OVERLAYS = [(), ("deploy/tls.yml",), ("deploy/s3.yml",), ("deploy/gpu.yml",)]
+OVERLAYS = [
+    (),
+    ("deploy/tls.yml",),
+    ("deploy/s3.yml",),
+    ("deploy/gpu.yml",),
+    ("deploy/metrics.yml",),
+]
 
 
 @pytest.fixture(params=OVERLAYS, ids=lambda overlays: " ".join(overlays) or "plain")
