@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
+import django
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
 from django.core.management import execute_from_command_line
 
@@ -74,6 +75,7 @@ def become(name: str, *arguments: str) -> None:
 
 def main(name: str, *arguments: str) -> None:
     """Become the named process, which dies with the supervisor if there is one."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fl_server.settings")
     supervisor = os.environ.get(SUPERVISOR)
     if supervisor:  # which has checked the settings
         die_with_parent()
@@ -81,12 +83,26 @@ def main(name: str, *arguments: str) -> None:
             sys.exit(1)
     else:
         _check_settings()
+    _count(name)
     become(name, *arguments)
 
 
 def _check_settings() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fl_server.settings")
     execute_from_command_line(["manage.py", "check"])
+
+
+def _count(name: str) -> None:
+    """Have the process count what it does, and a worker tell it too."""
+    from django.conf import settings
+
+    if not settings.FL_METRICS_TOKEN:
+        return
+    django.setup()
+    from fl_server import metrics
+
+    metrics.begin_counting()
+    if name in QUEUES:  # the web process has its own way
+        metrics.tell_beside()
 
 
 def die_with_parent() -> None:

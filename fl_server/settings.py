@@ -55,7 +55,7 @@ CSRF_FAILURE_VIEW = "fl_server_api.errors.answer_forgery"
 FL_TLS = env.boolean("FL_TLS", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FL_TLS else None
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FL_TLS
-SECURE_REDIRECT_EXEMPT = ["^health/"]  # asked from inside, where nothing is encrypted
+SECURE_REDIRECT_EXEMPT = ["^health/", "^metrics/$"]  # asked from inside, where nothing is encrypted
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if FL_TLS else 0
 # Not for subdomains nor browsers' lists, because what else runs on this domain isn't known here.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -103,6 +103,7 @@ INSTALLED_APPS = [
     "corsheaders",
 ]
 MIDDLEWARE = [
+    "fl_server_api.counting.CountRequests",
     "fl_server_api.content_security.ContentSecurity",
     "fl_server_api.middleware.LogRefusals",
     "fl_server_api.middleware.KnownHost",
@@ -397,6 +398,12 @@ FL_RUNNER_SECONDS = env.integer("FL_RUNNER_SECONDS", 30, minimum=1)
 FL_MAX_INFERENCE_BATCH = env.integer("FL_MAX_INFERENCE_BATCH", 4096, minimum=1)
 FL_MAX_INFERENCE_BYTES = env.integer("FL_MAX_INFERENCE_BYTES", 64 * 1024**2, minimum=1)
 FL_STATS_WAIT_SECONDS = env.integer("FL_STATS_WAIT_SECONDS", 5)  # of metadata for a summary
+
+# --- Metrics of the server -------------------------------------------------------------
+FL_METRICS_TOKEN = env.secret("FL_METRICS_TOKEN")  # of who may ask; without it nobody
+if FL_METRICS_TOKEN and len(FL_METRICS_TOKEN) < 16:
+    env.problems.append("FL_METRICS_TOKEN must have at least 16 characters.")
+FL_METRICS_PORT = env.integer("FL_METRICS_PORT", 0)  # of a worker in a container of its own
 
 # --- Logs ----------------------------------------------------------------------------
 LOGGING = {

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from fl_server import health
+from fl_server.metrics import metrics
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -11,6 +12,7 @@ urlpatterns = [
     path("api-auth/", include("rest_framework.urls")),
     path("health/", health.live),
     path("health/ready/", health.ready),
+    path("metrics/", metrics),
 ]
 
 handler400 = "fl_server_api.errors.answer_bad_request"

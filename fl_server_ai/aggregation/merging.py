@@ -20,6 +20,7 @@ from fl_server_ai.device import DeviceMissing
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.lease import ClaimLost, MergeClaim
 from fl_server_ai.trainer.weighting import weights_of
+from fl_server_core import counters
 from fl_server_core.files import StoredFile, local_path, named_or_gone, scratch_path, store
 from fl_server_core.models import Training
 
@@ -39,13 +40,14 @@ def merge_round(training_id: UUID, round: int, attempt: int) -> None:
 
 def _merge_claimed(claim: MergeClaim) -> None:
     """Merge outside of any transaction; anything but a final error leaves it to a retry."""
-    merge_answers = _merge_updates
-    if claim.merge.moments:
-        merge_answers = _merge_moments
-    elif claim.merge.versions:
-        merge_answers = _make_moments
+    merge, merge_answers, of = claim.merge, _merge_updates, "updates"
+    if merge.moments:
+        merge_answers, of = _merge_moments, "moments"
+    elif merge.versions:
+        merge_answers, of = _make_moments, "versions"
     try:
-        merge_answers(claim)
+        with counters.merging(of, merge.size):
+            merge_answers(claim)
     except (AggregationError, DeviceMissing) as error:
         _give_up(claim, str(error))
     except OSError as error:  # a full disk, say: there may be room later

@@ -12,6 +12,7 @@ from fl_server_ai.notification import outbox, posting
 from fl_server_ai.notification.bulkheads import THREADS, Bulkheads, Delivery
 from fl_server_ai.notification.posting import Unreachable
 from fl_server_ai.trainer import ModelTrainer
+from fl_server_core import counters
 from fl_server_core.connections import lend_connection
 from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.notification import NotificationQuerySet
@@ -85,13 +86,16 @@ def _post(notification: Notification) -> None:
     try:
         outbox.post(notification)
     except outbox.Refused as error:
+        counters.count_delivery("refused")
         _give_up(notification, str(error), refused=True)
     except Unreachable as error:
+        counters.count_delivery("unreachable")
         if notification.deliveries <= outbox.RETRIES:
             outbox.retry_later(notification, str(error))
         else:
             _give_up(notification, str(error), refused=False)
     else:
+        counters.count_delivery("delivered")
         Notification.objects.filter(pk=notification.pk).deliver()
 
 

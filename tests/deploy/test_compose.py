@@ -11,8 +11,10 @@ from tests.compose import ROOT, read_compose
 SETTINGS = (ROOT / "fl_server" / "settings.py").read_text()
 TEMPLATE = (ROOT / "deploy" / "nginx" / "server.conf.template").read_text()
 OURS = [*COMMANDS, "migrate"]
-OVERLAYS = [(), ("deploy/tls.yml",), ("deploy/s3.yml",), ("deploy/gpu.yml",)]
-OVERLAYS += [("deploy/record.yml",)]
+OVERLAYS: list[tuple[str, ...]] = [
+    (),
+    *((f"deploy/{name}.yml",) for name in ("tls", "s3", "gpu", "record", "metrics")),
+]
 
 
 @pytest.fixture(params=OVERLAYS, ids=lambda overlays: " ".join(overlays) or "plain")

@@ -18,6 +18,7 @@ from django.db import DatabaseError, connections
 from django.utils.termcolors import colorize
 
 from fl_server import reach
+from fl_server.metrics import begin_counting
 from fl_server.processes import COMMANDS
 from fl_server.supervisor import KeepsDyingError, supervise
 
@@ -50,6 +51,7 @@ class Command(BaseCommand):
             _migrate()
             # Old messages aren't needed: the sweeper finds the work in the database.
             shutil.rmtree(settings.BROKER_DIR, ignore_errors=True)
+            begin_counting(settings.DATA_DIR / "metrics")
             try:
                 supervise(
                     listener, show=_shown(), ready=lambda: self._ready(options["host"], listener)

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from fl_server_ai import failures
-from fl_server_ai.failures import JobRefused, RunnerDied, RunnerSpent, TooSlow
+from fl_server_ai.failures import Failure, JobRefused, RunnerDied, RunnerSpent, TooSlow
 from fl_server_ai.inference.protocol import Job, send
 from fl_server_ai.inference.runner.launcher import Launcher
+from fl_server_core import counters
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +134,10 @@ class Pool:
         try:
             yield runner
             keep = True
-        except JobRefused as error:
-            keep = not isinstance(error, RunnerSpent)
+            counters.count_run("done")
+        except Failure as failure:
+            keep = isinstance(failure, JobRefused) and not isinstance(failure, RunnerSpent)
+            counters.count_run(failure.code)
             raise
         finally:
             self._put(runner) if keep else runner.end()

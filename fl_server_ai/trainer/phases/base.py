@@ -41,6 +41,12 @@ class Merge:
     moments: Sequence[Moments] = ()
     versions: Sequence[Checkpoint] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of all their files."""
+        rows: list[Model | Moments | Checkpoint] = [*self.updates, *self.moments, *self.versions]
+        return sum(row.size for row in rows)
+
 
 class Phase(ABC):
     """What a training asks for, from whom, and what the answers cause.
