@@ -73,7 +73,7 @@ def of_participants() -> Known:
     updates = Model.objects.filter(base_model__isnull=False)
     yield _gauge("fl_updates", "Updates taken.", updates.count())
     waiting = updates.filter(closed_at=None).count()
-    yield _gauge("fl_updates_waiting", "Those that aren't merged yet.", waiting)
+    yield _gauge("fl_updates_waiting", "Updates that aren't merged yet.", waiting)
 
 
 def of_notifications() -> Known:
@@ -131,7 +131,7 @@ def of_disk() -> Known:
     """Ask for the room where models are kept, or worked on."""
     usage = shutil.disk_usage(settings.MODEL_DIR)
     yield _gauge("fl_disk_bytes", "Size of the disk with the folder of models.", usage.total)
-    yield _gauge("fl_disk_free_bytes", "Bytes of it that are free.", usage.free)
+    yield _gauge("fl_disk_free_bytes", "Bytes that are free on that disk.", usage.free)
 
 
 SOURCES: dict[str, tuple[Callable[[], Known], ...]] = {

@@ -1,5 +1,6 @@
 """The proxy's configuration, and TLS as the overlay sets it up."""
 
+import json
 import os
 import shutil
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack, suppress
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -54,6 +56,16 @@ def test_errors_of_the_proxy_itself_are_json(variables, body):
     else:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert answer.json()["detail"].startswith("The server is starting")
+
+
+@pytest.mark.parametrize("path", ["/metrics/", "/metrics", "//metrics/", "/api/../metrics/"])
+def test_nobody_is_let_to_the_servers_metrics(variables, path):
+    with Nginx(variables) as nginx:
+        connection = HTTPConnection("127.0.0.1", nginx.port, timeout=PATIENCE)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)) == (404, {"detail": "Not found."})
+        connection.close()
 
 
 def test_nobody_says_who_it_is_but_the_proxy(variables):
