@@ -19,6 +19,7 @@ from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
 from fl_server import gauges, metrics
+from fl_server_ai import enqueue
 from fl_server_core import counters
 from fl_server_core.models import Checkpoint, Training
 from tests.compose import ROOT
@@ -124,11 +125,16 @@ def test_the_rows_are_counted(ask):
         ("fl_stored_bytes", "updates"): 10,
         ("fl_stored_bytes", "versions"): 500,
         ("fl_source_up", "database"): 1,
-        ("fl_queue_messages", "rounds"): 0,
     }
     assert {name: told.get(name) for name in wanted} == wanted
     assert 119 < told["fl_overdue_seconds", "training"] < 600
     assert 119 < told["fl_overdue_seconds", "notification"] < 600
+
+
+def test_the_tasks_that_wait_are_counted(ask):
+    before = ask()["fl_queue_messages", "rounds"]
+    enqueue.send("merge_round", "nobody's", 0, 0)
+    assert ask()["fl_queue_messages", "rounds"] == before + 1
 
 
 def test_what_can_not_be_asked_is_left_out(ask, monkeypatch, caplog):
