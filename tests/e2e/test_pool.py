@@ -33,17 +33,18 @@ def ask_often():
 """
 
 POLLS = """
-import time
 from types import SimpleNamespace
 from fl_server_api import waiting
 places, user = waiting.POLLS.each, User.objects.create(username="ann")
 asleep = threading.Semaphore(0)
 
-def fall_asleep(seconds):
-    asleep.release()
-    time.sleep(seconds)
+class Falling(threading.Event):
+    def wait(self, seconds):
+        asleep.release()
+        return super().wait(seconds)
 
-waiting.time = SimpleNamespace(sleep=fall_asleep, monotonic=lambda: 0.0)  # no wait is ever over
+waiting.Event, waiting.WOKEN_PAUSE = Falling, 0.5
+waiting.time = SimpleNamespace(monotonic=lambda: 0.0)  # no wait is ever over
 header = {"HTTP_AUTHORIZATION": f"Token {user.auth_token.key}"}
 answers = []
 
