@@ -1,6 +1,8 @@
 """A whole training of weights alone, as docs/files.md shows it: no code of the actor's moves."""
 
+import io
 import re
+import warnings
 
 import pytest
 import torch
@@ -63,5 +65,18 @@ def test_two_clients_train_weights_that_come_without_code(server, tmp_path, monk
     form = {"model_id": model, "model_input": [[1.0, 2.0]]}
     [sentence] = actor.ask("POST", "/inference/", json=form, expect=400)
     assert "holds weights alone" in sentence
-    assert actor.ask("GET", f"/models/{model}/metadata/")["stats"] is None
+    assert actor.ask("GET", f"/models/{model}/metadata/")["stats"]["trainable_params"] == 25
     torch.load(tmp_path / "weights.pt", weights_only=True)
+
+
+def test_weights_predict_by_code_that_the_server_alone_has(server):
+    actor = Person(server)
+    state = {"weight": torch.tensor([[1.0, 0.0], [0.0, 1.0]]), "bias": torch.zeros(2)}
+    model, code = actor.upload_model(save(state)), io.BytesIO()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), code)
+    files = {"serving_file": code.getvalue()}
+    actor.ask("POST", f"/models/{model}/serving/", files=files, expect=202)
+    form = {"model_id": model, "model_input": [[1.0, 2.0], [2.0, 1.0]]}
+    assert actor.ask("POST", "/inference/", json=form)["inference"] == [1, 0]
+    assert load(actor.ask("GET", f"/models/{model}/")).keys() == state.keys()
