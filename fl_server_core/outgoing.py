@@ -51,8 +51,9 @@ def open_tensors(model: Model, part: Part, dtype: str) -> BinaryIO:
 
     def write(target: Path) -> None:
         with model_path(model) as path, read_model(path) as whole:
+            sent = whole if model.kind == ModelKind.LOCAL else part.of(whole)
             try:
-                write_narrowed(part.of(whole), target, dtype)
+                write_narrowed(sent, target, dtype)
             except Refused as error:
                 raise InvalidRequest(f"Model {model.pk} can't be sent so. {error}") from error
 

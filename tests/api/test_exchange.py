@@ -144,6 +144,18 @@ def test_an_update_is_downloaded_as_what_was_exchanged_or_as_a_whole_model(
     assert (values_of(whole)["1.weight"], values_of(whole)["0.weight"]) == ({1.0}, {0.0})
 
 
+def test_of_tied_weights_either_name_chooses_the_tensor(client, people, opened):
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 2))
+    module[1].weight = module[0].weight
+    tied = post_model(client, saved(module))
+    body = plan(tied, people, {"tensors": {"include": ["1.weight"]}})
+    training = Training.objects.get(pk=client.post("/api/trainings/", body).json()["training_id"])
+    client.post(f"/api/trainings/{training.pk}/start/")
+    assert hand_in(people[0], tied, {"1.weight": torch.ones(2, 2)}).status_code == 201
+    for model in (tied, LocalModel.objects.get()):
+        assert list(fetch(client, model, part="exchanged")[1]) == ["0.weight"]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
 def test_in_fewer_bits_to_and_fro(client, model, people, opened, dtype):
     training = opened({"dtype": dtype})
