@@ -5,11 +5,13 @@ from html.parser import HTMLParser
 import pytest
 from django.test import Client, override_settings
 
+from fl_server import health
 from fl_server_api.content_security import NOTHING
 from tests.api.conftest import end
 from tests.factories import TrainingFactory, UserFactory
 
 PAGES = [
+    "/",
     "/api/schema/swagger-ui/",
     "/api/schema/redoc/",
     "/api-auth/login/",
@@ -57,6 +59,12 @@ def browser(db):
     return browser
 
 
+@pytest.fixture(autouse=True)
+def _well(monkeypatch):
+    """What the start page would ask the server's workers."""
+    monkeypatch.setattr(health.READINESS, "outcome", lambda: {"database": "ok", "workers": "ok"})
+
+
 @pytest.fixture
 def page(browser):
     rows = {"training": TrainingFactory().pk, "user": UserFactory().pk}
@@ -83,6 +91,33 @@ def test_styles_are_files_where_no_library_writes_them(page, path):
     assert "style-src" not in answer["Content-Security-Policy"]
     assert "<style" not in answer.content.decode()
     assert "style=" not in answer.content.decode()
+
+
+def test_the_start_page_leads_to_where_one_can_sign_in(db):
+    content = Client().get("/").content.decode()
+    assert "All is well" in content
+    assert "Your trainings" not in content
+    for path in ("/api-auth/login/?next=/", "/api/schema/swagger-ui/", "/api/schema/redoc/"):
+        assert f'href="{path}"' in content
+
+
+def test_it_says_what_is_wrong(db, monkeypatch):
+    told = {"database": "ok", "workers": "no worker on rounds"}
+    monkeypatch.setattr(health.READINESS, "outcome", lambda: told)
+    content = Client().get("/").content.decode()
+    assert "Something is wrong" in content
+    assert '<li class="bad"><b>workers</b> no worker on rounds</li>' in content
+
+
+def test_it_shows_ones_own_trainings_alone(db):
+    own, others = TrainingFactory(state="E", state_reason="<b>full</b>"), TrainingFactory()
+    browser = Client()
+    browser.force_login(own.actor)
+    content = browser.get("/").content.decode()
+    assert f"/api/trainings/{own.pk}/" in content
+    assert "&lt;b&gt;full&lt;/b&gt;" in content
+    assert str(others.pk) not in content
+    assert own.actor.username in content
 
 
 def test_a_script_in_a_page_would_be_noticed():
