@@ -16,7 +16,7 @@ from fl_archive.errors import UNEXPECTED, NotAModel, Refused, shown
 from fl_archive.foreign import refuse, refuse_zip
 from fl_archive.pickles import MAX_BYTES, read_pickle
 from fl_archive.records import Call, Pickle
-from fl_archive.safetensors_file import TensorFile, encode_header
+from fl_archive.safetensors_file import TensorFile, encode_header, size_of
 from fl_archive.trees import (
     Found,
     is_module,
@@ -96,6 +96,11 @@ class ModelFile:
     def layout(self) -> dict[str, tuple[str, Shape]]:
         """Dtype and shape of the distinct tensors: the layout of an update's file."""
         return {spec.name: (spec.dtype, spec.shape) for spec in self.distinct}
+
+    @property
+    def size(self) -> int:
+        """Bytes of the distinct tensors: about the size of an update's file."""
+        return sum(size_of(dtype, shape) for dtype, shape in self.layout.values())
 
     @property
     def weights_only(self) -> bool:

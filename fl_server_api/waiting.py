@@ -3,7 +3,8 @@
 Each kind of waiting has places of its own, in each process, and no user gets more than half of
 them. Their number depends on the threads (`FL_WEB_THREADS`): of 24, polls get 6, predictions 6
 and summaries 3. With the 6 that may read large bodies (`fl_server.receiving`), 3 are left that
-never wait for a client or a worker. With fewer than 4 threads no poll waits.
+never wait for a client or a worker. With fewer than 4 threads no poll waits. Who asks how far an
+upload is takes a poll's place.
 """
 
 import math

@@ -88,11 +88,12 @@ def settle(upload: Upload) -> None:
     Who asks how far an upload is may have lost the link, and the server not yet seen that.
     """
     until = time.monotonic() + SETTLE_SECONDS
-    while time.monotonic() < until:
-        with suppress(Locked, FileNotFoundError), _locked(upload, "rb"):
-            return
-        lend_connection()
-        time.sleep(SETTLE_PAUSE)
+    with suppress(FileNotFoundError):  # then nothing is there to wait for
+        while time.monotonic() < until:
+            with suppress(Locked), _locked(upload, "rb"):
+                return
+            lend_connection()
+            time.sleep(SETTLE_PAUSE)
     upload.refresh_from_db()
 
 

@@ -171,14 +171,13 @@ def store_update(
         scratch_path() as decoded,
     ):
         with _explained(MODEL), read_model(template) as whole:
-            if is_encoded(source, wire):
+            if is_encoded(source, wire):  # it becomes larger than what came
+                quotas.check_room(owner, exchange.part.of(whole).size)
                 decode_update(source, whole, decoded, wire, exchange.part)
                 source = decoded
             kept = admit_update(source, whole, target, exchange.part)
         if kept:
             logger.info("model %s: an update lacks buffers, which stay: %.500s", model.pk, kept)
-        if source == decoded:  # which is larger than what came
-            quotas.check_room(owner, target.stat().st_size)
         return store(target)
 
 

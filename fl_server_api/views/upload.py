@@ -12,6 +12,7 @@ from fl_server_api import tus
 from fl_server_api.documented.upload import documented
 from fl_server_api.utils import AuthenticatedRequest, find_upload
 from fl_server_api.views.base import ViewSet
+from fl_server_api.waiting import POLLS
 from fl_server_core import resumable
 
 
@@ -59,7 +60,9 @@ class Upload(ViewSet):
     def show(self, request: AuthenticatedRequest, id: str) -> Response:
         """Tell how far an upload is; a part that is on its way is waited for, for a moment."""
         upload = find_upload(request.user, id)
-        resumable.settle(upload)
+        with POLLS.place(request.user.pk) as may_wait:
+            if may_wait:
+                resumable.settle(upload)
         return tus.answer(upload, status.HTTP_200_OK)
 
     def receive(self, request: AuthenticatedRequest, id: str) -> Response:

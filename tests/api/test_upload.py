@@ -14,6 +14,7 @@ from django.utils.http import parse_http_date
 
 from fl_server_core import resumable
 from fl_server_core.models import Upload
+from fl_server_core.places import Places
 from tests.api.conftest import as_user
 from tests.api.tus import KIND, URL, VERSION, ask, begin, checksum, patch, sent
 
@@ -339,6 +340,22 @@ def test_it_does_not_wait_for_long(client, settings, monkeypatch):
     with path_of(upload, settings).open("ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert kept(client, upload) == 0
+
+
+def test_nobody_waits_for_a_file_that_is_gone_or_without_a_place(client, settings, monkeypatch):
+    def never(_seconds):
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr(resumable.time, "sleep", never)
+    upload = begin(client, 3)
+    with path_of(upload, settings).open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        monkeypatch.setattr("fl_server_api.views.upload.POLLS", Places(0))
+        assert kept(client, upload) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(resumable.time, "sleep", never)
+    path_of(upload, settings).unlink()
+    assert kept(client, upload) == 0
 
 
 def test_a_part_of_an_upload_that_is_removed_meanwhile_is_refused(client):
