@@ -13,10 +13,12 @@ from fl_archive.admission import admit_model
 from fl_archive.admitted.pickled import ARGUMENTS, admitted
 from fl_archive.constructors import RULES
 from fl_archive.errors import ArchiveError, Refused
+from tests.vision import import_torchvision
 
 from .genuine import Genuine, genuine
 from .hostile import mutated
 
+import_torchvision()  # some of them are its transforms
 ALL = genuine()
 FORMER = {"proj_size": 0, "_qkv_same_embed_dim": True}  # what they meant without saying it
 
