@@ -5,7 +5,7 @@ from django.urls import include, path
 
 from fl_server import health
 from fl_server.metrics import metrics
-from fl_server_api.views.start import start
+from fl_server_api.pages.start import start
 
 urlpatterns = [
     path("", start, {"ask": lambda: health.READINESS.outcome()}),
