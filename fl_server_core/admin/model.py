@@ -1,0 +1,51 @@
+"""Models of every kind."""
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from fl_server_core.models import Model
+
+MODEL_FIELDS = (
+    "id",
+    "kind",
+    "owner",
+    "name",
+    "description",
+    "input_shape",
+    "round",
+    "attempt",
+    "sha256",
+    "size",
+    "weights_only",
+    "preprocessing_sha256",
+    "preprocessing_size",
+    "serving_size",
+    "members",
+    "base_model",
+    "sample_size",
+    "created_at",
+    "closed_at",
+    "merged_into",
+)
+
+
+@admin.register(Model)
+class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    """Models of every kind; their files come through the API alone."""
+
+    list_display = ["id", "kind", "name", "owner", "round", "size", "sample_size", "created_at"]
+    list_filter = [
+        "kind",
+        "weights_only",
+        "created_at",
+        ("closed_at", admin.EmptyFieldListFilter),
+    ]
+    list_select_related = ["owner"]
+    ordering = ["-created_at"]
+    search_fields = ["=id", "name", "description", "owner__username"]
+    date_hierarchy = "created_at"
+    fields = MODEL_FIELDS
+    readonly_fields = tuple(name for name in MODEL_FIELDS if name not in ("name", "description"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
+        return False

@@ -1,0 +1,17 @@
+"""Uploads in parts."""
+
+from django.contrib import admin
+
+from fl_server_core.admin.base import ReadOnlyAdmin
+from fl_server_core.models import Upload
+
+
+@admin.register(Upload)
+class UploadAdmin(ReadOnlyAdmin):
+    """Files that come in parts; those removed here lose their bytes within an hour or two."""
+
+    list_display = ["id", "owner", "offset", "length", "created_at", "expires_at"]
+    list_filter = ["created_at"]
+    list_select_related = ["owner"]
+    ordering = ["-created_at"]
+    search_fields = ["=id", "owner__username"]
