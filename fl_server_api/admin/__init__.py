@@ -6,7 +6,7 @@ that the trainer keeps. Only fields without such rules can be changed.
 
 from django.contrib import admin
 
-from fl_server_core.admin import (  # noqa: F401 (each registers its pages)
+from fl_server_api.admin import (  # noqa: F401 (each registers its pages)
     checkpoint,
     invitation,
     metric,

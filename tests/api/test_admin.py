@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib import admin
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -31,11 +32,16 @@ NOUNS = [User, Model, Checkpoint, Training, Metric, ModelStats, Moments]
 NOUNS += [Notification, Invitation]
 
 
+def browser(user):
+    """Return a browser in which somebody is logged in."""
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
 @pytest.fixture
-def operator(db, client):
-    user = UserFactory(username="operator", is_staff=True, is_superuser=True)
-    client.force_login(user)
-    return client
+def operator(db):
+    return browser(UserFactory(username="operator", is_staff=True, is_superuser=True))
 
 
 def fill(number=3):
@@ -204,10 +210,10 @@ def test_the_apps_have_names_for_people(operator):
     assert not any("_" in app["name"] for app in apps)
 
 
-def test_others_are_sent_to_the_login(db, client):
-    client.force_login(UserFactory())
+def test_others_are_sent_to_the_login(db):
+    stranger = browser(UserFactory())
     for noun in NOUNS:
-        assert client.get(path(noun, "changelist")).status_code == 302
+        assert stranger.get(path(noun, "changelist")).status_code == 302
 
 
 def test_an_invitation_shows_its_code_once(operator):

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from fl_server_core.admin.base import ReadOnlyAdmin
+from fl_server_api.admin.base import ReadOnlyAdmin
 from fl_server_core.models import Training
 
 TRAINING_FIELDS = (

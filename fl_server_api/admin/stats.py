@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from fl_server_core.admin.base import ReadOnlyAdmin
+from fl_server_api.admin.base import ReadOnlyAdmin
 from fl_server_core.models import ModelStats
 
 
