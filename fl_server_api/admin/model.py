@@ -1,8 +1,13 @@
 """Models of every kind."""
 
-from django.contrib import admin
-from django.http import HttpRequest
+from contextlib import suppress
 
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+
+from fl_server_core import removal
 from fl_server_core.models import Model
 
 MODEL_FIELDS = (
@@ -33,13 +38,24 @@ MODEL_FIELDS = (
 class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     """Models of every kind; their files come through the API alone."""
 
-    list_display = ["id", "kind", "name", "owner", "round", "size", "sample_size", "created_at"]
+    list_display = [
+        "id",
+        "kind",
+        "name",
+        "owner",
+        "round",
+        "bytes_stored",
+        "sample_size",
+        "created_at",
+        "closed_at",
+    ]
     list_filter = [
         "kind",
         "weights_only",
         "created_at",
         ("closed_at", admin.EmptyFieldListFilter),
     ]
+    list_per_page = 50
     list_select_related = ["owner"]
     ordering = ["-created_at"]
     search_fields = ["=id", "name", "description", "owner__username"]
@@ -49,3 +65,16 @@ class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
         return False
+
+    @admin.display(description="size", ordering="size")
+    def bytes_stored(self, model: Model) -> str:
+        """Return the size of its file; a record's is gone."""
+        return filesizeformat(model.size) if model.file else "no file"
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:  # noqa: D102 (Django's)
+        self.delete_queryset(request, Model.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> None:  # noqa: ARG002, D102 (Django's)
+        for model in queryset:
+            with suppress(Model.DoesNotExist):  # its global model took it along
+                removal.remove_model(model)
