@@ -20,3 +20,4 @@ from fl_server_api.admin import (  # noqa: F401 (each registers its pages)
 )
 
 admin.site.site_header = admin.site.site_title = "Federated learning"
+admin.site.index_title = "How it is"
