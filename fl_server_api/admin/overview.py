@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from fl_server_ai.trainer.progress import count_awaited
 from fl_server_core.models import Notification, Training, User
-from fl_server_core.models.training import TrainingState
+from fl_server_core.models.training import ReasonCode, TrainingState
 
 SHOWN = 10
 """Rows of each part; its heading leads to all of them."""
@@ -60,6 +60,7 @@ def of_trainings() -> dict[str, Any]:
         training.awaited = awaited.get(training.pk, 0)
     since = timezone.now() - LATE
     failed = rows.filter(state=TrainingState.ERROR, last_update__gte=since)
+    failed = failed.exclude(reason_code=ReasonCode.STOPPED)  # which somebody wanted
     return {
         "running": running,
         "running_count": Training.objects.running().count(),

@@ -1,5 +1,6 @@
 """The start page of /admin/: how the server is, what runs and what fails, and who sees it."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -93,7 +94,9 @@ def test_those_that_wait_longest_come_first(operator):
 def test_it_tells_why_trainings_failed_of_late(operator):
     recent = fail(state_reason="<b>too few</b>")
     old = fail(last_update=timezone.now() - timedelta(days=8))
+    stopped = fail(reason_code="stopped")
     page = shown(operator)
+    assert str(stopped.pk) not in page
     assert str(recent.pk) in page
     assert "&lt;b&gt;too few&lt;/b&gt;" in page
     assert str(old.pk) not in page
@@ -113,13 +116,15 @@ def test_it_tells_which_endpoints_fail(operator):
     assert "HTTP 500" in shown(operator)
 
 
-def test_it_tells_what_is_stored_and_what_waits(operator):
+def test_it_tells_what_is_stored_and_what_waits(operator, monkeypatch):
+    lengths = gauges._gauges("fl_queue_messages", "", "queue", {"rounds": 3, "notify": 0})
+    monkeypatch.setitem(gauges.SOURCES, "broker", (lambda: [lengths],))
     ModelFactory(size=3 * 1024**2, file="x")
     NotificationFactory()
     page = shown(operator)
     assert "<b>models</b> 3.0 MB" in page
     assert "are free on the disk" in page
-    assert "rounds 0, notify 0" in page
+    assert "rounds 3, notify 0" in page
     assert "0 to be posted, 1 to be fetched" in page
 
 
@@ -203,3 +208,18 @@ def test_others_are_sent_to_the_login(db):
     for browser in (Client(), in_browser(UserFactory()), in_browser(participant)):
         answer = browser.get("/admin/")
         assert (answer.status_code, answer["Location"]) == (302, "/admin/login/?next=/admin/")
+
+
+def test_its_links_lead_to_the_rows_that_it_tells_of(operator):
+    running, failed = run(), fail()
+    leads = re.findall(r'href="(/admin/fl_server_core/[^"]*)"', shown(operator))
+    pages = {path: operator.get(path.replace("&amp;", "&")) for path in leads}
+    assert {page.status_code for page in pages.values()} == {200}
+    found = {
+        path: list(page.context["cl"].result_list) for path, page in pages.items() if "?" in path
+    }
+    trainings = "/admin/fl_server_core/training/?state__"
+    assert found.pop(f"{trainings}in=O,S") == [running]
+    assert found.pop(f"{trainings}exact=E") == [failed]
+    lost = running.notifications.get(state="failed")
+    assert list(found.values()) == [[lost], [lost]]

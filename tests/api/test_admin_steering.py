@@ -1,5 +1,7 @@
 """What operators tell trainings to do at /admin/, who may, and what they are told."""
 
+import re
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
@@ -284,3 +286,12 @@ def test_selected_trainings_are_deleted(training):
 def test_each_order_has_an_address():
     for order in ORDERS:
         assert reverse("admin:training_order", args=["1", order]) == f"{LIST}1/order/{order}/"
+
+
+def test_a_page_leads_to_the_trainings_versions_and_notifications(training):
+    looker = staff("view_training", "view_checkpoint", "view_notification")
+    put(training, "O")
+    put(TrainingFactory(participants=[UserFactory()]), "O")
+    leads = re.findall(r'href="(/admin/[^"]*__exact=[^"]*)"', looker.get(page(training)).text)
+    counts = [len(looker.get(path).context["cl"].result_list) for path in leads]
+    assert counts == [1, 2]
