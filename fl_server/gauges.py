@@ -169,6 +169,18 @@ class Gauges(Collector):
         return [*known, _gauges("fl_source_up", "Whether it has told what it knows.", "source", up)]
 
 
+GAUGES = Gauges()
+"""All who ask in this process share what is known."""
+
+
+def told() -> dict[str, dict[str, float]]:
+    """Return what is known: by metric, and in it by the value of its label, "" without one."""
+    return {
+        metric.name: {next(iter(of.labels.values()), ""): of.value for of in metric.samples}
+        for metric in GAUGES.collect()
+    }
+
+
 def _gauge(name: str, says: str, value: float | None) -> Metric:
     return GaugeMetricFamily(name, says, value=value or 0)
 

@@ -21,14 +21,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from fl_server.gauges import Gauges
+from fl_server.gauges import GAUGES
 from fl_server.processes import die_with_parent
 from fl_server_core import counters
 
 log = logging.getLogger(__name__)
 
 KNOWN = CollectorRegistry()
-KNOWN.register(Gauges())
+KNOWN.register(GAUGES)
 
 
 def begin_counting(folder: Path | None = None) -> None:

@@ -91,7 +91,7 @@ INSTALLED_APPS = [
     "fl_server_core",
     "fl_server_ai",
     "fl_server_api",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # only the urls import the pages for operators
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -3,12 +3,18 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from fl_server import health
+from fl_server import gauges, health
 from fl_server.metrics import metrics
+from fl_server_api.admin.overview import overview
 from fl_server_api.pages.start import start
 
 urlpatterns = [
     path("", start, {"ask": lambda: health.READINESS.outcome()}),
+    path(
+        "admin/",
+        admin.site.admin_view(overview),
+        {"ask": lambda: health.READINESS.outcome(), "measure": lambda: gauges.told()},
+    ),
     path("admin/", admin.site.urls),
     path("api/", include("fl_server_api.urls")),
     path("api-auth/", include("rest_framework.urls")),

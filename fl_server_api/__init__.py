@@ -1,1 +1,1 @@
-"""The HTTP API: urls, views, request schemas, serializers, permissions, OpenAPI."""
+"""The HTTP API: urls, views, request schemas, serializers, permissions, OpenAPI; admin."""

@@ -15,6 +15,9 @@ from rest_framework import status
 from rest_framework.request import Request
 
 from fl_server_api.encodings import accepted
+from fl_server_core import outgoing
+from fl_server_core.models import Model
+from fl_server_core.models.model import ModelKind
 from fl_server_core.written import open_written
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
@@ -35,6 +38,17 @@ class Download:
     stored_name: str = ""
     size: int = 0
     encoding: str = ""
+
+
+def archive(model: Model) -> Download:
+    """Return the download of a model's file, or of an update made into one."""
+    return Download(
+        filename=f"model-{model.pk}.pt",
+        tag=outgoing.model_tag(model),
+        open=lambda: outgoing.open_model(model),
+        stored_name="" if model.kind == ModelKind.LOCAL else str(model.file),
+        size=outgoing.model_size(model),
+    )
 
 
 class Part:

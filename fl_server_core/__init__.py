@@ -1,1 +1,1 @@
-"""The rows and their own rules, options, files in the storage, admin."""
+"""The rows and their own rules, options, files in the storage."""

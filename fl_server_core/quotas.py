@@ -6,7 +6,10 @@ What a request would add is counted with what is there, without a lock: some req
 go beyond a limit by what they bring.
 """
 
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import F, Q, QuerySet, Sum
@@ -21,26 +24,33 @@ def stored_bytes(user: User) -> int:
 
     An upload counts as long as it is to become.
     """
-    models = Model.objects.filter(Q(closed_at=None) | ~Q(file=""), owner=user)  # no records
-    versions = Checkpoint.objects.stored().filter(model__owner=user, model__closed_at=None)
-    moments = Moments.objects.filter(owner=user).exclude(first="")
+    return stored_by([user.pk])[user.pk]
+
+
+def stored_by(owners: Collection[UUID]) -> Counter[UUID]:
+    """Return the same for each of these users, in as many queries as for one."""
+    models = Model.objects.filter(Q(closed_at=None) | ~Q(file=""), owner__in=owners)  # no records
+    versions = Checkpoint.objects.stored().filter(model__owner__in=owners, model__closed_at=None)
+    moments = Moments.objects.filter(owner__in=owners).exclude(first="")
     # The newest version's file is the model's own.
     older = ~Q(file__in=models.exclude(file="").values("file"))
     return (
-        _sum(
+        _sums(
             models,
+            "owner",
             Sum("size", filter=~Q(file="")),
             Sum(F("preprocessing_size") + F("serving_size")),
         )
-        + _sum(versions, Sum("size", filter=older), Sum("server_state_size"))
-        + _sum(moments, Sum("size"))
-        + _sum(Upload.objects.filter(owner=user), Sum("length"))
+        + _sums(versions, "model__owner", Sum("size", filter=older), Sum("server_state_size"))
+        + _sums(moments, "owner", Sum("size"))
+        + _sums(Upload.objects.filter(owner__in=owners), "owner", Sum("length"))
     )
 
 
-def _sum(rows: QuerySet[Any], *sums: Sum) -> int:
-    found = rows.aggregate(**{f"of_{number}": each for number, each in enumerate(sums)})
-    return sum(filter(None, found.values()))
+def _sums(rows: QuerySet[Any], owner: str, *sums: Sum) -> Counter[UUID]:
+    named = {f"of_{number}": each for number, each in enumerate(sums)}
+    found = rows.order_by().values_list(owner).annotate(**named)
+    return Counter({who: sum(filter(None, parts)) for who, *parts in found})
 
 
 def models_of(user: User) -> QuerySet[Model]:

@@ -13,7 +13,7 @@ from fl_archive.part import WHOLE
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.phases import SwagPhase, UpdatePhase
 from fl_server_api.documented.model import documented
-from fl_server_api.downloads import Download, compressed, send
+from fl_server_api.downloads import Download, archive, compressed, send
 from fl_server_api.negotiation import accept_parameters
 from fl_server_api.parsers import ModelFileParser
 from fl_server_api.permissions import IsReader, OwnsModel, RemovesModel, ReportsOnModel, UsesModel
@@ -82,7 +82,7 @@ class Model(ViewSet):
         wanted = TensorsSchema().read(accept_parameters(request) | request.query_params.dict())
         model = self.get_entity(_visible(), id)
         if not any(wanted.values()):
-            return send(request, _archive(model))
+            return send(request, archive(model))
         answer = send(request, compressed(request, _tensors(model, wanted)))
         patch_vary_headers(answer, ["Accept", "Accept-Encoding"])
         return answer
@@ -207,16 +207,6 @@ class Model(ViewSet):
 
 def _visible() -> ModelQuerySet:
     return models.Model.objects.visible()
-
-
-def _archive(model: models.Model) -> Download:
-    return Download(
-        filename=f"model-{model.pk}.pt",
-        tag=outgoing.model_tag(model),
-        open=lambda: outgoing.open_model(model),
-        stored_name="" if model.kind == ModelKind.LOCAL else str(model.file),
-        size=outgoing.model_size(model),
-    )
 
 
 def _tensors(model: models.Model, wanted: dict[str, str]) -> Download:

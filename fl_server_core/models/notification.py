@@ -194,6 +194,11 @@ class Notification(models.Model):
                 name="notification_due",
             ),
             models.Index(
+                fields=["failed_at"],
+                condition=Q(failed_at__isnull=False),
+                name="notification_failed",
+            ),
+            models.Index(
                 fields=["receiver", "created_at"],
                 condition=Q(state="pending"),
                 name="notification_pending",

@@ -9,6 +9,7 @@ import torch
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 from rest_framework.test import APIClient
 from safetensors.torch import save as save_tensors
 
@@ -39,6 +40,13 @@ def _no_password_rules(settings):
 def as_user(user, **kwargs):
     """Return a client that calls with the user's token."""
     return APIClient(headers={"Authorization": f"Token {user.auth_token.key}"}, **kwargs)
+
+
+def in_browser(user):
+    """Return a browser in which the user is logged in."""
+    browser = Client()
+    browser.force_login(user)
+    return browser
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from django.test import Client, override_settings
 
-from fl_server import health
+from fl_server import gauges, health
 from fl_server_api.content_security import NOTHING
 from tests.api.conftest import end
 from tests.factories import TrainingFactory, UserFactory
@@ -22,6 +22,10 @@ PAGES = [
     "/admin/fl_server_core/training/",
     "/admin/fl_server_core/training/{training}/change/",
     "/admin/fl_server_core/training/{training}/delete/",
+    "/admin/fl_server_core/training/{training}/order/stop/",
+    "/admin/fl_server_core/training/{training}/order/roll_back/",
+    "/admin/fl_server_core/training/{training}/order/remove/",
+    "/admin/fl_server_core/notification/",
     "/admin/fl_server_core/user/",
     "/admin/fl_server_core/user/add/",
     "/admin/fl_server_core/user/{user}/change/",
@@ -61,7 +65,8 @@ def browser(db):
 
 @pytest.fixture(autouse=True)
 def _well(monkeypatch):
-    """What the start page would ask the server's workers."""
+    """What the start pages would ask the server's workers, broker and disk."""
+    monkeypatch.setattr(gauges, "told", dict)
     monkeypatch.setattr(health.READINESS, "outcome", lambda: {"database": "ok", "workers": "ok"})
 
 
