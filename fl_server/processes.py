@@ -13,6 +13,7 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
+from multiprocessing import current_process
 
 import django
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
@@ -69,6 +70,7 @@ def preload() -> None:
 
 def become(name: str, *arguments: str) -> None:
     """Be the named process from here on, until it ends."""
+    current_process().name = name  # which the log tells
     sys.argv = list(COMMANDS[name] + arguments)
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
