@@ -10,6 +10,15 @@ from datetime import UTC, datetime
 from fl_server_core import spans
 from fl_server_core.log_context import current_request_id, known_ids
 
+_process = ""
+"""Its name."""
+
+
+def name_process(name: str) -> None:
+    """Have lines tell this name of the process, and of those forked from it."""
+    global _process
+    _process = name
+
 
 class TextLine(logging.Formatter):
     """Time, level, logger, message and the request's id.
@@ -40,7 +49,7 @@ class JSONLine(logging.Formatter):
             "time": as_time(record.created),
             "level": record.levelname,
             "logger": record.name,
-            "process": record.processName,
+            "process": _process or record.processName,
             "message": record.getMessage(),
             **known_ids(),
         }

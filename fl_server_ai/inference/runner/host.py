@@ -17,7 +17,7 @@ from pathlib import Path
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
 
 from fl_server_ai.inference.runner.launcher import NEEDED, try_cage
-from fl_server_core.log_lines import JSONLine
+from fl_server_core.log_lines import JSONLine, name_process
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ def _forget_the_dead() -> None:
 
 
 if __name__ == "__main__":
+    name_process("runners")
     to_stderr = logging.StreamHandler()
     to_stderr.setFormatter(JSONLine())
     logging.basicConfig(level="INFO", handlers=[to_stderr])
