@@ -8,13 +8,6 @@ import pytest
 from fl_server_core.log_context import begin, current_request_id, known_ids, log_context, note
 
 
-@pytest.fixture(autouse=True)
-def _anew():
-    begin()
-    yield
-    begin()
-
-
 def test_ids_are_known_as_long_as_their_block_lasts():
     with log_context(training=1):
         with log_context(round=2, training=3):

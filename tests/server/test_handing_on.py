@@ -8,13 +8,6 @@ from fl_server.handing_on import REQUEST
 from fl_server_core.log_context import begin, current_request_id, known_ids, log_context
 
 
-@pytest.fixture(autouse=True)
-def _anew():
-    begin()
-    yield
-    begin()
-
-
 @pytest.fixture
 def task():
     """A task that returns the ids that it knows."""
