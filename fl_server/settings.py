@@ -422,7 +422,9 @@ LOGGING = {
     "loggers": {
         name: {"level": "WARNING"}
         for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
-    },
+    }
+    # It logs every try to reach a collector, and then that it gave up.
+    | {"opentelemetry.exporter": {"level": "ERROR"}},
 }
 # OpenTelemetry's own variables; it reads more of them.
 FL_TRACES = bool(

@@ -16,7 +16,7 @@ from fl_server_ai.inference import stats, worker
 from fl_server_ai.inference.client import QUEUE_SECONDS
 from fl_server_ai.notification import delivery, outbox
 from fl_server_core import files, resumable
-from fl_server_core.log_context import log_context, note
+from fl_server_core.log_context import note
 
 logger = logging.getLogger(__name__)
 
@@ -26,15 +26,15 @@ def merge_round(training_id: str, round: int, attempt: int) -> None:
     """Merge a complete round of updates into the next model."""
     from fl_server_ai.aggregation import merging  # torch: only where merging happens
 
-    with log_context(training=training_id, round=round):
-        merging.merge_round(UUID(training_id), round, attempt)
+    note(training=training_id, round=round)
+    merging.merge_round(UUID(training_id), round, attempt)
 
 
 @shared_task
 def dispatch(training_id: str) -> None:
     """Start a training's deliveries that are due."""
-    with log_context(training=training_id):
-        delivery.dispatch(UUID(training_id))
+    note(training=training_id)
+    delivery.dispatch(UUID(training_id))
 
 
 @worker_shutting_down.connect
@@ -77,5 +77,5 @@ def predict(
 @shared_task
 def summarise(model_id: str) -> None:
     """Summarise a model's layers."""
-    with log_context(model=model_id):
-        stats.fill_stats(UUID(model_id))
+    note(model=model_id)
+    stats.fill_stats(UUID(model_id))

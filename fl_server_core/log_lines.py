@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from fl_server_core import spans
 from fl_server_core.log_context import current_request_id, known_ids
 
+SHOWN = dict.fromkeys((*range(32), *range(127, 160)), "?") | {9: "\t", 10: "\n    "}
+"""What stands for control characters in text: a terminal would obey them."""
+
 _process = ""
 """Its name."""
 
@@ -35,7 +38,7 @@ class TextLine(logging.Formatter):
         return f"{line} [{request_id}]" if request_id else line
 
     def format(self, record: logging.LogRecord) -> str:  # noqa: D102
-        return super().format(record).replace("\n", "\n    ")
+        return super().format(record).translate(SHOWN)
 
 
 class JSONLine(logging.Formatter):

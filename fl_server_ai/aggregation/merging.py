@@ -46,8 +46,8 @@ def _merge_claimed(claim: MergeClaim) -> None:
         merge_answers, of = _merge_moments, "moments"
     elif merge.versions:
         merge_answers, of = _make_moments, "versions"
+    clients = len(merge.updates) + len(merge.moments)
     try:
-        clients = len(merge.updates) + len(merge.moments)
         with (
             counters.merging(of, merge.size),
             span("merge", of=of, clients=clients, bytes=merge.size),

@@ -18,7 +18,7 @@ from fl_server_core.connections import lend_connection
 from fl_server_core.log_context import note
 from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.notification import NotificationQuerySet
-from fl_server_core.spans import span
+from fl_server_core.spans import describe, span
 
 logger = logging.getLogger(__name__)
 
@@ -92,17 +92,22 @@ def _post(notification: Notification) -> None:
     try:
         outbox.post(notification)
     except outbox.Refused as error:
-        counters.count_delivery("refused")
+        _count("refused")
         _give_up(notification, str(error), refused=True)
     except Unreachable as error:
-        counters.count_delivery("unreachable")
+        _count("unreachable")
         if notification.deliveries <= outbox.RETRIES:
             outbox.retry_later(notification, str(error))
         else:
             _give_up(notification, str(error), refused=False)
     else:
-        counters.count_delivery("delivered")
+        _count("delivered")
         Notification.objects.filter(pk=notification.pk).deliver()
+
+
+def _count(outcome: str) -> None:
+    counters.count_delivery(outcome)
+    describe({"fl.outcome": outcome})
 
 
 def _give_up(notification: Notification, error: str, *, refused: bool) -> None:

@@ -12,7 +12,7 @@ from django.test import RequestFactory
 from fl_server_core.log_context import log_context
 from fl_server_core.log_lines import JSONLine, TextLine
 
-FORGED = "failed:\n2026-11-28 09:00:00,000 INFO fl_server all is well"
+FORGED = "failed:\r\x1b[2J\n2026-11-28 09:00:00,000 INFO fl_server all is well"
 
 
 def record(message, *args, **extra):
@@ -78,5 +78,6 @@ def test_text_that_is_quoted_looks_like_no_line_of_its_own(extra):
     with log_context(request="r-1"):
         first, *others = TextLine().format(record(FORGED, **extra)).split("\n")
     assert re.match(r"\d{4}-", first)
+    assert first.isprintable()
     assert others
     assert all(line.startswith("    ") for line in others)

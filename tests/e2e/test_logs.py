@@ -61,6 +61,7 @@ def test_a_request_is_followed_to_the_merge_and_the_delivery_that_it_causes(tmp_
     names = {span.name for span in followed}
     assert {"POST api/models/<str:id>/", "merge", "delivery"} <= names
     assert len({span.trace_id for span in followed}) == 1
+    assert told(followed, "fl.outcome") == {"delivered", None}
     [merge] = [span for span in followed if span.name == "merge"]
     assert [value(merge, name) for name in ("fl.training", "fl.round")] == [training, "0"]
 
