@@ -4,7 +4,7 @@ FROM python:3.11.13-slim-bookworm AS build
 # Where pip finds torch besides its default index, whose torch for Linux brings CUDA along:
 # an index of builds for the CPU makes the image some gigabytes smaller.
 ARG TORCH_INDEX
-# Of pyproject.toml: s3, vision.
+# Of pyproject.toml: otel, s3, vision.
 ARG EXTRAS=s3
 WORKDIR /build
 RUN python -m venv /opt/venv

@@ -14,11 +14,12 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from fl_server.handing_on import FollowingTask
 from fl_server.readiness import report_ready
 from fl_server.transport import Transport
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fl_server.settings")
-app = Celery("fl_server")
+app = Celery("fl_server", task_cls=FollowingTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

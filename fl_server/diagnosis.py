@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import ERROR, run_checks
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from fl_server import health
+from fl_server import health, tracing
 from fl_server.health import UnhealthyError
 from fl_server_ai.inference.runner.launcher import try_cage
 
@@ -152,6 +153,19 @@ def check_workers() -> str:
     return "one on each queue"
 
 
+def check_traces() -> str:
+    """Reach who is to get them, if anybody is."""
+    if not settings.FL_TRACES:
+        return "off: OTEL_EXPORTER_OTLP_ENDPOINT names nobody who gets them"
+    url = urlsplit(tracing.endpoint())
+    place = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection(place, timeout=2).close()
+    except OSError as error:
+        raise Finding(f"Nobody takes traces at {url.hostname}: {error}.") from error
+    return f"to {url.hostname}"
+
+
 def check_port() -> str:
     """See who has the port that `serve` takes by itself."""
     try:
@@ -183,6 +197,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "cage": check_cage,
     "port": check_port,
     "workers": check_workers,
+    "traces": check_traces,
 }
 
 

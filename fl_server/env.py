@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
@@ -96,6 +97,14 @@ def networks(name: str, default: str = "") -> list[IPv4Network | IPv6Network]:
         return [ip_network(part) for part in _parts(value)]
 
     return _parsed(name, parse(default), parse, "networks as 10.0.0.0/8")
+
+
+def is_installed(module: str) -> bool:
+    """Whether there is such a module, and all that it is in."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def expect_none(prefix: str, *, without: str) -> None:

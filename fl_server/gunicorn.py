@@ -6,9 +6,12 @@ from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
+from gunicorn.glogging import Logger
 
+from fl_server import tracing
 from fl_server.processes import die_with_parent
 from fl_server.readiness import report_ready
+from fl_server_core import log_context
 
 worker_class = "fl_server.receiving.Worker"
 workers = settings.FL_WEB_WORKERS
@@ -23,8 +26,20 @@ forwarder_headers = ""
 LINGER_SECONDS = 30
 SILENT_SECONDS = 5
 logconfig_dict = settings.LOGGING | {
-    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False}}
+    "loggers": {
+        name: {"level": "INFO", "handlers": ["stderr"], "propagate": False}
+        for name in ("gunicorn.error", "gunicorn.access")
+    }
 }
+access_log_format = "%(m)s %(U)s: %(s)s, %(B)s bytes, %(M)s ms"
+
+
+class logger_class(Logger):  # type: ignore[misc]  # noqa: N801 (gunicorn has no types; its name)
+    """Says what was answered only where somebody wants that: finding the words takes its time."""
+
+    def access(self, *request: Any) -> None:  # noqa: D102
+        if settings.FL_ACCESS_LOG:
+            super().access(*request)
 
 
 def when_ready(_server: Any) -> None:
@@ -33,8 +48,14 @@ def when_ready(_server: Any) -> None:
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
-    """Tie the worker to its master."""
+    """Tie the worker to its master; from here on it may have threads."""
     die_with_parent()
+    tracing.begin()
+
+
+def worker_exit(_server: Any, _worker: Any) -> None:
+    """Send the worker's last spans."""
+    tracing.end()
 
 
 def post_worker_init(_worker: Any) -> None:
@@ -49,6 +70,7 @@ def post_request(_worker: Any, request: Any, _environ: Any, _response: Any) -> N
     a broken connection instead of the 308, 401 or 413 that answers a large upload.
     """
     connection, end = request.unreader.sock, time.monotonic() + LINGER_SECONDS
+    log_context.begin()  # nothing: what the thread reads next may be no request
     with suppress(OSError):
         connection.settimeout(SILENT_SECONDS)
         # In small pieces, because a read returns only once it has all that it was asked for.

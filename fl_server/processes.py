@@ -18,6 +18,8 @@ import django
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
 from django.core.management import execute_from_command_line
 
+from fl_server_core.log_lines import name_process
+
 SUPERVISOR = "FL_SUPERVISOR_PID"
 """The id of the process with which the started one has to end; unset if there is none."""
 
@@ -69,6 +71,7 @@ def preload() -> None:
 
 def become(name: str, *arguments: str) -> None:
     """Be the named process from here on, until it ends."""
+    name_process(name)
     sys.argv = list(COMMANDS[name] + arguments)
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -14,6 +14,7 @@ from django.conf import global_settings
 from kombu import Exchange, Queue
 
 from fl_server import env
+from fl_server_core.log_lines import FORMATTERS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("FL_DATA_DIR", "var")).absolute()
@@ -35,12 +36,14 @@ CORS_ALLOWED_ORIGIN_REGEXES = env.items("CORS_ALLOWED_ORIGIN_REGEXES")
 CORS_ALLOW_ALL_ORIGINS = env.boolean("CORS_ALLOW_ALL_ORIGINS", default=False)
 CORS_ALLOW_CREDENTIALS = env.boolean("CORS_ALLOW_CREDENTIALS", default=False)
 CORS_ALLOW_HEADERS = [*default_headers, "content-encoding", "if-none-match", "if-range", "range"]
+CORS_ALLOW_HEADERS += ["traceparent", "x-request-id"]
 CORS_EXPOSE_HEADERS = [
     "Accept-Ranges",
     "Content-Disposition",
     "Content-Range",
     "ETag",
     "Retry-After",
+    "X-Request-ID",
 ]
 # Of the tus protocol, by which uploads are resumed.
 CORS_ALLOW_HEADERS += ["tus-resumable", "upload-checksum", "upload-length", "upload-metadata"]
@@ -103,6 +106,7 @@ INSTALLED_APPS = [
     "corsheaders",
 ]
 MIDDLEWARE = [
+    "fl_server_api.request_ids.TrackRequests",
     "fl_server_api.counting.CountRequests",
     "fl_server_api.content_security.ContentSecurity",
     "fl_server_api.middleware.LogRefusals",
@@ -405,16 +409,28 @@ if FL_METRICS_TOKEN and len(FL_METRICS_TOKEN) < 16:
     env.problems.append("FL_METRICS_TOKEN must have at least 16 characters.")
 FL_METRICS_PORT = env.integer("FL_METRICS_PORT", 0)  # of a worker in a container of its own
 
-# --- Logs ----------------------------------------------------------------------------
+# --- Logs and traces -------------------------------------------------------------------
+FL_LOG_FORMAT = env.choice("FL_LOG_FORMAT", "json" if POSTGRES_HOST else "text", ("text", "json"))
+FL_ACCESS_LOG = env.boolean("FL_ACCESS_LOG", default=False)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": FORMATTERS[FL_LOG_FORMAT]}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.text("FL_LOG_LEVEL", "INFO")},
     # Celery logs every message, and a sweep is one every two seconds.
     "loggers": {
         name: {"level": "WARNING"}
         for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
-    },
+    }
+    # It logs every try to reach a collector, and then that it gave up.
+    | {"opentelemetry.exporter": {"level": "ERROR"}},
 }
+# OpenTelemetry's own variables; it reads more of them.
+FL_TRACES = bool(
+    env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+)
+env.choice("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", ("http/protobuf",))
+if FL_TRACES and not env.is_installed("opentelemetry.exporter.otlp.proto.http"):
+    env.problems.append("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry: install fl-server[otel].")
+    FL_TRACES = False

@@ -16,6 +16,7 @@ from fl_server_ai.inference import stats, worker
 from fl_server_ai.inference.client import QUEUE_SECONDS
 from fl_server_ai.notification import delivery, outbox
 from fl_server_core import files, resumable
+from fl_server_core.log_context import note
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +26,14 @@ def merge_round(training_id: str, round: int, attempt: int) -> None:
     """Merge a complete round of updates into the next model."""
     from fl_server_ai.aggregation import merging  # torch: only where merging happens
 
+    note(training=training_id, round=round)
     merging.merge_round(UUID(training_id), round, attempt)
 
 
 @shared_task
 def dispatch(training_id: str) -> None:
     """Start a training's deliveries that are due."""
+    note(training=training_id)
     delivery.dispatch(UUID(training_id))
 
 
@@ -60,6 +63,7 @@ def predict(
     model_id: str, input_name: str, is_json: bool, form: str, user_id: str
 ) -> dict[str, str]:
     """Predict for a stored input; the user waits for the stored answer's name, or a failure."""
+    note(model=model_id, user=user_id)
     try:
         with worker.TURNS.place(UUID(user_id), seconds=QUEUE_SECONDS) as may_begin:
             if not may_begin:
@@ -73,4 +77,5 @@ def predict(
 @shared_task
 def summarise(model_id: str) -> None:
     """Summarise a model's layers."""
+    note(model=model_id)
     stats.fill_stats(UUID(model_id))

@@ -25,6 +25,7 @@ from django.utils.log import log_response
 from rest_framework import status
 
 from fl_server_api.encodings import ENCODINGS, Inflated
+from fl_server_core.log_context import note
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +64,14 @@ class LogRefusals:
         """Pass the request on and log what is refused."""
         response = self.get_response(request)
         if response.status_code >= 400:
+            user = _known_user(request)
+            note(user=user)
             log_response(
                 "%s %s: %s, user %s: %s",
                 request.method,
                 request.path[:MAX_LOGGED],
                 response.status_code,
-                _known_user(request),
+                user,
                 _reason(response)[:MAX_LOGGED],
                 response=cast(HttpResponse, response),  # any kind, whatever the stubs say
                 request=request,

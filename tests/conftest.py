@@ -16,6 +16,8 @@ from django.core.cache import cache
 from django.db import connection
 from hypothesis import HealthCheck, settings
 
+from fl_server_core import log_context
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("unhurried"), max_examples=1000)
@@ -31,6 +33,7 @@ def pytest_addoption(parser):
 def _quick_and_apart(settings, tmp_path_factory):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     cache.clear()  # counts nothing of other tests
+    log_context.begin()
     settings.FL_DEVICE = os.environ["FL_DEVICE"]
     settings.FL_MODEL_CODE = "any"  # on PostgreSQL it is another
     settings.WHITENOISE_AUTOREFRESH = True  # each test's client would list all static files first

@@ -23,6 +23,7 @@ from fl_server_ai.trainer.weighting import weights_of
 from fl_server_core import counters
 from fl_server_core.files import StoredFile, local_path, named_or_gone, scratch_path, store
 from fl_server_core.models import Training
+from fl_server_core.spans import span
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,12 @@ def _merge_claimed(claim: MergeClaim) -> None:
         merge_answers, of = _merge_moments, "moments"
     elif merge.versions:
         merge_answers, of = _make_moments, "versions"
+    clients = len(merge.updates) + len(merge.moments)
     try:
-        with counters.merging(of, merge.size):
+        with (
+            counters.merging(of, merge.size),
+            span("merge", of=of, clients=clients, bytes=merge.size),
+        ):
             merge_answers(claim)
     except (AggregationError, DeviceMissing) as error:
         _give_up(claim, str(error))

@@ -22,6 +22,7 @@ from fl_server_core.models import Model
 from fl_server_core.models.model import ModelKind
 from fl_server_core.outgoing import open_state
 from fl_server_core.places import Places
+from fl_server_core.spans import span
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def predict(model_id: UUID, input_name: str, *, is_json: bool, form: str) -> str
 
 
 def _predict(choice: Choice, input_name: str, *, is_json: bool, form: str) -> str:
-    with scratch_folder() as folder:
+    with span("inference", method=choice.method.function), scratch_folder() as folder:
         result, answer = folder / "result", folder / "answer"
         with (
             RUNNERS.runner(choice.key) as runner,

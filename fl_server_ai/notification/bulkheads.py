@@ -22,7 +22,8 @@ loss: what waited in it is due by the database, and the sweeper hands it in agai
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from uuid import UUID
 
 THREADS = 128
@@ -43,6 +44,8 @@ class Delivery:
     receiver: UUID
     address: str = ""
     prompt: bool = False
+    context: Context = field(default_factory=copy_context, init=False, compare=False)
+    """Of whoever put it in line, because any thread may take it: the ids in the log, the trace."""
 
     @property
     def line(self) -> tuple[UUID, bool]:

@@ -2,6 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from uuid import UUID
 
@@ -14,8 +15,10 @@ from fl_server_ai.notification.posting import Unreachable
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core import counters
 from fl_server_core.connections import lend_connection
+from fl_server_core.log_context import note
 from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.notification import NotificationQuerySet
+from fl_server_core.spans import describe, span
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +45,12 @@ def _start(due: NotificationQuerySet, at_most: int | None = None) -> None:
     for training, receiver, _ in deliveries.order_by("-receiver__answers_promptly", "since")[
         :at_most
     ]:
-        threads.submit(_deliver_alone, training, receiver)
+        threads.submit(copy_context().run, _deliver_alone, training, receiver)
 
 
 def _deliver_alone(training_id: UUID, receiver_id: UUID) -> None:
     """Deliver in a thread that nobody waits for."""
+    note(training=training_id, user=receiver_id)
     try:
         deliver(training_id, receiver_id)
     except Exception:  # what is due stays so, for the sweeper to find
@@ -65,7 +69,7 @@ def deliver(training_id: UUID, receiver_id: UUID) -> None:
     bulkheads.join(Delivery(training_id, receiver_id, address, receiver.answers_promptly))
     while delivery := bulkheads.take():
         try:
-            _post_all(delivery)
+            delivery.context.run(_post_all, delivery)
         finally:
             bulkheads.leave(delivery)
 
@@ -76,7 +80,9 @@ def _post_all(delivery: Delivery) -> None:
     Who isn't prompt gets in line again after each: others wait there.
     """
     while notification := outbox.claim_next(delivery.training, delivery.receiver):
-        _post(notification)
+        note(round=notification.round)
+        with span("delivery", type=notification.type, attempt=notification.deliveries):
+            _post(notification)
         if not notification.receiver.answers_promptly:
             bulkheads.join(replace(delivery, prompt=False))
             return
@@ -86,17 +92,22 @@ def _post(notification: Notification) -> None:
     try:
         outbox.post(notification)
     except outbox.Refused as error:
-        counters.count_delivery("refused")
+        _count("refused")
         _give_up(notification, str(error), refused=True)
     except Unreachable as error:
-        counters.count_delivery("unreachable")
+        _count("unreachable")
         if notification.deliveries <= outbox.RETRIES:
             outbox.retry_later(notification, str(error))
         else:
             _give_up(notification, str(error), refused=False)
     else:
-        counters.count_delivery("delivered")
+        _count("delivered")
         Notification.objects.filter(pk=notification.pk).deliver()
+
+
+def _count(outcome: str) -> None:
+    counters.count_delivery(outcome)
+    describe({"fl.outcome": outcome})
 
 
 def _give_up(notification: Notification, error: str, *, refused: bool) -> None:

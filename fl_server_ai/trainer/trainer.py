@@ -22,6 +22,7 @@ from fl_server_ai.trainer.quorum import Quorum
 from fl_server_core import quotas
 from fl_server_core.exceptions import CannotStart, InvalidRequest
 from fl_server_core.files import StoredFile, deleted_last, let_go
+from fl_server_core.log_context import log_context, note
 from fl_server_core.models import LocalModel, Model, Notification, Training, User
 from fl_server_core.models.metric import MetricValue, record_metrics
 from fl_server_core.models.model import close_updates
@@ -87,7 +88,7 @@ class ModelTrainer:
         row as missing, and neither would end the phase. No other row may come along in the
         query: PostgreSQL would return it as it was before the wait for the lock.
         """
-        with transaction.atomic(), deleted_last():
+        with log_context(training=training_id), transaction.atomic(), deleted_last():
             yield cls(Training.objects.select_for_update().get(pk=training_id))
 
     @property
@@ -113,6 +114,7 @@ class ModelTrainer:
         opens. None is returned for one that comes too late to count. `base` is the version that
         it was made from, where that is known.
         """
+        note(round=round)
         phase = UpdatePhase(self.training)
         phase.check(owner, round, base)
         may_be_last = self._may_be_last(owner)
@@ -130,6 +132,7 @@ class ModelTrainer:
         self, *, owner: User, round: int, sample_size: int, first: StoredFile, second: StoredFile
     ) -> None:
         """Keep a participant's SWAG moments, in place of earlier ones, until they are merged."""
+        note(round=round)
         phase = SwagPhase(self.training)
         phase.check(owner, round)
         phase.keep(owner, sample_size=sample_size, first=first, second=second)

@@ -16,6 +16,7 @@ from rest_framework.serializers import BaseSerializer
 from fl_server_api.pagination import Pages
 from fl_server_api.utils import get_entity
 from fl_server_core.links import with_ids
+from fl_server_core.log_context import note
 
 M = TypeVar("M", bound=Model)
 
@@ -34,6 +35,11 @@ class ViewSet(viewsets.ViewSet):
         request.encoding = "utf-8"
         self.request = cast(Request, request)  # drf-spectacular reads it before there is one
         return super().initialize_request(request, *args, **kwargs)
+
+    def perform_authentication(self, request: Request) -> None:
+        """Have the log know who it is."""
+        super().perform_authentication(request)
+        note(user=request.user.pk)
 
     def get_authenticators(self) -> list[BaseAuthentication]:  # noqa: D102
         return [policy() for policy in self._policies("authentication_classes")]

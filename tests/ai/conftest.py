@@ -37,7 +37,7 @@ def sent(monkeypatch):
     """The tasks and deliveries that would have been started, as (task, ids…)."""
     messages = []
     monkeypatch.setattr(enqueue, "send", lambda task, *args: messages.append((task, *args)))
-    deliver = lambda _, *ids: messages.append(("deliver", *map(str, ids)))  # noqa: E731
+    deliver = lambda _run, _deliver, *ids: messages.append(("deliver", *map(str, ids)))  # noqa: E731
     monkeypatch.setattr(delivery.threads, "submit", deliver)
     return messages
 

@@ -4,7 +4,9 @@ import pytest
 
 ORIGIN = "https://app.example.org"
 SENT = ["authorization", "content-encoding", "content-type", "if-none-match", "if-range", "range"]
+SENT += ["traceparent", "x-request-id"]
 READ = ["Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "Retry-After"]
+READ += ["X-Request-ID"]
 
 
 @pytest.fixture(autouse=True)

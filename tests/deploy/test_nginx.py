@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -86,6 +87,33 @@ def test_nobody_says_who_it_is_but_the_proxy(variables):
             answer = requests.get(url, headers={"X-Real-IP": "192.0.2.1"}, timeout=10)
         web.shutdown()
     assert answer.text == "127.0.0.1"
+
+
+def test_a_requests_id_is_handed_on_and_logged_without_its_query(variables):
+    class Web(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.headers["X-Request-ID"].encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as web:
+        threading.Thread(target=web.serve_forever).start()
+        address = f"127.0.0.1:{web.server_address[1]}"
+        with Nginx(variables | {"FL_PROXY_WEB": address}) as nginx:
+            url = f"http://127.0.0.1:{nginx.port}/a?token=secret"
+            sent = ("my-id.1", "x" * 65, 'a"b')
+            seen = [requests.get(url, headers={"X-Request-ID": s}, timeout=10).text for s in sent]
+            written = (nginx.folder / "log").read_text()
+        web.shutdown()
+    assert seen[0] == sent[0]
+    assert all(re.fullmatch("[0-9a-f]{32}", made) for made in seen[1:])
+    assert "secret" not in written
+    lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+    assert [line["request"] for line in lines] == seen
+    assert lines[0]["message"].startswith("GET /a: 200, ")
 
 
 def test_a_request_that_stays_half_sent_is_cut_off(variables):

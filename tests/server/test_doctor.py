@@ -118,6 +118,16 @@ def test_a_queue_without_a_worker_is_told(monkeypatch):
         diagnosis.check_workers()
 
 
+def test_that_nobody_takes_the_traces_is_told(settings, monkeypatch):
+    settings.FL_TRACES = True
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        url = f"http://127.0.0.1:{collector.getsockname()[1]}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        assert diagnosis.check_traces() == "to 127.0.0.1"
+    with pytest.raises(Finding, match=r"Nobody takes traces at 127\.0\.0\.1"):
+        diagnosis.check_traces()
+
+
 def test_a_port_that_is_taken_is_told(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(diagnosis, "PORT", taken.getsockname()[1])

@@ -1,4 +1,7 @@
-"""Which processes load torch: importing it takes seconds and hundreds of megabytes."""
+"""Which processes load torch: importing it takes seconds and hundreds of megabytes.
+
+OpenTelemetry is loaded by those alone that have somebody to tell.
+"""
 
 import os
 import subprocess
@@ -27,8 +30,8 @@ LOADS = {
 
 
 @pytest.mark.parametrize("name", LOADS)
-def test_loads_without_torch(name, tmp_path):
+def test_loads_without_torch_and_opentelemetry(name, tmp_path):
     lines = LOADS[name].replace("\n        ", "\n")
-    code = f"{lines}\nimport sys; sys.exit('torch' in sys.modules)"
+    code = f"{lines}\nimport sys; sys.exit(len({{'torch', 'opentelemetry'}} & {{*sys.modules}}))"
     environment = os.environ | {"FL_DATA_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

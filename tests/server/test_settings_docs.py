@@ -23,7 +23,7 @@ def read_by_settings():
 
 
 def described(text):
-    rows = re.findall(r"^\| (`(?:FL|CORS|CSRF)_.*?) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| (`(?:FL|CORS|CSRF|OTEL)_.*?) \|", text, re.MULTILINE)
     return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
 
 

@@ -1,9 +1,11 @@
 """What watches over the processes of a server."""
 
+import json
 import os
 
 import pytest
 
+from fl_server.management.commands.serve import show_json
 from fl_server.processes import COMMANDS
 from fl_server.readiness import READY_PIPE, report_ready
 from fl_server.supervisor import PIECE, Pipes, awaiting
@@ -59,3 +61,14 @@ def test_lines_of_several_processes_are_told_apart_and_whole(pipes):
     read(pipes)
     assert [line for n, line in lines if n == 0] == ["first of 0", "second of 0", "without an end"]
     assert [line for n, line in lines if n == 1] == [long, "\N{REPLACEMENT CHARACTER}"]
+
+
+def test_in_json_every_line_is_an_object_and_those_of_the_log_stay_as_they_are(capsys):
+    logged = '{"time": "2026-11-28T09:00:00.000+00:00", "message": "it works"}'
+    said = {"web": logged, "rounds": "Killed", "serve": "rounds died with SIGKILL"}
+    for name, line in said.items():
+        show_json(name, line)
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == logged
+    told = [(line["process"], line["message"], line["level"]) for line in map(json.loads, others)]
+    assert told == [("rounds", "Killed", "INFO"), ("serve", said["serve"], "WARNING")]

@@ -1,11 +1,13 @@
 """`manage.py serve`: the whole server on one machine."""
 
 import fcntl
+import json
 import os
 import shlex
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +22,8 @@ from django.utils.termcolors import colorize
 from fl_server import reach
 from fl_server.metrics import begin_counting
 from fl_server.processes import COMMANDS
-from fl_server.supervisor import KeepsDyingError, supervise
+from fl_server.supervisor import KeepsDyingError, Show, supervise
+from fl_server_core.log_lines import as_time
 
 COLOURS = dict(
     zip(
@@ -117,7 +120,21 @@ def _migrate() -> None:
                 connection.close_pool()  # type: ignore[attr-defined]  # which has threads
 
 
-def _shown() -> Any:
+def _shown() -> Show:
+    return show_json if settings.FL_LOG_FORMAT == "json" else _shown_as_text()
+
+
+def show_json(name: str, line: str) -> None:
+    """Show a line of the log as it is, and as one whatever else a process writes: its end, say."""
+    if not line.startswith('{"time": '):
+        level = "WARNING" if name == "serve" else "INFO"
+        said = {"level": level, "logger": "output", "process": name, "message": line}
+        line = json.dumps({"time": as_time(time.time())} | said)
+    with suppress(OSError):  # nobody reads any more; the server goes on
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _shown_as_text() -> Show:
     coloured = sys.stderr.isatty()
 
     def show(name: str, line: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in its stubs
 
 from fl_server_ai.inference.runner.launcher import NEEDED, try_cage
+from fl_server_core.log_lines import JSONLine, name_process
 
 logger = logging.getLogger(__name__)
 
@@ -64,5 +65,8 @@ def _forget_the_dead() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    name_process("runners")
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(JSONLine())
+    logging.basicConfig(level="INFO", handlers=[to_stderr])
     serve(Path(sys.argv[1]))

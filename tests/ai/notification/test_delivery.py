@@ -10,6 +10,7 @@ from django.utils import timezone
 from fl_server_ai.notification import delivery, outbox
 from fl_server_ai.notification.bulkheads import Delivery
 from fl_server_ai.notification.delivery import deliver
+from fl_server_core.log_context import known_ids, log_context
 from fl_server_core.models import Notification
 from tests.ai.notification.conftest import silence
 from tests.factories import NotificationFactory
@@ -48,6 +49,20 @@ def test_the_body_is_the_contracts(started, endpoint):
         "training_uuid": str(training.pk),
         "body": {"round": 0, "global_model_uuid": str(training.model_id)},
     }
+
+
+def test_whoever_delivers_goes_on_with_the_ids_of_who_put_it_in_line(
+    started, participants, endpoint
+):
+    training, seen = started[0], []
+    endpoint.answer = lambda: seen.append(dict(known_ids())) or 200
+    with log_context(request="r-1"):
+        delivery.bulkheads.join(Delivery(training.pk, participants[1].pk))
+    with log_context(request="r-2"):
+        deliver(training.pk, participants[0].pk)
+        assert known_ids() == {"request": "r-2"}
+    assert {ids["request"] for ids in seen} == {"r-1", "r-2"}
+    assert {ids["round"] for ids in seen} == {0}
 
 
 def test_nothing_overtakes_a_message_that_could_not_be_delivered(started, endpoint):
