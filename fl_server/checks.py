@@ -1,5 +1,6 @@
 """System checks on the settings; `manage.py check`, `migrate` and `serve` run them."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.core.checks import CheckMessage, Error
 from fl_archive.admitted import parse_extra
 from fl_server import env
 from fl_server_core import signing
+from fl_server_core.appending import Appending
 
 
 def check_environment(
@@ -29,6 +31,19 @@ def check_model_classes(
         parse_extra(settings.FL_MODEL_CLASSES)
     except ValueError as error:
         return [Error(str(error), id="fl_server.E002")]
+    return []
+
+
+def check_audit_log(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 (Django's signature)
+    **kwargs: Any,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """fl_server.E004: FL_AUDIT_LOG names no file that could be written."""
+    try:
+        if settings.FL_AUDIT_LOG:
+            os.close(os.open(settings.FL_AUDIT_LOG, Appending.flags, 0o600))
+    except OSError as error:
+        return [Error(f"FL_AUDIT_LOG can't be written: {error}.", id="fl_server.E004")]
     return []
 
 

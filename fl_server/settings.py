@@ -106,6 +106,7 @@ MIDDLEWARE = [
     "fl_server_api.counting.CountRequests",
     "fl_server_api.content_security.ContentSecurity",
     "fl_server_api.middleware.LogRefusals",
+    "fl_server_api.middleware.NameActor",
     "fl_server_api.middleware.KnownHost",
     "fl_server_api.middleware.KeepMethod",
     "django.middleware.security.SecurityMiddleware",
@@ -381,6 +382,7 @@ FL_MERGE_ATTEMPTS = env.integer("FL_MERGE_ATTEMPTS", 5, minimum=1)
 FL_KEEP_UPDATE_ROUNDS = env.integer("FL_KEEP_UPDATE_ROUNDS", 0)
 FL_KEEP_NOTIFICATION_DAYS = env.integer("FL_KEEP_NOTIFICATION_DAYS", 90)  # 0: for good
 FL_KEEP_CHECKPOINTS = env.integer("FL_KEEP_CHECKPOINTS", 10, minimum=1)
+FL_KEEP_AUDIT_DAYS = env.integer("FL_KEEP_AUDIT_DAYS", 0)  # 0: for good
 FL_NOTIFY_TIMEOUT_SECONDS = env.integer("FL_NOTIFY_TIMEOUT_SECONDS", 10, minimum=1)
 # By address, whatever its name; fl_server_ai.notification.destinations tells the rest.
 LOCAL_NETWORKS = "127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"
@@ -406,7 +408,8 @@ if FL_METRICS_TOKEN and len(FL_METRICS_TOKEN) < 16:
 FL_METRICS_PORT = env.integer("FL_METRICS_PORT", 0)  # of a worker in a container of its own
 
 # --- Logs ----------------------------------------------------------------------------
-LOGGING = {
+FL_AUDIT_LOG = env.text("FL_AUDIT_LOG")  # a file that acts are appended to, as lines of JSON
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
@@ -418,3 +421,7 @@ LOGGING = {
         for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")
     },
 }
+if FL_AUDIT_LOG:
+    LOGGING["handlers"]["acts"] = {"()": "fl_server_core.appending.Appending", "path": FL_AUDIT_LOG}
+    alone = {"handlers": ["acts"], "level": "INFO", "propagate": False}
+    LOGGING["loggers"]["fl_server_core.audit"] = alone

@@ -9,13 +9,17 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.models import Group
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
+from fl_server_core.audited import Audited, AuditedPermissions
 from fl_server_core.models import (
+    Act,
     Checkpoint,
     Invitation,
     Metric,
@@ -28,9 +32,9 @@ from fl_server_core.models import (
     Upload,
     User,
 )
-from fl_server_core.models.token import issue_token
 from fl_server_core.models.user import validate_secret
 from fl_server_core.quotas import models_of, stored_bytes
+from fl_server_core.users import renew_token
 
 admin.site.site_header = admin.site.site_title = "Federated learning"
 
@@ -84,7 +88,7 @@ TRAINING_FIELDS = (
 )
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class ReadOnlyAdmin(Audited, admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     """Rows that the server alone writes; here they can be looked at and removed."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
@@ -119,7 +123,7 @@ class ChangeUserForm(UserChangeForm):  # type: ignore[type-arg]  # generic only 
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class UserAdmin(AuditedPermissions, Audited, DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     """Users, as Django shows them, with what trainings need of them."""
 
     form = ChangeUserForm
@@ -169,7 +173,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
     def end_tokens(self, request: HttpRequest, users: QuerySet[User]) -> None:
         """Replace their tokens; users see the new one when they log in with their password."""
         for user in users:
-            issue_token(user)
+            renew_token(user)
         self.message_user(request, f"Tokens ended: {len(users)}. Their users find new ones.")
 
     @admin.display(description="stores and runs")
@@ -182,8 +186,16 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
         )
 
 
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(AuditedPermissions, Audited, DjangoGroupAdmin):
+    """Groups, as Django shows them."""
+
+
 @admin.register(Invitation)
-class InvitationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class InvitationAdmin(Audited, admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     """Invitations, with who has used them; the code is shown once."""
 
     fields = ["note"]
@@ -202,7 +214,7 @@ class InvitationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
 
 
 @admin.register(Model)
-class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class ModelAdmin(Audited, admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     """Models of every kind; their files come through the API alone."""
 
     list_display = ["id", "kind", "name", "owner", "round", "size", "sample_size", "created_at"]
@@ -341,3 +353,17 @@ class UploadAdmin(ReadOnlyAdmin):
     list_select_related = ["owner"]
     ordering = ["-created_at"]
     search_fields = ["=id", "owner__username"]
+
+
+@admin.register(Act)
+class ActAdmin(ReadOnlyAdmin):
+    """The audit log: who has done what, and when."""
+
+    list_display = ["created_at", "code", "user_name", "address", "object_type", "object_id"]
+    list_filter = ["code", "created_at", ("user_id", admin.EmptyFieldListFilter)]
+    ordering = ["-pk"]
+    search_fields = ["=object_id", "=user_id", "user_name", "=address", "=request_id"]
+    date_hierarchy = "created_at"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002, D102
+        return False
