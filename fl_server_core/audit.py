@@ -99,7 +99,7 @@ def note_wrong_password(credentials: dict[str, Any], **_: Any) -> None:
     record_act(ActCode.USER_LOGIN_FAILED, user)
 
 
-def forgettable() -> ActQuerySet:
+def find_old() -> ActQuerySet:
     """Return the acts that have been kept for as long as FL_KEEP_AUDIT_DAYS wants."""
     days: int = settings.FL_KEEP_AUDIT_DAYS
     if not days:
@@ -110,7 +110,7 @@ def forgettable() -> ActQuerySet:
 def forget_old() -> None:
     """Remove them, some at a time, because others want to write; note how many."""
     count = 0
-    while some := list(forgettable().values_list("pk", flat=True)[:FORGOTTEN]):
+    while some := list(find_old().values_list("pk", flat=True)[:FORGOTTEN]):
         count += Act.objects.filter(pk__in=some).forget()
     if count:
         record_act(ActCode.ACTS_FORGOTTEN, count=count, older_than_days=settings.FL_KEEP_AUDIT_DAYS)
