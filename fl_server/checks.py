@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
@@ -11,7 +12,6 @@ from django.core.checks import CheckMessage, Error
 from fl_archive.admitted import parse_extra
 from fl_server import env
 from fl_server_core import signing
-from fl_server_core.appending import Appending
 
 
 def check_environment(
@@ -39,11 +39,10 @@ def check_audit_log(
     **kwargs: Any,  # noqa: ARG001
 ) -> list[CheckMessage]:
     """fl_server.E004: FL_AUDIT_LOG names no file that could be written."""
-    try:
-        if settings.FL_AUDIT_LOG:
-            os.close(os.open(settings.FL_AUDIT_LOG, Appending.flags, 0o600))
-    except OSError as error:
-        return [Error(f"FL_AUDIT_LOG can't be written: {error}.", id="fl_server.E004")]
+    path = Path(settings.FL_AUDIT_LOG)
+    place = path if path.exists() else path.parent  # it is made when there is an act
+    if settings.FL_AUDIT_LOG and (path.is_dir() or not os.access(place, os.W_OK)):
+        return [Error(f"FL_AUDIT_LOG can't be written: {path}.", id="fl_server.E004")]
     return []
 
 

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from typing import ClassVar
+
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class Appending(logging.Handler):
@@ -10,8 +11,6 @@ class Appending(logging.Handler):
 
     The file is opened for each, so that it may be moved away at any time, and others can't read it.
     """
-
-    flags: ClassVar[int] = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -21,7 +20,7 @@ class Appending(logging.Handler):
         """Write a line; if that fails, say so on stderr, as logging does."""
         try:
             line = self.format(record).encode() + b"\n"
-            descriptor = os.open(self.path, self.flags, 0o600)
+            descriptor = os.open(self.path, FLAGS, 0o600)
             try:
                 os.write(descriptor, line)
             finally:

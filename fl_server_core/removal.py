@@ -15,6 +15,7 @@ from fl_server_core.files import let_go, names_in
 from fl_server_core.models import Checkpoint, Model, Moments, Training, User
 from fl_server_core.models.act import ActCode
 from fl_server_core.models.model import ModelKind
+from fl_server_core.trainings import record_clients
 
 
 def remove_training(training: Training) -> None:
@@ -43,12 +44,18 @@ def remove_model(model: Model) -> None:
 
 
 def record_falling(rows: "QuerySet[Row]") -> None:
-    """Note which trainings and models are removed because users or models are."""
+    """Note which trainings and models are removed because users or models are.
+
+    And in which other trainings these users take part no longer.
+    """
     models = Model.objects.exclude(kind=ModelKind.LOCAL)
     if issubclass(rows.model, User):
         models = models.filter(owner__in=rows)
         trainings = Training.objects.filter(Q(actor__in=rows) | Q(model__in=models))
         record_acts(ActCode.MODEL_REMOVED, [(row, {"name": row.name}) for row in models])
+        for user in User.objects.filter(pk__in=rows):
+            for training in user.trainings.exclude(pk__in=trainings):
+                record_clients(ActCode.CLIENT_REMOVED, training, [user])
     elif issubclass(rows.model, Model):
         trainings = Training.objects.filter(model__in=rows)
     else:

@@ -45,12 +45,17 @@ def test_a_file_that_cannot_be_written_is_told_on_stderr_and_stops_nothing(tmp_p
 
 
 def test_a_path_that_cannot_be_written_stops_the_start_with_a_sentence(settings, tmp_path):
-    settings.FL_AUDIT_LOG = str(tmp_path / "acts")
-    assert check_audit_log(None) == []
-    settings.FL_AUDIT_LOG = str(tmp_path / "nowhere" / "acts")
-    [error] = check_audit_log(None)
-    assert error.id == "fl_server.E004"
-    assert error.msg.startswith("FL_AUDIT_LOG can't be written: ")
+    for path in ("", str(tmp_path / "acts")):
+        settings.FL_AUDIT_LOG = path
+        assert check_audit_log(None) == []
+    for path in (tmp_path, tmp_path / "nowhere" / "acts"):
+        settings.FL_AUDIT_LOG = str(path)
+        [error] = check_audit_log(None)
+        assert (error.id, error.msg) == (
+            "fl_server.E004",
+            f"FL_AUDIT_LOG can't be written: {path}.",
+        )
+    assert not any(tmp_path.iterdir())
 
 
 def exported(*arguments):
