@@ -10,10 +10,11 @@ class ServerConfig(AppConfig):
     name = "fl_server"
 
     def ready(self) -> None:  # noqa: D102
-        from fl_server.checks import check_environment, check_model_classes, check_record_key
+        from fl_server import checks
         from fl_server.folders import prepare
 
         prepare()
-        register(check_environment)
-        register(check_model_classes)
-        register(check_record_key)
+        register(checks.check_environment)
+        register(checks.check_model_classes)
+        register(checks.check_record_key)
+        register(checks.check_audit_log)

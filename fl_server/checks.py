@@ -1,6 +1,8 @@
 """System checks on the settings; `manage.py check`, `migrate` and `serve` run them."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
@@ -29,6 +31,18 @@ def check_model_classes(
         parse_extra(settings.FL_MODEL_CLASSES)
     except ValueError as error:
         return [Error(str(error), id="fl_server.E002")]
+    return []
+
+
+def check_audit_log(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 (Django's signature)
+    **kwargs: Any,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """fl_server.E004: FL_AUDIT_LOG names no file that could be written."""
+    path = Path(settings.FL_AUDIT_LOG)
+    place = path if path.exists() else path.parent  # it is made when there is an act
+    if settings.FL_AUDIT_LOG and (path.is_dir() or not os.access(place, os.W_OK)):
+        return [Error(f"FL_AUDIT_LOG can't be written: {path}.", id="fl_server.E004")]
     return []
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.core.management.utils import get_random_secret_key
 
@@ -20,24 +20,33 @@ T = TypeVar("T")
 
 problems: list[str] = []
 
+effective: dict[str, Any] = {}
+"""What each variable has come to, in JSON; of a secret only whether there is one."""
+
 
 def text(name: str, default: str = "") -> str:
     """Return the variable without surrounding white space; an empty one counts as unset."""
-    return os.environ.get(name, "").strip() or default
+    effective[name] = _read(name) or default
+    return str(effective[name])
 
 
 def secret(name: str, default: str = "") -> str:
     """Return the variable, or the content of the file that `<name>_FILE` names."""
-    value, path = text(name), text(f"{name}_FILE")
+    value, path = _read(name), _read(f"{name}_FILE")
     if value and path:
         problems.append(f"Set {name} or {name}_FILE, not both.")
-    if value or not path:
-        return value or default
+    if path and not value:
+        value = _content(name, path)
+    effective[name] = "set" if value or default else ""
+    return value or default
+
+
+def _content(name: str, path: str) -> str:
     try:
         return Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{name}_FILE can't be read: {error}.")
-        return default
+        return ""
 
 
 def kept_secret(path: Path) -> str:
@@ -109,8 +118,12 @@ def is_installed(module: str) -> bool:
 
 def expect_none(prefix: str, *, without: str) -> None:
     """Note variables of this prefix as problems, because without that one they have no effect."""
-    names = sorted(name for name in os.environ if name.startswith(prefix) and text(name))
+    names = sorted(name for name in os.environ if name.startswith(prefix) and _read(name))
     problems.extend(f"{name} is set, but {without} is not." for name in names)
+
+
+def _read(name: str) -> str:
+    return os.environ.get(name, "").strip()
 
 
 def _parts(value: str) -> list[str]:
@@ -118,11 +131,10 @@ def _parts(value: str) -> list[str]:
 
 
 def _parsed(name: str, default: T, parse: Callable[[str], T], wanted: str) -> T:
-    value = text(name)
-    if not value:
-        return default
+    value, found = _read(name), default
     try:
-        return parse(value)
+        found = parse(value) if value else default
     except (ValueError, KeyError):
         problems.append(f"{name} must be {wanted}, not {value!r}.")
-        return default
+    effective[name] = [str(part) for part in found] if isinstance(found, list) else found
+    return found

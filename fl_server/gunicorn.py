@@ -43,7 +43,13 @@ class logger_class(Logger):  # type: ignore[misc]  # noqa: N801 (gunicorn has no
 
 
 def when_ready(_server: Any) -> None:
-    """Leave what is imported by now to no collector: it would look through it in each worker."""
+    """Leave what is imported by now to no collector: it would look through it in each worker.
+
+    Before that note the settings, once for all workers.
+    """
+    from fl_server.noted_settings import note_settings  # needs the apps, which are there by now
+
+    note_settings()
     gc.freeze()
 
 

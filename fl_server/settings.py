@@ -110,6 +110,7 @@ MIDDLEWARE = [
     "fl_server_api.counting.CountRequests",
     "fl_server_api.content_security.ContentSecurity",
     "fl_server_api.middleware.LogRefusals",
+    "fl_server_api.middleware.NameActor",
     "fl_server_api.middleware.KnownHost",
     "fl_server_api.middleware.KeepMethod",
     "django.middleware.security.SecurityMiddleware",
@@ -385,6 +386,7 @@ FL_MERGE_ATTEMPTS = env.integer("FL_MERGE_ATTEMPTS", 5, minimum=1)
 FL_KEEP_UPDATE_ROUNDS = env.integer("FL_KEEP_UPDATE_ROUNDS", 0)
 FL_KEEP_NOTIFICATION_DAYS = env.integer("FL_KEEP_NOTIFICATION_DAYS", 90)  # 0: for good
 FL_KEEP_CHECKPOINTS = env.integer("FL_KEEP_CHECKPOINTS", 10, minimum=1)
+FL_KEEP_AUDIT_DAYS = env.integer("FL_KEEP_AUDIT_DAYS", 0)  # 0: for good
 FL_NOTIFY_TIMEOUT_SECONDS = env.integer("FL_NOTIFY_TIMEOUT_SECONDS", 10, minimum=1)
 # By address, whatever its name; fl_server_ai.notification.destinations tells the rest.
 LOCAL_NETWORKS = "127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"
@@ -412,7 +414,8 @@ FL_METRICS_PORT = env.integer("FL_METRICS_PORT", 0)  # of a worker in a containe
 # --- Logs and traces -------------------------------------------------------------------
 FL_LOG_FORMAT = env.choice("FL_LOG_FORMAT", "json" if POSTGRES_HOST else "text", ("text", "json"))
 FL_ACCESS_LOG = env.boolean("FL_ACCESS_LOG", default=False)
-LOGGING = {
+FL_AUDIT_LOG = env.text("FL_AUDIT_LOG")  # a file that acts are appended to, as lines of JSON
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": FORMATTERS[FL_LOG_FORMAT]}},
@@ -426,6 +429,10 @@ LOGGING = {
     # It logs every try to reach a collector, and then that it gave up.
     | {"opentelemetry.exporter": {"level": "ERROR"}},
 }
+if FL_AUDIT_LOG:
+    LOGGING["handlers"]["acts"] = {"()": "fl_server_core.appending.Appending", "path": FL_AUDIT_LOG}
+    alone = {"handlers": ["acts"], "level": "INFO", "propagate": False}
+    LOGGING["loggers"]["fl_server_core.audit"] = alone
 # OpenTelemetry's own variables; it reads more of them.
 FL_TRACES = bool(
     env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

@@ -10,12 +10,11 @@ from uuid import UUID
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from fl_server_ai import sweeper
+from fl_server_ai import cleanup, sweeper
 from fl_server_ai.failures import Failure, NoWorker
 from fl_server_ai.inference import stats, worker
 from fl_server_ai.inference.client import QUEUE_SECONDS
-from fl_server_ai.notification import delivery, outbox
-from fl_server_core import files, resumable
+from fl_server_ai.notification import delivery
 from fl_server_core.log_context import note
 
 logger = logging.getLogger(__name__)
@@ -51,11 +50,8 @@ def sweep() -> None:
 
 @shared_task
 def remove_orphaned_files() -> None:
-    """Delete the files that no row names any more, what was said about them, and spent calls."""
-    files.remove_orphans()
-    resumable.remove_expired()
-    stats.forget_stats()
-    outbox.forget_spent()
+    """Delete the files that no row names any more, and whatever else is old or of no use."""
+    cleanup.remove_all()
 
 
 @shared_task(ignore_result=False)

@@ -100,6 +100,20 @@ def _reason(response: HttpResponseBase) -> str:
     return json.dumps(said, ensure_ascii=False, default=str)
 
 
+class NameActor:
+    """Has what a request changes stand in the audit log under its user and its address."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on."""
+        from fl_server_core.audit import answering  # its imports need the apps
+
+        with answering(request):
+            return self.get_response(request)
+
+
 class KnownHost:
     """Says which setting is behind it when a host name is refused."""
 

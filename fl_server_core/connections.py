@@ -1,6 +1,6 @@
-"""The database connection of a thread that waits for something else."""
+"""The database connection of a thread that waits for something else, or of a process that forks."""
 
-from django.db import connection
+from django.db import connection, connections
 
 
 def lend_connection() -> None:
@@ -11,3 +11,11 @@ def lend_connection() -> None:
     """
     if connection.vendor != "sqlite" and not connection.in_atomic_block:
         connection.close()
+
+
+def close_all() -> None:
+    """Close this process' connections, its pool's too, because a pool has threads."""
+    connections.close_all()
+    for each in connections.all():
+        if each.vendor == "postgresql":
+            each.close_pool()  # type: ignore[attr-defined]  # not in its stubs

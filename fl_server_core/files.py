@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -204,8 +205,8 @@ def take(name: str) -> BinaryIO:
     return file
 
 
-def remove_orphans() -> int:
-    """Delete stored and scratch files older than an hour that no row names; return how many.
+def find_orphans() -> set[str]:
+    """Return the names of stored files older than an hour that no row names.
 
     Younger ones stay, because their row may not be committed yet.
     """
@@ -214,9 +215,15 @@ def remove_orphans() -> int:
     orphans = {name for name in names if default_storage.get_modified_time(name) < limit}
     for rows, field in _named():
         orphans -= set(rows.values_list(field, flat=True))
+    return orphans
+
+
+def remove_orphans() -> int:
+    """Delete these, and old scratch; return how many."""
+    orphans = find_orphans()
     for name in orphans:
         default_storage.delete(name)
-    return len(orphans) + _remove_old_scratch(limit.timestamp())
+    return len(orphans) + _remove_old_scratch()
 
 
 def _named() -> Iterator[tuple[models.QuerySet[Any], str]]:
@@ -241,11 +248,21 @@ def _file_fields_of(model: type[models.Model]) -> list[models.FileField]:
     return [field for field in fields if isinstance(field, models.FileField)]
 
 
-def _remove_old_scratch(limit: float) -> int:
-    removed = 0
+def find_old_scratch() -> dict[Path, int]:
+    """Return the files and folders that a crash has left in the making, with their bytes."""
+    limit, old = time.time() - ORPHAN_AGE.total_seconds(), {}
     for path in Path(settings.SCRATCH_DIR).iterdir():
         with suppress(FileNotFoundError):  # its user may have deleted it meanwhile
             if path.stat().st_mtime < limit:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-                removed += 1
+                parts = path.rglob("*") if path.is_dir() else [path]
+                old[path] = sum(part.stat().st_size for part in parts)
+    return old
+
+
+def _remove_old_scratch() -> int:
+    removed = 0
+    for path in find_old_scratch():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            removed += 1
     return removed

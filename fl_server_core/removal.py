@@ -7,16 +7,23 @@ of a row that a new one refers to.
 """
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Model as Row
+from django.db.models import Q, QuerySet
 
+from fl_server_core.audit import record_act, record_acts
 from fl_server_core.files import let_go, names_in
-from fl_server_core.models import Checkpoint, Model, Moments, Training
+from fl_server_core.models import Checkpoint, Model, Moments, Training, User
+from fl_server_core.models.act import ActCode
+from fl_server_core.models.model import ModelKind
+from fl_server_core.trainings import record_clients
 
 
 def remove_training(training: Training) -> None:
     """Delete the training; its model stays. Raises Training.DoesNotExist if it is gone."""
     with transaction.atomic():
-        Training.objects.select_for_update().get(pk=training.pk).delete()
+        row = Training.objects.select_for_update().get(pk=training.pk)
+        record_act(ActCode.TRAINING_REMOVED, row, model=str(row.model_id))
+        row.delete()
 
 
 def remove_model(model: Model) -> None:
@@ -31,4 +38,27 @@ def remove_model(model: Model) -> None:
         rows = Model.objects.filter(Q(pk=model.pk) | Q(base_model=model.pk))
         kept = (kind.objects.filter(model__in=rows) for kind in (Checkpoint, Moments))
         let_go(names_in(rows, *kept))
+        record_falling(Model.objects.filter(pk=row.pk))
+        record_act(ActCode.MODEL_REMOVED, row, name=row.name, kind=row.kind)
         row.delete()
+
+
+def record_falling(rows: "QuerySet[Row]") -> None:
+    """Note which trainings and models are removed because users or models are.
+
+    And in which other trainings these users take part no longer.
+    """
+    models = Model.objects.exclude(kind=ModelKind.LOCAL)
+    if issubclass(rows.model, User):
+        models = models.filter(owner__in=rows)
+        trainings = Training.objects.filter(Q(actor__in=rows) | Q(model__in=models))
+        record_acts(ActCode.MODEL_REMOVED, [(row, {"name": row.name}) for row in models])
+        for user in User.objects.filter(pk__in=rows):
+            for training in user.trainings.exclude(pk__in=trainings):
+                record_clients(ActCode.CLIENT_REMOVED, training, [user])
+    elif issubclass(rows.model, Model):
+        trainings = Training.objects.filter(model__in=rows)
+    else:
+        return
+    told = [(row, {"model": str(row.model_id)}) for row in trainings]
+    record_acts(ActCode.TRAINING_REMOVED, told)

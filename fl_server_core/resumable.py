@@ -189,17 +189,26 @@ def remove(upload: Upload) -> None:
     transaction.on_commit(lambda: path.unlink(missing_ok=True), robust=True)
 
 
-def remove_expired() -> None:
-    """Delete uploads that have waited too long, and files of none.
+def find_strays() -> dict[Path, int]:
+    """Return the files of no upload, with their bytes.
 
-    Young ones stay, because their row may not be committed yet.
+    Young ones aren't meant, because their row may not be committed yet.
     """
-    Upload.objects.expired().delete()
+    limit, strays = time.time() - ORPHAN_AGE.total_seconds(), {}
     paths = {path.name: path for path in Path(settings.UPLOAD_DIR).iterdir()}
     known = {str(pk) for pk in Upload.objects.values_list("pk", flat=True)}
     for name in paths.keys() - known:
-        if paths[name].stat().st_mtime < time.time() - ORPHAN_AGE.total_seconds():
-            paths[name].unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # used up meanwhile
+            if (stat := paths[name].stat()).st_mtime < limit:
+                strays[paths[name]] = stat.st_size
+    return strays
+
+
+def remove_expired() -> None:
+    """Delete uploads that have waited too long, and files of none."""
+    Upload.objects.expired().delete()
+    for path in find_strays():
+        path.unlink(missing_ok=True)
 
 
 class WholeUpload:

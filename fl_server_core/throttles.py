@@ -82,8 +82,17 @@ def _tried(call: Callable[[], int]) -> int:
 
 
 def address_of(request: Any) -> str:
-    """Return whom a request comes from."""
+    """Return whom a request comes from, as `real_address` counts it."""
     return real_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Real-IP", ""))
+
+
+def sender_of(request: Any) -> str:
+    """Return the very address that a request comes from."""
+    return _sender(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Real-IP", ""))
+
+
+def _sender(peer: str, said: str) -> str:
+    return said if said and is_proxy(peer) else peer
 
 
 def real_address(peer: str, said: str) -> str:
@@ -91,7 +100,7 @@ def real_address(peer: str, said: str) -> str:
 
     Of an IPv6 address it is the network, because anybody has many of these.
     """
-    address = said if said and is_proxy(peer) else peer
+    address = _sender(peer, said)
     try:
         return str(ip_network((address, 64), strict=False)) if ":" in address else address
     except ValueError:

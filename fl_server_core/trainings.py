@@ -5,8 +5,10 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from fl_server_core.audit import record_acts
 from fl_server_core.exceptions import Unwilling
 from fl_server_core.models import Model, Training, User
+from fl_server_core.models.act import ActCode
 
 
 def find_users(ids: Collection[UUID]) -> list[User] | None:
@@ -21,6 +23,12 @@ def check_willing(users: Iterable[User], actor: User) -> None:
     if unwilling:
         names = ", ".join(unwilling[:10])
         raise Unwilling(f"Not taking part in trainings of {actor.username}: {names}.")
+
+
+def record_clients(code: ActCode, training: Training, users: Iterable[User]) -> None:
+    """Note who takes part from now on, or no longer."""
+    told = [{"user": str(user.pk), "name": user.username} for user in users]
+    record_acts(code, [(training, each) for each in told])
 
 
 def find_models(training: Training) -> list[Model]:

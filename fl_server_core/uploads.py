@@ -24,10 +24,12 @@ from fl_archive.model import ModelFile, read_model
 from fl_archive.serving import check_serves
 from fl_archive.update import admit_moments, admit_update
 from fl_server_core import quotas
+from fl_server_core.audit import record_act
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, let_go, named_or_gone, scratch_path, store
 from fl_server_core.model_code import check_may_hand_out_code, code_refused, may_hand_out_code
 from fl_server_core.models import MeanModel, Model, User
+from fl_server_core.models.act import ActCode
 from fl_server_core.options import ExchangeOptions
 from fl_server_core.outgoing import model_path
 
@@ -99,6 +101,7 @@ def create_model(
         _set_preprocessing(model, preprocessing_file)
     with named_or_gone(*stored), transaction.atomic():
         model.save()
+        record_act(ActCode.MODEL_UPLOADED, model, name=model.name, sha256=model.sha256)
         for part in sent:
             part.spend()
     return model
@@ -110,6 +113,7 @@ def create_mean_model(*, members: Iterable[Model], **fields: Any) -> Model:
     with transaction.atomic():
         model: Model = MeanModel.objects.create(**fields)
         model.members.set(members)
+        record_act(ActCode.MODEL_UPLOADED, model, name=model.name, kind=model.kind)
     return model
 
 
@@ -129,6 +133,7 @@ def replace_preprocessing(model: Model, file: SentFile) -> None:
         _set_preprocessing(row, stored)
         names = ("preprocessing_file", "preprocessing_sha256", "preprocessing_size")
         row.save(update_fields=names)
+        record_act(ActCode.MODEL_PREPROCESSING, row, sha256=stored.sha256)
         file.spend()
 
 
@@ -152,6 +157,7 @@ def replace_serving(model: Model, file: SentFile) -> None:
         let_go([row.serving_file.name])
         row.serving_file, row.serving_size = stored.name, stored.size
         row.save(update_fields=["serving_file", "serving_size"])
+        record_act(ActCode.MODEL_SERVING, row, sha256=stored.sha256)
         file.spend()
 
 

@@ -8,8 +8,11 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 
+from fl_server_core.audit import record_act
 from fl_server_core.exceptions import NameTaken
-from fl_server_core.models import Invitation, Notification, User
+from fl_server_core.models import Invitation, Notification, Token, User
+from fl_server_core.models.act import ActCode
+from fl_server_core.models.token import issue_token
 from fl_server_core.quotas import check_groups
 
 
@@ -39,6 +42,16 @@ def change_user(user: User, **changed: Any) -> None:
         user.save(update_fields=list(changed))
         if "message_endpoint" in changed:
             Notification.objects.readdress(user)
+        if changed:
+            record_act(ActCode.USER_CHANGED, user, fields=sorted(changed))
+
+
+def renew_token(user: User) -> Token:
+    """Give a user a new token; the one it had ends."""
+    with transaction.atomic():
+        token = issue_token(user)
+        record_act(ActCode.TOKEN_RENEWED, user, name=user.username)
+    return token
 
 
 def create_group(*, name: str, member: User) -> Group:
@@ -48,14 +61,23 @@ def create_group(*, name: str, member: User) -> Group:
         with _unique("name", "group with this name already exists."):
             group = Group.objects.create(name=name)
         group.user_set.add(member)
+        record_act(ActCode.GROUP_ADDED, group, name=name)
     return group
 
 
 def rename_group(group: Group, *, name: str) -> None:
     """Store a group's new name. Raises NameTaken."""
-    group.name = name
+    former, group.name = group.name, name
     with _unique("name", "group with this name already exists."):
         group.save()
+        record_act(ActCode.GROUP_CHANGED, group, name=name, former=former)
+
+
+def remove_group(group: Group) -> None:
+    """Delete a group; its members stay."""
+    with transaction.atomic():
+        record_act(ActCode.GROUP_REMOVED, group, name=group.name)
+        group.delete()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ ROOMS = [
     "fl_server",
     "fl_server_api",
     "fl_server_ai.aggregation",
+    "fl_server_ai.cleanup",
     "fl_server_ai.enqueue",
     "fl_server_ai.failures",
     "fl_server_ai.inference",

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from fl_archive.model import read_model
@@ -84,6 +85,11 @@ def fill_stats(model_id: UUID) -> None:
             row.save(update_fields=["stats", "computed_at"])
 
 
+def find_needless() -> "QuerySet[ModelStats]":
+    """Return the summaries of files that no model has any more."""
+    return ModelStats.objects.exclude(sha256__in=Model.objects.values("sha256"))
+
+
 def forget_stats() -> None:
-    """Delete the summaries of files that no model has any more."""
-    ModelStats.objects.exclude(sha256__in=Model.objects.values("sha256")).delete()
+    """Delete these."""
+    find_needless().delete()

@@ -17,6 +17,7 @@ from fl_server_ai.notification import posting, signature
 from fl_server_ai.notification.bulkheads import PROMPT_SECONDS
 from fl_server_core.connections import lend_connection
 from fl_server_core.models import Notification, User
+from fl_server_core.models.notification import NotificationQuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +31,16 @@ class Refused(Exception):
     """The receiver answered with an error status."""
 
 
+def find_spent() -> NotificationQuerySet:
+    """Return the calls that have done their work and are old enough."""
+    kept = Notification.objects.all()
+    return kept.spent() if settings.FL_KEEP_NOTIFICATION_DAYS else kept.none()
+
+
 def forget_spent() -> None:
-    """Delete the calls that have done their work; some at a time, because others want to write."""
-    while settings.FL_KEEP_NOTIFICATION_DAYS:
-        some = Notification.objects.spent().order_by().values("pk")[:FORGOTTEN]
+    """Delete these; some at a time, because others want to write."""
+    while True:
+        some = find_spent().order_by().values("pk")[:FORGOTTEN]
         if not Notification.objects.filter(pk__in=some).delete()[0]:
             break
 

@@ -10,13 +10,15 @@ from fl_archive.errors import Refused
 from fl_archive.model import ModelFile, read_model
 from fl_archive.update import check_has_moments
 from fl_server_ai.uncertainty.registry import METHODS, Method
+from fl_server_core.audit import record_act
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.models import Model, Training, User
+from fl_server_core.models.act import ActCode
 from fl_server_core.models.model import ModelKind, clone_model
 from fl_server_core.options import Manager, MomentsBy, TrainingOptions
 from fl_server_core.outgoing import model_path
 from fl_server_core.quotas import check_trainings
-from fl_server_core.trainings import check_willing
+from fl_server_core.trainings import check_willing, record_clients
 
 
 def create_training(
@@ -55,6 +57,8 @@ def create_training(
             **fields,
         )
         training.participants.set(participants)
+        record_act(ActCode.TRAINING_OPENED, training, model=str(model.pk))
+        record_clients(ActCode.CLIENT_ADDED, training, participants)
     return training
 
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import transaction
@@ -20,15 +20,17 @@ from fl_server_ai.trainer.phases import Phase, SwagPhase, TestPhase, UpdatePhase
 from fl_server_ai.trainer.plan import FIRST, plan_of
 from fl_server_ai.trainer.quorum import Quorum
 from fl_server_core import quotas
+from fl_server_core.audit import record_act
 from fl_server_core.exceptions import CannotStart, InvalidRequest
 from fl_server_core.files import StoredFile, deleted_last, let_go
 from fl_server_core.log_context import log_context, note
 from fl_server_core.models import LocalModel, Model, Notification, Training, User
+from fl_server_core.models.act import ActCode
 from fl_server_core.models.metric import MetricValue, record_metrics
 from fl_server_core.models.model import close_updates
 from fl_server_core.models.notification import NotificationState, NotificationType
 from fl_server_core.models.training import PhaseName, ReasonCode, TrainingState
-from fl_server_core.trainings import check_willing
+from fl_server_core.trainings import check_willing, record_clients
 
 logger = logging.getLogger(__name__)
 
@@ -161,6 +163,7 @@ class ModelTrainer:
         new = [user for user in users if user.pk not in present]
         check_willing(new, self.training.actor)
         self.training.participants.add(*new)
+        record_clients(ActCode.CLIENT_ADDED, self.training, new)
         if self.training.state not in (TrainingState.INITIAL, TrainingState.COMPLETED):
             calls.notify(self.training, NotificationType.TRAINING_START, new)
 
@@ -168,6 +171,7 @@ class ModelTrainer:
         """Take users out and see how the round stands without them."""
         gone = list(self.training.participants.filter(pk__in=[user.pk for user in users]))
         self.training.participants.remove(*gone)
+        record_clients(ActCode.CLIENT_REMOVED, self.training, gone)
         self.training.notifications.filter(receiver__in=gone).withdraw()
         if self.training.state != TrainingState.INITIAL:
             calls.notify(self.training, NotificationType.CLIENT_REMOVED, gone)
@@ -190,6 +194,12 @@ class ModelTrainer:
             "refused" if refused else "wasn't reached by",
             notification.type,
             error,
+        )
+        self._note(
+            ActCode.CLIENT_LOST,
+            user=str(notification.receiver_id),
+            message=notification.type,
+            refused=refused,
         )
         phase = self.phase
         removes = refused and phase.refusal_removes and self.training.is_running
@@ -288,6 +298,7 @@ class ModelTrainer:
         training = self.training
         training.retries += 1
         logger.warning("training %s round %s: once more", training.pk, training.round)
+        self._note(ActCode.ROUND_REPEATED, phase=training.phase)
         self._ask_anew()
 
     # --- The merge --------------------------------------------------------------------
@@ -317,6 +328,7 @@ class ModelTrainer:
         """
         lease.end_turn(self.training, claim)
         training, model, follows = self.training, self.training.model, self.phase.follows
+        self._note(ActCode.ROUND_MERGED, updates=len(claim.merge.updates))
         let_go([model.file.name, model.server_state.name])
         model.file, model.sha256, model.size = merged.name, merged.sha256, merged.size
         model.server_state = state.name if state else ""
@@ -331,6 +343,7 @@ class ModelTrainer:
         """Give the model its moments. Raises ClaimLost as `complete_merge` does."""
         lease.end_turn(self.training, claim)
         model, phase = self.training.model, SwagPhase(self.training)
+        self._note(ActCode.MOMENTS_MERGED)
         let_go([model.swag_first_moment.name, model.swag_second_moment.name])
         model.swag_first_moment, model.swag_second_moment = first.name, second.name
         model.save(update_fields=["swag_first_moment", "swag_second_moment"])
@@ -358,6 +371,7 @@ class ModelTrainer:
             raise CannotStart(f"Training {training.pk} is not in state INITIAL!")
         quotas.check_running(training.actor)
         training.state = TrainingState.ONGOING
+        self._note(ActCode.TRAINING_STARTED)
         checkpoints.keep_checkpoint(training)
         calls.notify(training, NotificationType.TRAINING_START, participants)
         self.next_round()
@@ -365,6 +379,7 @@ class ModelTrainer:
     def finish(self) -> None:
         """End the training, its target reached."""
         self.training.phase = PhaseName.NONE
+        self._note(ActCode.TRAINING_COMPLETED, reason=self.training.reason_code)
         self._end(TrainingState.COMPLETED)
         receivers = {user.pk: user for user in self.training.participants.all()}
         receivers[self.training.actor.pk] = self.training.actor
@@ -375,6 +390,9 @@ class ModelTrainer:
         if with_whom:
             reason += calls.describe_failures(self.training)
         logger.error("training %s failed: %r", self.training.pk, reason)
+        stopped = code == ReasonCode.STOPPED
+        act = ActCode.TRAINING_STOPPED if stopped else ActCode.TRAINING_FAILED
+        self._note(act, reason=code.value)
         self._say(code, reason)
         self._end(TrainingState.ERROR)
         calls.withdraw(self.training)
@@ -394,12 +412,13 @@ class ModelTrainer:
         if training.state != TrainingState.ERROR:
             raise InvalidRequest(f"Training {training.pk} is not in state ERROR!")
         quotas.check_running(training.actor)
+        self._note(ActCode.TRAINING_RESUMED)
         self._say(ReasonCode.NONE, "")
         training.retries = training.claims = 0
         training.phase = training.phase or FIRST
         calls.revive(self.phase)
         self._begin_phase()
-        self.ask_again()
+        self._ask_silent()
         if self.phase.quorum().is_hopeless:
             self._ask_anew()
         else:
@@ -415,6 +434,7 @@ class ModelTrainer:
             raise InvalidRequest(f"Checkpoint {checkpoint_id} is none of this training's.")
         if not training.is_running:
             quotas.check_running(training.actor)
+        self._note(ActCode.TRAINING_ROLLED_BACK, to_round=checkpoint.round)
         checkpoints.restore(checkpoint, training.model)
         close_updates(LocalModel.objects.filter(base_model=training.model_id))
         self._say(ReasonCode.NONE, "")
@@ -425,12 +445,21 @@ class ModelTrainer:
     def ask_again(self) -> int:
         """Send the present call again to those who haven't answered it; return to how many."""
         self._check_running()
+        asked = self._ask_silent()
+        self._note(ActCode.TRAINING_ASKED_AGAIN, asked=asked)
+        return asked
+
+    # --- Steps that several of these share --------------------------------------------
+
+    def _note(self, code: ActCode, **details: Any) -> None:
+        """Have the audit log tell of a transition from this round."""
+        record_act(code, self.training, round=self.training.round, **details)
+
+    def _ask_silent(self) -> int:
         phase = self.phase
         quorum = phase.quorum()
         silent = phase.requests().filter(receiver__in=quorum.asked - quorum.answered)
         return calls.call_again(self.training, silent)
-
-    # --- Steps that several of these share --------------------------------------------
 
     def _check_running(self) -> None:
         if not self.training.is_running:

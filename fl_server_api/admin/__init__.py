@@ -7,7 +7,9 @@ that the trainer keeps. Only fields without such rules can be changed.
 from django.contrib import admin
 
 from fl_server_api.admin import (  # noqa: F401 (each registers its pages)
+    act,
     checkpoint,
+    group,
     invitation,
     metric,
     model,

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.utils.timesince import timesince
+
+from fl_server_api.admin.audited import Audited
 
 
 def span(moment: datetime | None) -> str:
@@ -42,7 +43,7 @@ class CountsFigures:
         raise NotImplementedError
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class ReadOnlyAdmin(Audited):
     """Rows that the server alone writes; here they can be looked at and removed."""
 
     list_per_page = 50

@@ -5,11 +5,12 @@ from typing import Any, cast
 from django.contrib import admin
 from django.http import HttpRequest
 
+from fl_server_api.admin.audited import Audited
 from fl_server_core.models import Invitation, User
 
 
 @admin.register(Invitation)
-class InvitationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class InvitationAdmin(Audited):
     """Invitations, with who has used them; the code is shown once."""
 
     fields = ["note"]

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
+from fl_server_api.admin.audited import Audited
 from fl_server_core import removal
 from fl_server_core.models import Model
 
@@ -35,7 +36,7 @@ MODEL_FIELDS = (
 
 
 @admin.register(Model)
-class ModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class ModelAdmin(Audited):
     """Models of every kind; their files come through the API alone."""
 
     list_display = [

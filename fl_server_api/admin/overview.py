@@ -5,18 +5,16 @@ as with few.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 
 from django.contrib import admin
-from django.contrib.admin.models import LogEntry
-from django.db.models import Count, F, Max, Min, Q
+from django.db.models import Count, F, Max, Min, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from fl_server_ai.trainer.progress import count_awaited
-from fl_server_core.models import Notification, Training, User
+from fl_server_core.models import Act, Notification, Training, User
 from fl_server_core.models.training import ReasonCode, TrainingState
 
 SHOWN = 10
@@ -42,7 +40,7 @@ def overview(
         "fl_server_core.view_training": lambda: of_trainings() | of_work(measure()),
         "fl_server_core.view_model": lambda: of_storage(measure()),
         "fl_server_core.view_notification": lambda: {"failing": failing_receivers()},
-        "admin.view_logentry": lambda: {"acts": recent_acts()},
+        "fl_server_core.view_act": lambda: {"acts": recent_acts()},
     }
     for permission, read in parts.items():
         if user.has_perm(permission):
@@ -110,27 +108,6 @@ def failing_receivers() -> Sequence[dict[str, Any]]:
     return [dict(row) for row in counted.order_by("-lost", "-tried")[:SHOWN]]
 
 
-@dataclass(frozen=True)
-class Act:
-    """Something that an operator has done: to what, where that is shown unless it is gone."""
-
-    who: str
-    when: datetime
-    what: str
-    to: str
-    url: str | None
-
-
-def recent_acts() -> Sequence[Act]:
-    """Return what operators have done here, the newest first."""
-    entries = LogEntry.objects.select_related("user", "content_type").order_by("-action_time")
-    return [
-        Act(
-            who=entry.user.get_username(),
-            when=entry.action_time,
-            what=entry.get_change_message() or entry.get_action_flag_display(),
-            to=entry.object_repr,
-            url=None if entry.is_deletion() else entry.get_admin_url(),
-        )
-        for entry in entries[:SHOWN]
-    ]
+def recent_acts() -> QuerySet[Act]:
+    """Return the newest rows of the audit log."""
+    return Act.objects.order_by("-pk")[:SHOWN]

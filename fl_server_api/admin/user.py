@@ -13,12 +13,13 @@ from django.db.models import Count, Max, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
+from fl_server_api.admin.audited import Audited, AuditedPermissions
 from fl_server_api.admin.base import CountsFigures, span
 from fl_server_core.models import Model, Notification, Token, Training, User
 from fl_server_core.models.model import ModelKind
-from fl_server_core.models.token import issue_token
 from fl_server_core.models.user import validate_secret
 from fl_server_core.quotas import models_of, stored_by, stored_bytes
+from fl_server_core.users import renew_token
 
 
 class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]  # generic only in the stubs
@@ -62,7 +63,7 @@ def last_seen(users: Sequence[User]) -> dict[UUID, datetime]:
 
 
 @admin.register(User)
-class UserAdmin(CountsFigures, DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class UserAdmin(CountsFigures, AuditedPermissions, Audited, DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     """Users, as Django shows them, with what trainings need of them."""
 
     form = ChangeUserForm
@@ -158,7 +159,7 @@ class UserAdmin(CountsFigures, DjangoUserAdmin):  # type: ignore[type-arg]  # ge
     def end_tokens(self, request: HttpRequest, users: QuerySet[User]) -> None:
         """Replace their tokens; users see the new one when they log in with their password."""
         for user in users:
-            issue_token(user)
+            renew_token(user)
         self.message_user(request, f"Tokens ended: {len(users)}. Their users find new ones.")
 
     @admin.display(description="stores and runs")

@@ -63,5 +63,5 @@ class Group(ViewSet):
     @decorators.permission_classes([IsAuthenticated, ChangesGroup])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Remove a group; its members stay."""
-        self.get_entity(models.Group, id).delete()
+        users.remove_group(self.get_entity(models.Group, id))
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -17,7 +17,6 @@ from fl_server_api.serializers.user import (
 from fl_server_api.utils import AuthenticatedRequest, get_entity, read_body
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models, users
-from fl_server_core.models.token import issue_token
 from fl_server_core.throttles import REGISTRATIONS, address_of
 
 
@@ -74,7 +73,7 @@ class User(ViewSet):
 
     def renew_token(self, request: AuthenticatedRequest) -> Response:
         """Make a new token for the caller; the one it had ends."""
-        return Response({"token": issue_token(request.user).key}, status.HTTP_201_CREATED)
+        return Response({"token": users.renew_token(request.user).key}, status.HTTP_201_CREATED)
 
     def groups(self, request: AuthenticatedRequest) -> Response:
         """List the caller's groups."""

@@ -1,5 +1,6 @@
 """The rows: users, models, trainings, what participants report, notifications."""
 
+from fl_server_core.models.act import Act
 from fl_server_core.models.checkpoint import Checkpoint
 from fl_server_core.models.invitation import Invitation
 from fl_server_core.models.metric import Metric
@@ -13,6 +14,7 @@ from fl_server_core.models.upload import Upload
 from fl_server_core.models.user import User
 
 __all__ = [
+    "Act",
     "Checkpoint",
     "GlobalModel",
     "Invitation",

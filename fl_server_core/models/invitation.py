@@ -6,11 +6,13 @@ import uuid
 from datetime import timedelta
 from typing import Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from fl_server_core.audit import record_act
 from fl_server_core.exceptions import PermissionDenied
+from fl_server_core.models.act import ActCode
 from fl_server_core.models.user import User
 
 VALID_DAYS = 7
@@ -27,6 +29,8 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         """Note who has registered with it; raises PermissionDenied if another was faster."""
         if not self.open(code).update(used_at=Now(), used_by=user):
             raise PermissionDenied("This invitation was used meanwhile.")
+        used = self.get(digest=_digest(code))
+        record_act(ActCode.INVITATION_USED, used, user=str(user.pk), name=user.username)
 
 
 class Invitation(models.Model):
@@ -57,7 +61,9 @@ class Invitation(models.Model):
         """Store it with a new code, good for so many days, and return the code."""
         code = secrets.token_urlsafe(24)
         self.digest, self.expires_at = _digest(code), timezone.now() + timedelta(days=days)
-        self.save()
+        with transaction.atomic():
+            self.save()
+            record_act(ActCode.INVITATION_MADE, self, note=self.note, days=days)
         return code
 
 

@@ -8,7 +8,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from fl_server_core.audit import record_act
 from fl_server_core.files import indexes_by_name, let_go
+from fl_server_core.models.act import ActCode
 from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
 
@@ -248,6 +250,7 @@ def clone_model(model: Model) -> Model:
         serving_size=model.serving_size,
     )
     clone.members.set(model.members.all())
+    record_act(ActCode.MODEL_COPIED, clone, of=str(model.pk), name=model.name)
     return clone
 
 

@@ -11,6 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import JSONField  # mypy takes `models` for the user's here
 
+from fl_server_core.audit import record_act
+from fl_server_core.models.act import ActCode
 from fl_server_core.models.sealed import SealedField
 from fl_server_core.models.token import issue_token
 from fl_server_core.throttles import counted
@@ -109,3 +111,4 @@ class User(AbstractUser):
             super().save(*args, **kwargs)
             if is_new:
                 issue_token(self)
+                record_act(ActCode.USER_REGISTERED, self, name=self.username)

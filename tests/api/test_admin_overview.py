@@ -4,16 +4,16 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Permission
-from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from fl_server import gauges, health
+from fl_server_core.audit import record_act
 from fl_server_core.models import Notification, Training
+from fl_server_core.models.act import ActCode
 from tests.api.conftest import in_browser
 from tests.factories import ModelFactory, NotificationFactory, TrainingFactory, UserFactory
 
@@ -23,7 +23,7 @@ PARTS = {
     "queues": "view_training",
     "stored": "view_model",
     "failing": "view_notification",
-    "acts": "view_logentry",
+    "acts": "view_act",
 }
 
 
@@ -144,21 +144,14 @@ def test_a_broker_that_is_away_breaks_nothing(operator, monkeypatch):
 
 
 def test_it_tells_what_was_done_whoever_did_it(operator):
-    training, by = TrainingFactory(), UserFactory(username="ann", is_staff=True)
-    LogEntry.objects.create(
-        user=by,
-        content_type=ContentType.objects.get_for_model(Training),
-        object_id=training.pk,
-        object_repr="training <1>",
-        action_flag=CHANGE,
-        change_message="Stopped.",
-    )
+    training, by = TrainingFactory(), UserFactory(username="ann")
+    record_act(ActCode.TRAINING_STOPPED, training, by=by, name="model <1>")
+    record_act(ActCode.TRAINING_FAILED, training)
     page = shown(operator)
-    assert (
-        f'<a href="/admin/fl_server_core/training/{training.pk}/change/">training &lt;1&gt;' in page
-    )
-    assert "Stopped." in page
+    assert "It was stopped." in page
+    assert "model &lt;1&gt;" in page
     assert "ann, 0 minutes ago" in page
+    assert "the server, 0 minutes ago" in page
 
 
 def test_it_costs_the_same_for_many(operator):

@@ -194,15 +194,21 @@ def filled(body, names):
 
 def status(world, caller, method, path, body):
     """Send a request of which nothing stays; return its status."""
+    with transaction.atomic():
+        code = send(world, caller, method, path, body)
+        transaction.set_rollback(True)
+    return code
+
+
+def send(world, caller, method, path, body):
+    """Send a request; return its status."""
     kind = {"format": "multipart" if "<" in str(body) else "json"} if body else {}
     kind = {"content_type": KIND} if isinstance(body, bytes) else kind
     headers = TUS if path.startswith("uploads/") else {}
-    send = getattr(world.callers[caller], method.lower())
-    with transaction.atomic():
-        url = "/api/" + path.format_map(world.names)
-        response = send(url, filled(body, world.names), headers=headers, **kind)
-        end(response)
-        transaction.set_rollback(True)
+    call = getattr(world.callers[caller], method.lower())
+    url = "/api/" + path.format_map(world.names)
+    response = call(url, filled(body, world.names), headers=headers, **kind)
+    end(response)
     return response.status_code
 
 

@@ -70,8 +70,9 @@ def running_serve(folder: Path, **environment: str) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def embedded_serve(tmp_path_factory) -> Iterator[Serve]:
-    """A `manage.py serve` that the tests of a run share."""
-    with running_serve(tmp_path_factory.mktemp("embedded"), **UNHURRIED) as running:
+    """A `manage.py serve` that the tests of a run share; its audit log is in `folder/acts`."""
+    folder = tmp_path_factory.mktemp("embedded")
+    with running_serve(folder, **UNHURRIED, FL_AUDIT_LOG=str(folder / "acts")) as running:
         yield running
 
 

@@ -16,13 +16,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from django.utils.termcolors import colorize
 
 from fl_server import reach
 from fl_server.metrics import begin_counting
 from fl_server.processes import COMMANDS
 from fl_server.supervisor import KeepsDyingError, Show, supervise
+from fl_server_core.connections import close_all
 from fl_server_core.log_lines import as_time
 
 COLOURS = dict(
@@ -114,10 +115,7 @@ def _migrate() -> None:
     except DatabaseError as error:
         raise CommandError(f"The database can't be used: {error}") from error
     finally:
-        connections.close_all()
-        for connection in connections.all():
-            if connection.vendor == "postgresql":
-                connection.close_pool()  # type: ignore[attr-defined]  # which has threads
+        close_all()
 
 
 def _shown() -> Show:
