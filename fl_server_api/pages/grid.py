@@ -1,0 +1,157 @@
+"""What has become of each participant's calls, round by round."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Q
+
+from fl_server_ai.trainer.silence import Calls, Silence
+from fl_server_core.models import Notification, Training
+from fl_server_core.models.notification import NotificationState, NotificationType
+
+PEOPLE = 25
+TROUBLE = (NotificationState.FAILED, NotificationState.MISSED, NotificationState.WITHDRAWN)
+
+ASKED_FOR = {
+    NotificationType.UPDATE_ROUND_START: "update",
+    NotificationType.SWAG_ROUND_START: "moments",
+    NotificationType.MODEL_TEST_ROUND: "metrics",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a call's fate is shown: a sign, which isn't read aloud, and words."""
+
+    name: str
+    sign: str
+    words: str
+
+
+ARRIVED = Mark("arrived", "✓", "arrived")
+LATE = Mark("late", "◷", "came too late to count")
+NOT_ASKED = Mark("none", "·", "not asked")
+SIGNS = {
+    Silence.REFUSED: "⊘",
+    Silence.LOST: "✕",
+    Silence.MISSED: "○",
+    Silence.REMOVED: "\N{MINUS SIGN}",
+    Silence.WITHDRAWN: "↶",
+    Silence.UNANSWERED: "?",
+    Silence.AWAITED: "…",
+}
+SILENT = {why: Mark(why.value, SIGNS[why], str(why.label)) for why in SIGNS}
+MARKS = [*SILENT.values(), LATE, ARRIVED]
+"""The graver first: a cell shows the gravest of its round's calls."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A participant's round."""
+
+    mark: Mark
+    words: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A participant, who may have left."""
+
+    id: UUID
+    name: str
+    takes_part: bool
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Some participants, those with trouble first, and what became of their calls."""
+
+    rounds: range
+    rows: Sequence[Row]
+    page: "Page[Person]"
+    marks: Sequence[Mark]
+
+    @classmethod
+    def read(cls, training: Training, rounds: range, page: str | None) -> "Grid":
+        """Read a page of it; `rounds` are those that updates are asked for in."""
+        # Moments and metrics carry the number of the version that the round makes: one more.
+        within = Calls(training, rounds.start, rounds.stop)
+        people = Paginator(_people(training, within), PEOPLE).get_page(page)
+        cells = _cells(training, rounds, [person.id for person in people])
+        rows = [
+            Row(
+                person.id,
+                person.name,
+                person.takes_part,
+                [cells[person.id].get(number, Cell(NOT_ASKED, "")) for number in rounds],
+            )
+            for person in people
+        ]
+        used = {cell.mark for row in rows for cell in row.cells}
+        return cls(rounds, rows, people, [mark for mark in MARKS if mark in used])
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who takes part, or was called in the rounds that are shown."""
+
+    id: UUID
+    name: str
+    takes_part: bool
+    trouble: int
+
+
+def _people(training: Training, within: Calls) -> list[Person]:
+    trouble = Count("pk", filter=Q(state__in=TROUBLE))
+    called = within.rows().order_by().values("receiver", "receiver__username")
+    rows = called.annotate(trouble=trouble).values_list("receiver", "receiver__username", "trouble")
+    names, troubles = {}, {}
+    for user, name, many in rows:
+        names[user], troubles[user] = name, many
+    present = dict(training.participants.order_by().values_list("pk", "username"))
+    people = [
+        Person(user, name, user in present, troubles.get(user, 0))
+        for user, name in (names | present).items()
+    ]
+    return sorted(people, key=lambda person: (-person.trouble, person.name))
+
+
+def _cells(
+    training: Training, rounds: range, people: Collection[UUID]
+) -> Mapping[UUID, Mapping[int, Cell]]:
+    calls = Calls(training, rounds.start, rounds.stop, people)
+    latest: dict[tuple[UUID, int, str], Notification] = {}
+    fields = ("receiver", "training", "type", "round", "attempt", "state", "failed_at", "error")
+    for call in calls.rows().only(*fields, "sequence").order_by("attempt", "sequence"):
+        number = call.round - (call.type != NotificationType.UPDATE_ROUND_START)
+        latest[call.receiver_id, number, call.type] = call
+    marks: dict[UUID, dict[int, dict[str, Mark]]] = defaultdict(lambda: defaultdict(dict))
+    for (user, number, kind), call in latest.items():
+        marks[user][number][kind] = _mark(calls, call)
+    return defaultdict(
+        dict,
+        {
+            user: {number: _cell(by_kind) for number, by_kind in by_round.items()}
+            for user, by_round in marks.items()
+        },
+    )
+
+
+def _mark(calls: Calls, call: Notification) -> Mark:
+    why = calls.silence(call)
+    if why is None:
+        return ARRIVED
+    return LATE if why == Silence.MISSED and calls.has_answer(call) else SILENT[why]
+
+
+def _cell(by_kind: Mapping[str, Mark]) -> Cell:
+    words = [
+        f"{what}: {by_kind[kind].words.rstrip('.')}"
+        for kind, what in ASKED_FOR.items()
+        if kind in by_kind
+    ]
+    return Cell(min(by_kind.values(), key=MARKS.index), "; ".join(words))
