@@ -9,7 +9,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q
 
 from fl_server_ai.trainer.silence import Calls, Silence
-from fl_server_core.models import Notification, Training
+from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.notification import NotificationState, NotificationType
 
 PEOPLE = 25
@@ -107,15 +107,13 @@ class Person:
 
 def _people(training: Training, within: Calls) -> list[Person]:
     trouble = Count("pk", filter=Q(state__in=TROUBLE))
-    called = within.rows().order_by().values("receiver", "receiver__username")
-    rows = called.annotate(trouble=trouble).values_list("receiver", "receiver__username", "trouble")
-    names, troubles = {}, {}
-    for user, name, many in rows:
-        names[user], troubles[user] = name, many
+    called = within.rows().order_by().values("receiver").annotate(trouble=trouble)
+    troubles = dict(called.values_list("receiver", "trouble"))
     present = dict(training.participants.order_by().values_list("pk", "username"))
+    gone = User.objects.filter(pk__in=troubles.keys() - present.keys())
+    names = dict(gone.values_list("pk", "username")) | present
     people = [
-        Person(user, name, user in present, troubles.get(user, 0))
-        for user, name in (names | present).items()
+        Person(user, name, user in present, troubles.get(user, 0)) for user, name in names.items()
     ]
     return sorted(people, key=lambda person: (-person.trouble, person.name))
 

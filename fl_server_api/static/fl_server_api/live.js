@@ -46,6 +46,7 @@ async function ask() {
 }
 
 async function poll() {
+  const began = performance.now();
   try {
     if (!(await ask())) {
       say("No longer yours to see: load the page anew", "bad");
@@ -58,15 +59,15 @@ async function poll() {
     failures += 1;
     say("Connection lost, trying again", "bad");
   }
-  next();
+  next((performance.now() - began) / 1000);
 }
 
-function next() {
+// Waits ten times as long as an answer took, so that a page of thousands holds no server up.
+function next(took = 0) {
   const usual = live.querySelector("[data-over]") ? OVER_SECONDS : SECONDS;
+  const seconds = Math.max(usual, 10 * took, SECONDS * 2 ** failures);
   clearTimeout(timer);
-  if (!document.hidden) {
-    timer = setTimeout(poll, 1000 * Math.min(Math.max(usual, SECONDS * 2 ** failures), MOST_SECONDS));
-  }
+  if (!document.hidden) timer = setTimeout(poll, 1000 * Math.min(seconds, MOST_SECONDS));
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -74,7 +75,6 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) poll();
 });
 draw(live);
-writeTimes(live);
 setInterval(() => writeTimes(live), 1000);
 say("Live", "ok");
 next();

@@ -23,3 +23,5 @@ export function writeTimes(root) {
     if (!time.title) time.title = when.toISOString();
   }
 }
+
+writeTimes(document);
