@@ -19,17 +19,17 @@ ROUNDS = 20
 NAMED = 20
 """Of those who are awaited, and of those with whom it fails."""
 
-ENDED = {
+ENDED: dict[str, str] = {
     TrainingState.INITIAL: "Not started yet",
     TrainingState.COMPLETED: "Completed",
     TrainingState.ERROR: "Ended in an error",
 }
-WAITS = {
+WAITS: dict[str, str] = {
     PhaseName.UPDATE: "Participants train the model",
     PhaseName.SWAG: "Participants make moments of the merged model",
     PhaseName.TEST: "Participants test the merged model",
 }
-ADVICE = {
+ADVICE: dict[str, str] = {
     ReasonCode.STOPPED: "Resume it where it stands, or roll it back to an earlier version.",
     ReasonCode.NO_PARTICIPANTS: "Add participants, then resume it.",
     ReasonCode.QUORUM_MISSED: (
@@ -120,10 +120,10 @@ class TrainingView:
         if training.reason_code == ReasonCode.STOPPED:
             return "Stopped"
         if not training.is_running:
-            return ENDED[TrainingState(training.state)]
+            return ENDED[training.state]
         if training.locked:
             return "The server merges what has come"
-        return WAITS[PhaseName(training.phase)]
+        return WAITS.get(training.phase, f"Participants are asked for {training.phase}")
 
     @property
     def advice(self) -> str:
@@ -132,12 +132,17 @@ class TrainingView:
         if training.state != TrainingState.ERROR:
             return ""
         default = "Resume it, or roll it back to an earlier version."
-        return ADVICE.get(ReasonCode(training.reason_code), default)
+        return ADVICE.get(training.reason_code, default)
 
     @property
     def unnamed_failures(self) -> int:
         """Whether there are more than are named."""
         return max(len(self.failed) - NAMED, 0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing happens any more by itself."""
+        return self.training.state in (TrainingState.COMPLETED, TrainingState.ERROR)
 
     @property
     def options(self) -> str:

@@ -2,19 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, F, Q, Window
+from django.db.models import Count, F, Window
 from django.db.models.functions import RowNumber
 
 from fl_server_ai.trainer.silence import Calls, Silence
 from fl_server_api.pages.grid import TROUBLE
-from fl_server_core.models import Checkpoint, LocalModel, Notification, Training
-from fl_server_core.models.notification import NotificationType
+from fl_server_core.models import Checkpoint, LocalModel, Training
+from fl_server_core.models.notification import NotificationQuerySet, NotificationType
 
 VERSIONS = 10
 NAMED = 5
@@ -38,6 +36,8 @@ class Version:
 
     checkpoint: Checkpoint
     updates: int
+    is_known: bool
+    """Whether the calls are still kept that say who is missing."""
     missing: int
     named: Sequence[Absent]
     is_present: bool
@@ -68,15 +68,18 @@ class Versions:
         """Read a page; the queries are as many for any number of versions and updates."""
         rows = training.model.checkpoints.order_by("-created_at", "-id")
         page = Paginator(rows, VERSIONS).get_page(number)
-        made = {_call_of(row): row for row in page if row.round}
-        asked, absent = _asked(training, made), _absent(training, made)
-        merged = _merged([row.pk for row in page])
+        numbers = [_call_of(row)[0] for row in page] or [0]
+        calls = Calls(training, max(min(numbers), 0), max(numbers))
+        asked, absent, merged = _asked(calls), _absent(calls), _merged([row.pk for row in page])
         shown = []
         for row in page:
             call, updates = _call_of(row), merged.get(row.pk, 0)
             missing = max(asked.get(call, 0) - updates, 0) if updates else 0
             is_present = (row.round, row.sha256) == (training.round, training.model.sha256)
-            shown.append(Version(row, updates, missing, absent[call][:missing], is_present))
+            version = Version(
+                row, updates, call in asked, missing, absent[call][:missing], is_present
+            )
+            shown.append(version)
         return cls(shown, page)
 
 
@@ -85,30 +88,28 @@ def _call_of(version: Checkpoint) -> Key:
     return version.round - 1, version.attempt
 
 
+def _for_updates(calls: Calls) -> NotificationQuerySet:
+    rows: NotificationQuerySet = calls.rows().filter(type=NotificationType.UPDATE_ROUND_START)
+    return rows.order_by()
+
+
 def _merged(versions: Collection[UUID]) -> dict[UUID | None, int]:
     """Return by version how many updates made it."""
     rows = LocalModel.objects.filter(merged_into__in=versions).order_by()
     return dict(rows.values_list("merged_into").annotate(Count("pk")))
 
 
-def _calls(training: Training, made: Mapping[Key, Checkpoint]) -> Q:
-    pairs = (Q(round=number, attempt=attempt) for number, attempt in made)
-    wanted = reduce(or_, pairs, Q(pk__in=[]))
-    return wanted & Q(training=training, type=NotificationType.UPDATE_ROUND_START)
-
-
-def _asked(training: Training, made: Mapping[Key, Checkpoint]) -> dict[Key, int]:
-    rows = Notification.objects.filter(_calls(training, made)).order_by()
-    counted = rows.values("round", "attempt").annotate(many=Count("pk"))
+def _asked(calls: Calls) -> dict[Key, int]:
+    counted = _for_updates(calls).values("round", "attempt").annotate(many=Count("pk"))
     return {(row["round"], row["attempt"]): row["many"] for row in counted}
 
 
-def _absent(training: Training, made: Mapping[Key, Checkpoint]) -> Mapping[Key, Sequence[Absent]]:
+def _absent(calls: Calls) -> Mapping[Key, Sequence[Absent]]:
+    """Return the first few by round and attempt."""
     place = Window(RowNumber(), [F("round"), F("attempt")], order_by=[F("receiver__username")])
-    rows = Notification.objects.filter(_calls(training, made), state__in=TROUBLE)
-    few = list(rows.annotate(place=place).filter(place__lte=NAMED).select_related("receiver"))
-    numbers = [number for number, _ in made] or [0]
-    calls = Calls(training, min(numbers), max(numbers), {row.receiver_id for row in few})
+    rows = _for_updates(calls).filter(state__in=TROUBLE).annotate(place=place)
+    few = list(rows.filter(place__lte=NAMED).select_related("receiver").order_by("place"))
+    calls = replace(calls, people={row.receiver_id for row in few})
     absent: dict[Key, list[Absent]] = defaultdict(list)
     for row in few:
         if because := calls.silence(row):

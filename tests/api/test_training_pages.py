@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -10,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from fl_server_api.pages.training_view import TrainingView
 from fl_server_core.models import Checkpoint, Metric, Training
 from tests.api.browsing import browser_of, text_of
 from tests.factories import (
@@ -276,6 +278,20 @@ def test_versions_say_what_made_them_and_who_is_missing(running):
     assert "what the actor uploaded" in text
     [present] = [v for v in page(running).context["view"].versions.shown if v.is_present]
     assert (present.checkpoint.round, present.updates, present.missing) == (2, 1, 1)
+
+
+def test_a_version_whose_calls_are_deleted_says_so(running):
+    running.notifications.all().delete()
+    text = text_of(page(running))
+    assert "1 update who was asked is no longer kept" in text
+    assert "without ben" not in text
+
+
+def test_a_phase_from_outside_has_words_too(running):
+    running.phase = "vote"
+    assert TrainingView.phase.fget(SimpleNamespace(training=running)) == (
+        "Participants are asked for vote"
+    )
 
 
 def test_names_are_text(running):

@@ -71,6 +71,7 @@ def watch(page, play_round):
     expect(page.locator("#rounds th[scope=row]").first).to_have_text("1")
     expect(page.locator(".chart canvas")).to_have_count(1)
     expect(page.locator("#rounds-meaning")).to_have_attribute("open", "")
+    expect(page.locator("#rounds-meaning summary")).to_be_focused()
     assert page.evaluate("window.isTheSame")
     expect(page.get_by_text("The training has started.")).to_be_visible()  # not live: it stays
     expect(page.locator("#connection")).to_have_text("Live")

@@ -34,7 +34,7 @@ function show(html) {
 }
 
 async function ask() {
-  const headers = { "If-None-Match": tag, "X-Requested-With": "fetch" };
+  const headers = { "If-None-Match": tag };
   const answer = await fetch(live.dataset.source, { headers, cache: "no-store" });
   if (answer.redirected || answer.status === 404) return false;
   if (answer.status !== 304 && !answer.ok) throw new Error(answer.statusText);
