@@ -34,7 +34,10 @@ FIELDS = ("model_id", "target_num_updates", "aggregation_method", "uncertainty_m
 @signed_in
 @require_http_methods(["GET", "HEAD", "POST"])
 def create(request: HttpRequest) -> HttpResponse:
-    """Show the form; of a valid one open the training and go to its page."""
+    """Show the form; of a valid one open the training and go to its page.
+
+    What the address says, such as `?model_id=`, is filled in.
+    """
     user, errors = user_of(request), {}
     if request.method == "POST":
         try:
@@ -44,7 +47,11 @@ def create(request: HttpRequest) -> HttpResponse:
         else:
             _tell(request, training)
             return redirect("training", id=training.pk)
-    shown = _choices(user) | _given(request.POST) | {"errors": errors, "whole": errors.get("")}
+    shown = (
+        _choices(user)
+        | _given(request.POST or request.GET)
+        | {"errors": errors, "whole": errors.get("")}
+    )
     return render(request, "fl_server_api/new_training.html", shown, status=400 if errors else 200)
 
 

@@ -80,6 +80,12 @@ def test_what_was_written_stays(user, form, participant):
     assert f'value="{participant.pk}" checked' in content
 
 
+def test_what_the_address_says_is_filled_in(user, form):
+    ModelFactory(owner=user)
+    content = browser_of(user).get(PATH, {"model_id": form["model_id"]}).content.decode()
+    assert f'value="{form["model_id"]}" selected' in content
+
+
 def test_the_apis_refusals_are_said_above(user, form):
     UserFactory(username="carla", accepts_trainings_from=[])
     answer = browser_of(user).post(PATH, form | {"names": "carla"})
