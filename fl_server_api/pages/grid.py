@@ -1,13 +1,14 @@
 """What has become of each participant's calls, round by round."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q
 
+from fl_server_ai.trainer.record import OF_CALLS
 from fl_server_ai.trainer.silence import Calls, Silence
 from fl_server_core.models import Notification, Training, User
 from fl_server_core.models.notification import NotificationState, NotificationType
@@ -81,16 +82,12 @@ class Grid:
         # Moments and metrics carry the number of the version that the round makes: one more.
         within = Calls(training, rounds.start, rounds.stop)
         people = Paginator(_people(training, within), PEOPLE).get_page(page)
-        cells = _cells(training, rounds, [person.id for person in people])
-        rows = [
-            Row(
-                person.id,
-                person.name,
-                person.takes_part,
-                [cells[person.id].get(number, Cell(NOT_ASKED, "")) for number in rounds],
-            )
-            for person in people
-        ]
+        calls = replace(within, people=[person.id for person in people])
+        latest = _latest(calls)
+        rows = []
+        for who in people:
+            cells = [_cell(calls, latest[who.id][number]) for number in rounds]
+            rows.append(Row(who.id, who.name, who.takes_part, cells))
         used = {cell.mark for row in rows for cell in row.cells}
         return cls(rounds, rows, people, [mark for mark in MARKS if mark in used])
 
@@ -118,25 +115,16 @@ def _people(training: Training, within: Calls) -> list[Person]:
     return sorted(people, key=lambda person: (-person.trouble, person.name))
 
 
-def _cells(
-    training: Training, rounds: range, people: Collection[UUID]
-) -> Mapping[UUID, Mapping[int, Cell]]:
-    calls = Calls(training, rounds.start, rounds.stop, people)
-    latest: dict[tuple[UUID, int, str], Notification] = {}
-    fields = ("receiver", "training", "type", "round", "attempt", "state", "failed_at", "error")
-    for call in calls.rows().only(*fields, "sequence").order_by("attempt", "sequence"):
+Latest = dict[UUID, dict[int, dict[str, Notification]]]
+
+
+def _latest(calls: Calls) -> Latest:
+    """Return by person and round the newest call for each thing that it asks for."""
+    latest: Latest = defaultdict(lambda: defaultdict(dict))
+    for call in calls.rows().only(*OF_CALLS).order_by("attempt", "sequence"):
         number = call.round - (call.type != NotificationType.UPDATE_ROUND_START)
-        latest[call.receiver_id, number, call.type] = call
-    marks: dict[UUID, dict[int, dict[str, Mark]]] = defaultdict(lambda: defaultdict(dict))
-    for (user, number, kind), call in latest.items():
-        marks[user][number][kind] = _mark(calls, call)
-    return defaultdict(
-        dict,
-        {
-            user: {number: _cell(by_kind) for number, by_kind in by_round.items()}
-            for user, by_round in marks.items()
-        },
-    )
+        latest[call.receiver_id][number][call.type] = call
+    return latest
 
 
 def _mark(calls: Calls, call: Notification) -> Mark:
@@ -146,10 +134,11 @@ def _mark(calls: Calls, call: Notification) -> Mark:
     return LATE if why == Silence.MISSED and calls.has_answer(call) else SILENT[why]
 
 
-def _cell(by_kind: Mapping[str, Mark]) -> Cell:
+def _cell(calls: Calls, by_kind: Mapping[str, Notification]) -> Cell:
+    marks = {kind: _mark(calls, call) for kind, call in by_kind.items()}
     words = [
-        f"{what}: {by_kind[kind].words.rstrip('.')}"
+        f"{what}: {marks[kind].words.rstrip('.')}"
         for kind, what in ASKED_FOR.items()
-        if kind in by_kind
+        if kind in marks
     ]
-    return Cell(min(by_kind.values(), key=MARKS.index), "; ".join(words))
+    return Cell(min(marks.values(), key=MARKS.index, default=NOT_ASKED), "; ".join(words))

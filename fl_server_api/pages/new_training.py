@@ -1,22 +1,24 @@
 """Opening a training on a page: the API's request as a form."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from io import BytesIO
 from typing import Any
 
 from django.contrib import messages
-from django.db import DataError
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 from marshmallow import ValidationError
+from rest_framework.exceptions import ParseError
 
 from fl_server_ai.aggregation.strategies import STRATEGIES
 from fl_server_ai.trainer import opening
 from fl_server_ai.uncertainty.registry import METHODS
 from fl_server_api.pages.signed_in import signed_in, split, user_of
+from fl_server_api.parsers import JSONParser
 from fl_server_api.serializers.training import CreateTrainingRequest, CreateTrainingRequestSchema
+from fl_server_core import trainings
 from fl_server_core.exceptions import FLError
 from fl_server_core.models import Model, Training, User
 from fl_server_core.models.model import ModelKind
@@ -68,16 +70,14 @@ def _open(user: User, form: QueryDict) -> Training:
     model = _models(user).filter(pk=wanted.model_id).first()
     if model is None:
         raise _Invalid({"model_id": ["Choose one of your models."]})
-    clients = User.objects.filter(pk__in=wanted.clients)
+    clients = trainings.find_users(wanted.clients)
+    if clients is None:
+        raise _Invalid({"clients": ["Not all of these users were found."]})
     fields = {name: value for name, value in asdict(wanted).items() if name not in REPLACED}
     try:
-        return opening.create_training(
-            actor=user, model=model, participants=list(clients), **fields
-        )
+        return opening.create_training(actor=user, model=model, participants=clients, **fields)
     except FLError as error:
         raise _Invalid({"": [str(error)]}) from error
-    except DataError as error:  # PostgreSQL stores no NUL in JSON
-        raise _Invalid({"options": ["A value can't be stored."]}) from error
 
 
 REPLACED = ("model_id", "clients")
@@ -90,9 +90,10 @@ def _read(form: QueryDict) -> CreateTrainingRequest:
     body["metric_names"] = split(form.get("metric_names", ""))
     body["clients"] = list(dict.fromkeys([*form.getlist("clients"), *named]))
     try:
-        body["options"] = json.loads(form.get("options", "").strip() or "{}")
-    except ValueError as error:
-        errors["options"] = [f"This is no JSON: {error}."]
+        sent = form.get("options", "").strip() or "{}"
+        body["options"] = JSONParser().parse(BytesIO(sent.encode()))
+    except ParseError as error:
+        errors["options"] = [str(error.detail)]
     try:
         wanted: CreateTrainingRequest = CreateTrainingRequestSchema().load(body)
     except ValidationError as error:
