@@ -197,10 +197,12 @@ def test_of_a_failed_training_it_says_why_and_what_to_do(running):
     call.save()
     reason = {"state": "E", "reason_code": "quorum_missed", "state_reason": "Round 2: only 1."}
     Training.objects.filter(pk=running.pk).update(**reason)
-    text = text_of(page(running))
+    answer = page(running)
+    text = text_of(answer)
     assert "Ended in an error" in text
     assert "Round 2: only 1. What to do: See that those who failed can be reached" in text
     assert "ben : refused" in text
+    assert f"orders/remove/?user={call.receiver_id}" in answer.content.decode()
     assert "10.0.0.1" not in text
     assert "Resume" in text
 
