@@ -21,6 +21,7 @@ urlpatterns = [
     path("health/", health.live),
     path("health/ready/", health.ready),
     path("metrics/", metrics),
+    path("", include("fl_server_api.pages.urls")),
 ]
 
 handler400 = "fl_server_api.errors.answer_bad_request"

@@ -20,7 +20,7 @@ POLICIES = [
     # search runs in a worker that it makes of its own script.
     (re.compile("/api/schema/redoc/"), f"{STYLED}; worker-src 'self' blob:"),
     # The pages of Django REST framework have style attributes.
-    (re.compile("/api/|/api-auth/"), STYLED),
+    (re.compile("/api/"), STYLED),
 ]
 """By path, the first that fits; PAGE elsewhere."""
 

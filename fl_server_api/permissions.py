@@ -24,10 +24,14 @@ class RowPermission(BasePermission, Generic[Row]):
     operators = ""
 
     def has_object_permission(self, request: Request, view: APIView, obj: Any) -> bool:  # noqa: ARG002, D102
-        user = cast(User, request.user)
-        return self.allows(user, obj) or self._operates(user)
+        return self.may(cast(User, request.user), obj)
 
-    def _operates(self, user: User) -> bool:
+    def may(self, user: User, row: Row) -> bool:
+        """Tell whether the user may do it, as what the row makes of it or as an operator."""
+        return self.allows(user, row) or self.operates(user)
+
+    def operates(self, user: User) -> bool:
+        """Tell whether the user may do it to every row."""
         is_operator = bool(self.operators) and (user.is_staff or user.is_superuser)
         return is_operator and user.has_perm(f"fl_server_core.{self.operators}")
 

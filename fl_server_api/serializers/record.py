@@ -9,7 +9,8 @@ from django.utils import timezone
 from marshmallow import validate
 from rest_framework import serializers
 
-from fl_server_ai.trainer.record import Asked, Missing, Record, Silence
+from fl_server_ai.trainer.record import Asked, Missing, Record
+from fl_server_ai.trainer.silence import Silence
 from fl_server_api.serializers.checkpoint import CheckpointSerializer, MergedUpdateSerializer
 from fl_server_api.serializers.fields import SMALL, FormSchema, WholeNumber
 from fl_server_core.models import Model, Training, User

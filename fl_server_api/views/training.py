@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from fl_server_ai.trainer import ModelTrainer, opening
 from fl_server_ai.trainer.record import RecordReader
 from fl_server_api.documented.training import documented
+from fl_server_api.orders import ordered
 from fl_server_api.parsers import AnyTypeJSONParser, JSONParser
 from fl_server_api.permissions import IsActor, IsInvolved, IsOwner, ManagesTraining, SteersTraining
 from fl_server_api.serializers.generic import TrainingSerializer, TrainingSerializerWithRounds
@@ -26,7 +27,6 @@ from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
 from fl_server_core import models, removal, signing, trainings
 from fl_server_core.options import TrainingOptions
-from fl_server_core.throttles import STEERINGS
 
 JSON = [JSONParser, AnyTypeJSONParser]
 
@@ -104,12 +104,11 @@ class Training(ViewSet):
         others unless `options.managed_by` is `actor`.
         """
         training = self.get_entity(models.Training, id)
-        _count_order(request.user)
         ids = ClientAdministrationBodySchema().load(request.data).clients
         if set(ids) - {request.user.pk}:
             self.require(ManagesTraining, training)
         users = _find_users(ids)
-        with ModelTrainer.locked(training.pk) as trainer:
+        with ordered(training, request.user) as trainer:
             trainer.remove_participants(users)
         return Response({"detail": "Users removed from training participants!"})
 
@@ -120,8 +119,7 @@ class Training(ViewSet):
         Its actor starts it, and its participants unless `options.managed_by` is `actor`.
         """
         training = self.get_entity(models.Training, id)
-        _count_order(request.user)
-        with ModelTrainer.locked(training.pk) as trainer:
+        with ordered(training, request.user) as trainer:
             trainer.start()
         return Response({"detail": "Training started!"}, status.HTTP_202_ACCEPTED)
 
@@ -132,8 +130,7 @@ class Training(ViewSet):
         It ends in state `E` with that reason, and can be resumed.
         """
         training = self.get_entity(models.Training, id)
-        _count_order(request.user)
-        with ModelTrainer.locked(training.pk) as trainer:
+        with ordered(training, request.user) as trainer:
             trainer.stop()
         return Response({"detail": "Training stopped!"}, status.HTTP_202_ACCEPTED)
 
@@ -145,8 +142,7 @@ class Training(ViewSet):
         not answered is notified again.
         """
         training = self.get_entity(models.Training, id)
-        _count_order(request.user)
-        with ModelTrainer.locked(training.pk) as trainer:
+        with ordered(training, request.user) as trainer:
             trainer.resume()
         return Response({"detail": "Training resumed!"}, status.HTTP_202_ACCEPTED)
 
@@ -159,9 +155,8 @@ class Training(ViewSet):
         checkpoints, and no answer given so far counts any more.
         """
         training = self.get_entity(models.Training, id)
-        _count_order(request.user)
         body = RollbackBodySchema().load(request.data)
-        with ModelTrainer.locked(training.pk) as trainer:
+        with ordered(training, request.user) as trainer:
             trainer.roll_back(body["checkpoint"])
         return Response({"detail": "Training rolled back!"}, status.HTTP_202_ACCEPTED)
 
@@ -169,8 +164,7 @@ class Training(ViewSet):
     def notify(self, request: AuthenticatedRequest, id: str) -> Response:
         """Notify those who are awaited once more."""
         training = self.get_entity(models.Training, id)
-        _count_order(request.user)
-        with ModelTrainer.locked(training.pk) as trainer:
+        with ordered(training, request.user) as trainer:
             notified = trainer.ask_again()
         return Response(
             {"detail": "Participants notified!", "notified": notified}, status.HTTP_202_ACCEPTED
@@ -185,11 +179,6 @@ class Training(ViewSet):
         """List the global model and each participant's newest update to it."""
         training = self.get_entity(models.Training, id)
         return self.listed(trainings.find_latest_models(training), ModelSerializer)
-
-
-def _count_order(user: models.User) -> None:
-    """Let nobody give orders without end that have others called."""
-    STEERINGS.take(f"user {user.pk}")
 
 
 def _find_users(ids: Collection[UUID]) -> Collection[models.User]:

@@ -1,0 +1,117 @@
+"""How the metrics went: of the participants that are shown, and the mean of all."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F
+
+from fl_server_core.models import Metric, Training
+
+POINTS = 100
+NAMES = 6
+PEOPLE = 8
+
+Values = dict[int, float]
+"""By round."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart: a value or None for each of the chart's rounds."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A metric: the mean, which decides when to stop and what is best, then some participants."""
+
+    number: int
+    name: str
+    rounds: Sequence[int]
+    curves: Sequence[Curve]
+
+    @property
+    def script(self) -> str:
+        """The id of the element that has them."""
+        return f"curves-{self.number}"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the page's script draws."""
+        lines = [{"name": curve.name, "values": curve.values} for curve in self.curves]
+        return {"name": self.name, "rounds": self.rounds, "curves": lines}
+
+    @property
+    def table(self) -> Sequence[tuple[int, Sequence[float | None]]]:
+        """The same as rows, the newest first."""
+        columns = [curve.values for curve in self.curves]
+        rows = zip(self.rounds, *columns, strict=True)
+        return [(number, values) for number, *values in reversed(list(rows))]
+
+
+def read_charts(training: Training, people: Mapping[UUID, str]) -> list[Chart]:
+    """Return a chart for each metric; of long trainings every n-th round, so that it is bounded."""
+    people = dict(list(people.items())[:PEOPLE])
+    step = training.round // POINTS + 1
+    rest = training.round % step
+    means = _means(training, step, rest)
+    own = _own(training, step, rest, people)
+    names = list(dict.fromkeys([*training.metric_names, *sorted(means), *sorted(own)]))
+    charts = (_chart(number, name, means, own, people) for number, name in enumerate(names[:NAMES]))
+    return [chart for chart in charts if chart.rounds]
+
+
+def _chart(
+    number: int,
+    name: str,
+    means: Mapping[str, Values],
+    own: Mapping[str, Mapping[UUID, Values]],
+    people: Mapping[UUID, str],
+) -> Chart:
+    mean, of_people = means.get(name, {}), own.get(name, {})
+    rounds = sorted({*mean, *(step for values in of_people.values() for step in values)})
+    curves = [Curve("mean of all", [mean.get(step) for step in rounds])]
+    curves += [
+        Curve(known, [of_people[user].get(step) for step in rounds])
+        for user, known in people.items()
+        if user in of_people
+    ]
+    return Chart(number, name, rounds, curves)
+
+
+def _means(training: Training, step: int, rest: int) -> dict[str, Values]:
+    """Return the kept means by metric; of versions of a round the newest attempt's."""
+    tested = training.model.checkpoints.filter(
+        metric_means__isnull=False, round__lte=training.round
+    )
+    some = tested.annotate(rest=F("round") % step).filter(rest=rest)
+    rows = some.order_by("round", "attempt").values_list("round", "metric_means")
+    newest: dict[int, Any] = dict(rows)
+    means: dict[str, Values] = defaultdict(dict)
+    for number, kept in newest.items():
+        for name, value in kept.items():
+            means[name][number] = value
+    return means
+
+
+def _own(
+    training: Training, step: int, rest: int, people: Mapping[UUID, str]
+) -> dict[str, dict[UUID, Values]]:
+    """Return what these people reported, by metric."""
+    reported = Metric.objects.filter(
+        model=training.model_id,
+        reporter__in=people,
+        value_float__isnull=False,
+        step__lte=training.round,
+    )
+    some = reported.annotate(rest=F("step") % step).filter(rest=rest).order_by("attempt")
+    own: dict[str, dict[UUID, Values]] = defaultdict(lambda: defaultdict(dict))
+    rows: Any = some.values_list("key", "reporter", "step", "value_float")
+    for name, user, number, value in rows:
+        own[name][user][number] = value
+    return own
