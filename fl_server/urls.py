@@ -9,6 +9,7 @@ from fl_server_api.pages.start import start
 
 urlpatterns = [
     path("", start, {"ask": lambda: health.READINESS.outcome()}),
+    path("", include("fl_server_api.pages.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("fl_server_api.urls")),
     path("api-auth/", include("rest_framework.urls")),
