@@ -96,7 +96,7 @@ def _rows(value: Any) -> list[list[float | None]]:
 
 
 def _class_of(value: float | None) -> Drawing:
-    return Drawing([Mark(f"class {value}", "")])
+    return Drawing([Mark(str(value), "")])
 
 
 def _probabilities(
@@ -115,7 +115,7 @@ def _probabilities(
 
 
 def _bar(place: int, value: float | None, spread: float | None, is_best: bool) -> Mark:
-    name = f"class {place}"
+    name = str(place)
     if value is None or spread is None:
         return Mark(name, "not a number")
     told = f"{100 * value:.1f} % ± {100 * spread:.1f}"
@@ -150,7 +150,7 @@ def _intervals(values: Numbers, spreads: Numbers) -> Drawing:
 def _interval(
     place: int, value: float | None, spread: float | None, low: float, high: float | None
 ) -> Mark:
-    name = f"output {place}"
+    name = str(place)
     if value is None or spread is None:
         return Mark(name, "not a number")
     told = f"{value:.4g} ± {spread:.2g}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fl_server_ai.inference.stats import tensor_stats, want_stats
+from fl_server_core.exceptions import NotFound
 from fl_server_core.models import Model
 
 MOST = 100
@@ -50,13 +51,20 @@ def layers_of(model: Model) -> Layers:
     if not described.file:
         return Layers([], because=NO_FILE)
     if described.weights_only:
-        return _read(tensor_stats(described), of_tensors=True)
+        return _tensors_of(described)
     if not described.input_shape:
         return Layers([], because=NO_SHAPE)
     row = want_stats(model)
     if row is None or not row.computed_at:
         return Layers([], because=WAITS, waits=True)
     return _read(row.stats) if row.stats else Layers([], because=NO_SUMMARY)
+
+
+def _tensors_of(model: Model) -> Layers:
+    try:
+        return _read(tensor_stats(model), of_tensors=True)
+    except NotFound as error:
+        return Layers([], because=str(error))
 
 
 def _read(stats: Mapping[str, Any], *, of_tensors: bool = False) -> Layers:

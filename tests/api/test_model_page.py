@@ -6,6 +6,7 @@ from html import unescape
 
 import pytest
 import torch
+from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
@@ -13,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from fl_server_ai.inference import client as serving
 from fl_server_api import waiting
+from fl_server_api.content_security import PAGE
 from fl_server_api.pages import trial
 from fl_server_core.models import Checkpoint, Model, ModelStats
 from fl_server_core.models.model import ModelKind
@@ -22,6 +24,7 @@ from tests.api.serving import (
     post_model,
     runners,  # noqa: F401 (a fixture)
 )
+from tests.api.test_pages import Page
 from tests.factories import LocalModelFactory, ModelFactory, TrainingFactory, UserFactory
 
 HOSTILE = "</h1><script>alert(1)</script>"
@@ -113,6 +116,15 @@ def test_names_are_text(browser, model):
     for page in (browser.get(path(model)), browser.get("/models/")):
         assert page.status_code == 200
         assert "<script>" not in page.content.decode()
+
+
+@pytest.mark.parametrize("page", ["/models/", "/models/{}/", "/trainings/{}/record/", "/models/x/"])
+def test_browsers_are_told_to_run_nothing_but_the_servers_files(browser, started, page):
+    row = started if "trainings" in page else started.model
+    answer = browser.get(page.format(row.pk))
+    assert answer["Content-Security-Policy"] == PAGE
+    assert Page(answer.content.decode()).stopped == []
+    assert "style=" not in answer.content.decode()
 
 
 def test_the_list_is_the_apis(browser, client, model, training):
@@ -207,6 +219,8 @@ def test_weights_alone_list_their_tensors_and_say_what_they_lack(browser, client
     assert "weight F32 1 \N{MULTIPLICATION SIGN} 3 3" in text
     assert "weights alone" in text
     assert f"POST /api/models/{model.pk}/serving/" in text
+    default_storage.delete(model.file.name)
+    assert "Tensors" not in shown(browser.get(path(model)))
 
 
 def test_versions_are_listed_newest_first(browser, started):
@@ -259,13 +273,13 @@ def classifier():
 
 def test_a_model_predicts_with_its_uncertainty(browser, client, user):
     model = post_model(client, saved(classifier()), input_shape=["None", "3"])
-    assert "class 3" in shown(post(browser, model))
+    assert "Class 3" in shown(post(browser, model))
     TrainingFactory(model=model, actor=user, uncertainty_method="MC_DROPOUT")
     page = post(browser, model)
     assert page.content.count(b'class="bar"') == 4 + 3
     assert page.content.count(b'class="whisker"') == 4 * 3
     text = shown(page)
-    assert re.search(r"class 3 \d+\.\d % ± \d+\.\d", text)
+    assert re.search(r" 3 \d+\.\d % ± \d+\.\d", text)
     assert re.search(r"mutual information how much the models disagree \d\.\d+ of 1\.386", text)
 
 
@@ -273,7 +287,7 @@ def test_a_file_predicts_as_well(browser, client):
     model = post_model(client, saved(classifier()), input_shape=["None", "3"])
     file = SimpleUploadedFile("x.pt", saved(torch.ones(2, 3)).read())
     text = shown(browser.post(path(model), {"model_input": file}))
-    assert "Input 1 class 3 Input 2 class 3" in text
+    assert "Input 1 Class 3 Input 2 Class 3" in text
 
 
 def test_other_numbers_are_intervals(browser, model, tell):
@@ -284,7 +298,7 @@ def test_other_numbers_are_intervals(browser, model, tell):
     assert page.content.count(b'class="dot"') == 2
     assert page.content.count(b'class="zero"') == 2
     text = shown(page)
-    for told in ("output 0", "2.5 ± 0.5", "-1 ± 0", "not a number", "1e+308 ± 1e+308"):
+    for told in ("output ", "2.5 ± 0.5", "-1 ± 0", "not a number", "1e+308 ± 1e+308"):
         assert told in text
 
 
@@ -298,7 +312,7 @@ def test_of_many_classes_the_likeliest_are_drawn(browser, model, tell):
     values = [[0.0] * 30 + [0.75, 0.25]] * 12
     tell({"inference": values, "uncertainty": {"std": values} | share})
     text = shown(post(browser, model))
-    assert text.index("class 30 75.0 %") < text.index("class 31 25.0 %")
+    assert text.index(" 30 75.0 %") < text.index(" 31 25.0 %")
     assert "And 20 more, less likely." in text
     assert "And 2 more inputs." in text
 
@@ -332,13 +346,13 @@ def test_strangers_predict_nothing_here(browse, model, training, participant, te
     assert post(browse(UserFactory()), model).status_code == 403
     update = LocalModelFactory(base_model=model, owner=training.actor)
     assert post(browse(participant), update).status_code == 403
-    assert "class 1" in shown(post(browse(participant), model))
+    assert "Class 1" in shown(post(browse(participant), model))
 
 
 def test_the_path_says_which_model_predicts(browser, user, model, tell):
     asked = tell({"inference": [1], "uncertainty": {}})
     form = {"model_id": str(ModelFactory(owner=user).pk), "return_format": "binary"}
-    assert "class 1" in shown(browser.post(path(model), form | {"model_input": "[[1]]"}))
+    assert "Class 1" in shown(browser.post(path(model), form | {"model_input": "[[1]]"}))
     assert asked == [(model.pk, "json")]
 
 
@@ -349,7 +363,7 @@ def test_a_form_from_elsewhere_predicts_nothing(user, model, tell):
     assert "CSRF Failed" in shown(post(browser, model), 403)
     token = re.search(rb'csrfmiddlewaretoken" value="(\w+)', browser.get(path(model)).content)[1]
     form = {"model_input": "[[1]]", "csrfmiddlewaretoken": token.decode()}
-    assert "class 1" in shown(browser.post(path(model), form))
+    assert "Class 1" in shown(browser.post(path(model), form))
 
 
 def test_predictions_wait_in_the_apis_places(browser, user, model, tell):
