@@ -9,13 +9,13 @@ from fl_server_api.pages.start import start
 
 urlpatterns = [
     path("", start, {"ask": lambda: health.READINESS.outcome()}),
-    path("", include("fl_server_api.pages.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("fl_server_api.urls")),
     path("api-auth/", include("rest_framework.urls")),
     path("health/", health.live),
     path("health/ready/", health.ready),
     path("metrics/", metrics),
+    path("", include("fl_server_api.pages.urls")),
 ]
 
 handler400 = "fl_server_api.errors.answer_bad_request"

@@ -16,8 +16,8 @@ from tests.compose import ROOT
 from tests.e2e.conftest import running_server
 
 FOLDER = ROOT / "docs" / "images" / "pages"
-COLOURS = 64
-TALLEST = 1800
+COLOURS = 96
+TALLEST = 2200
 """Pixels; of longer pages the beginning is shown."""
 
 
