@@ -4,7 +4,7 @@
 const page = (text) => new DOMParser().parseFromString(text, "text/html");
 
 // The layers, as soon as the server has found them out.
-async function await_layers() {
+async function awaitLayers() {
   for (let pause = 1000; document.querySelector("#known[data-waits]") && pause < 60000; pause *= 1.3) {
     await new Promise((resolve) => setTimeout(resolve, pause));
     const answer = await fetch(location.pathname).catch(() => null);
@@ -54,4 +54,4 @@ function say(result, words, kind) {
 }
 
 for (const form of document.querySelectorAll(".inputs form")) form.addEventListener("submit", predict);
-await_layers();
+awaitLayers();
