@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/ai/aggregation \
 	--ignore tests/api/test_schemathesis.py
 
-.PHONY: help install demo serve test bench soak fuzz check check-tests lint audit format clean
+.PHONY: help install demo serve test bench screenshots soak fuzz check check-tests lint audit format clean
 
 help:
 	@echo "make install what the server, the demo and the example need, into $(VENV)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test   the tests that need nothing else, with one whole training: some minutes"
 	@echo "make bench  what the server takes for its work, as a table: half an hour; SMOKE=1 only sees that it works,"
 	@echo "            ROWS='merging lists' measures these alone, ROWS=large gigabytes, ROWS=scaling PLOT=FILE curves"
+	@echo "make screenshots  pictures of all pages into docs/images/pages, by Chromium"
 	@echo "make soak   20 trainings while a process is killed every few seconds; needs PostgreSQL, Redis, nginx"
 	@echo "make fuzz   an hour of calling what models may call with arguments that no model has"
 	@echo "make check  format, lint, types, import direction, missing migrations, known vulnerabilities of"
@@ -45,6 +46,9 @@ test: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.bench $(if $(SMOKE),--smoke) $(if $(PLOT),--plot $(PLOT)) $(ROWS)
+
+screenshots: $(VENV)/installed
+	$(BIN)/python -m tests.screenshots $(ARGS)
 
 soak: $(VENV)/installed
 	$(BIN)/python -m tests.faults.soak $(ARGS)

@@ -33,6 +33,7 @@ LIMITS = [
     ("/api/uploads/", "FL_MAX_UPLOAD_BYTES", "FL_SMALL_BODY_BYTES"),
     ("/api/models/", "FL_MAX_UPLOAD_BYTES", "FL_MAX_BODY_BYTES"),
     ("/api/inference/", "FL_MAX_INFERENCE_BYTES", "FL_MAX_INFERENCE_JSON_BYTES"),
+    ("/models/[^/]+/$", "FL_MAX_INFERENCE_BYTES", "FL_MAX_INFERENCE_JSON_BYTES"),
     ("/api/trainings/$", "FL_MAX_BODY_BYTES", "FL_MAX_BODY_BYTES"),
 ]
 """Where bodies may be larger than FL_SMALL_BODY_BYTES: as FILES, and otherwise.

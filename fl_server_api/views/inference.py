@@ -1,6 +1,8 @@
 """Inference: predictions of a model."""
 
-from django.http import FileResponse
+from typing import BinaryIO
+
+from django.http import FileResponse, HttpResponseBase
 from rest_framework.permissions import IsAuthenticated
 
 from fl_server_ai.inference import client
@@ -29,7 +31,7 @@ class Inference(ViewSet):
     permission_classes = [IsAuthenticated, UsesModel]
     parser_classes = [InputParser, MultiPartParser]
 
-    def create(self, request: AuthenticatedRequest) -> FileResponse:
+    def create(self, request: AuthenticatedRequest) -> HttpResponseBase:
         """Predict.
 
         The input goes through the model's preprocessing, if it has any, and its uncertainty
@@ -38,17 +40,26 @@ class Inference(ViewSet):
         with PREDICTIONS.place(request.user.pk) as may_wait:
             if not may_wait:  # nor is the input read
                 raise Busy
-            return self._predict(request)
+            return self.answer(request)
 
-    def _predict(self, request: AuthenticatedRequest) -> FileResponse:
+    def answer(self, request: AuthenticatedRequest) -> HttpResponseBase:
+        """Predict with the model that the body names, and answer in the form that it asks for."""
         body = read_body(request)
-        rows = models.Model.objects.visible().select_related("base_model")
-        model = self.get_entity(rows, read_model_id(body))
+        model = self.find_model(read_model_id(body))
         form = read_return_format(request, body)
+        answer = self.predict(request, model, form)
+        return FileResponse(answer, content_type=CONTENT_TYPES[form])
+
+    def find_model(self, id: object) -> models.Model:
+        """Return the model if the caller may use it."""
+        return self.get_entity(models.Model.objects.visible().select_related("base_model"), id)
+
+    def predict(self, request: AuthenticatedRequest, model: models.Model, form: str) -> BinaryIO:
+        """Return the file with the model's answer to the input in the body."""
+        body = read_body(request)
         with input_path(request, body) as source:
             lend_connection()
             in_json = holds_json(request, body)
-            answer = client.predict(
+            return client.predict(
                 model.pk, source, user=request.user.pk, is_json=in_json, form=form
             )
-        return FileResponse(answer, content_type=CONTENT_TYPES[form])

@@ -30,11 +30,13 @@ class Person:
 
     url: str
     endpoint: str = ""
+    name: str = ""
     session: requests.Session = field(default_factory=requests.Session)
     seen: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self):
-        form = {"username": f"u{secrets.token_hex(6)}", "password": "secret"}
+        self.name = self.name or f"u{secrets.token_hex(6)}"
+        form = {"username": self.name, "password": "secret"}
         form["message_endpoint"] = self.endpoint
         answer = self.session.post(f"{self.url}/api/users/", json=form, timeout=PATIENCE)
         answer.raise_for_status()
