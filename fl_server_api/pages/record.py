@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from fl_server_ai.trainer.record import Silence
+from fl_server_ai.trainer.silence import Silence
 from fl_server_api.pages.asking import ask, page, refused
 from fl_server_api.views.training import Training
 from fl_server_core.models.notification import NotificationType
