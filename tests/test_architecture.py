@@ -23,6 +23,7 @@ ROOMS = [
     "fl_server_ai.notification",
     "fl_server_ai.sweeper",
     "fl_server_ai.tasks",
+    "fl_server_ai.tracking",
     "fl_server_ai.trainer",
     "fl_server_ai.uncertainty",
     "fl_server_core",
