@@ -24,6 +24,7 @@ from fl_server_core.models import (
     Moments,
     Notification,
     Token,
+    Tracking,
     Training,
     Upload,
     User,
@@ -341,3 +342,14 @@ class UploadAdmin(ReadOnlyAdmin):
     list_select_related = ["owner"]
     ordering = ["-created_at"]
     search_fields = ["=id", "owner__username"]
+
+
+@admin.register(Tracking)
+class TrackingAdmin(ReadOnlyAdmin):
+    """What an experiment tracker knows; a training removed here is told once more, as a new run."""
+
+    list_display = ["training", "run", "attempt", "round", "state", "due_at", "failures", "error"]
+    list_filter = ["state", "due_at"]
+    list_select_related = ["training"]
+    ordering = ["-due_at"]
+    search_fields = ["=training__id", "=run", "error"]
