@@ -37,7 +37,7 @@ def send_metrics(training: Training, form: str, shape: str) -> StreamingHttpResp
 def _send_csv(training: Training, shape: str) -> StreamingHttpResponse:
     lines = csv_lines(*(_wide(training) if shape == "wide" else _long(training)))
     name = f"training-{training.pk}-metrics.csv"
-    return streamed(in_pieces(lines), CSVRenderer.media_type, name)
+    return streamed(in_pieces(lines), f"{CSVRenderer.media_type}; charset=utf-8", name)
 
 
 def _send_json(training: Training, shape: str) -> StreamingHttpResponse:

@@ -64,6 +64,7 @@ def test_every_file_that_is_named_exists():
     for path in re.findall(r"`(fl_\w+/[\w/]*(?:\.py)?)`", text):
         assert (ROOT / path).exists(), path
     for path in re.findall(
-        r"`((?:trainer|aggregation|notification|uncertainty|inference)/[\w/]*(?:\.py)?)`", text
+        r"`((?:trainer|aggregation|notification|tracking|uncertainty|inference)/[\w/]*(?:\.py)?)`",
+        text,
     ):
         assert (ROOT / "fl_server_ai" / path).exists(), path

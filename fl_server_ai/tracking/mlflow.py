@@ -65,6 +65,7 @@ class MLflow(Tracker):
 
     def __init__(self, address: str) -> None:
         self._address = address.rstrip("/")
+        self.takes_files = settings.FL_MLFLOW_MODELS
         self._session = requests.Session()
         self._session.auth = _credentials()
 

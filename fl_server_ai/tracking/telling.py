@@ -10,7 +10,6 @@ from contextlib import closing
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -112,7 +111,7 @@ def _tell(tracker: Tracker, training: Training, told: Tracking) -> bool:
 
 def _tell_version(tracker: Tracker, version: Checkpoint, told: Tracking) -> None:
     tracker.log(told.run, story.points_of(version), story.tags_of(version))
-    if settings.FL_MLFLOW_MODELS and version.file:
+    if tracker.takes_files and version.file:
         _keep_file(tracker, version, told)
 
 

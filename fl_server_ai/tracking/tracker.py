@@ -46,6 +46,9 @@ class Point:
 class Tracker(ABC):
     """A place where runs are kept. Each method may be called twice, and raises TrackerError."""
 
+    takes_files: bool = False
+    """Whether the files of versions are kept there, too."""
+
     @abstractmethod
     def open(self, run: Run) -> str:
         """Return the id of this run, which is made unless there is one of its key."""
