@@ -40,17 +40,19 @@ _turn = threading.Lock()
 
 def begin() -> None:
     """Have what is due told, if there is a tracker and nobody here is at it."""
-    if registry.is_wanted() and _turn.acquire(blocking=False):
+    if registry.is_wanted() and not _turn.locked():
         threading.Thread(target=_tell_in_thread, name="track", daemon=True).start()
 
 
 def _tell_in_thread() -> None:
+    if not _turn.acquire(blocking=False):
+        return
     try:
-        tell_all()
+        with closing(connection):
+            tell_all()
     except Exception:  # what is due stays so, for the next sweep
         logger.exception("no telling now")
     finally:
-        connection.close()
         _turn.release()
 
 
