@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +23,8 @@ from django.db.migrations.executor import MigrationExecutor
 from fl_server import health, tracing
 from fl_server.health import UnhealthyError
 from fl_server_ai.inference.runner.launcher import try_cage
+from fl_server_ai.tracking.registry import find_tracker
+from fl_server_ai.tracking.tracker import TrackerError
 
 ROOM = 1 << 30
 """Bytes on a disk below which the next uploads may find no room."""
@@ -166,6 +169,21 @@ def check_traces() -> str:
     return f"to {url.hostname}"
 
 
+def check_tracker() -> str:
+    """Ask the experiment tracker whether it takes our credentials."""
+    tracker = find_tracker()
+    if tracker is None:
+        return "none is wanted"
+    try:
+        with closing(tracker):
+            return tracker.check()
+    except TrackerError as error:
+        raise Finding(
+            f"The tracker doesn't take what it is told: {error} Trainings go on, and it is told "
+            "later; docs/tracking.md says what it needs."
+        ) from error
+
+
 def check_port() -> str:
     """See who has the port that `serve` takes by itself."""
     try:
@@ -195,6 +213,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "secrets": check_secrets,
     "device": check_device,
     "cage": check_cage,
+    "tracker": check_tracker,
     "port": check_port,
     "workers": check_workers,
     "traces": check_traces,

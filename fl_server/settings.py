@@ -411,6 +411,19 @@ if FL_METRICS_TOKEN and len(FL_METRICS_TOKEN) < 16:
     env.problems.append("FL_METRICS_TOKEN must have at least 16 characters.")
 FL_METRICS_PORT = env.integer("FL_METRICS_PORT", 0)  # of a worker in a container of its own
 
+# --- Experiment tracking ---------------------------------------------------------------
+FL_MLFLOW_TRACKING_URI = env.text("FL_MLFLOW_TRACKING_URI")
+FL_MLFLOW_EXPERIMENT = env.text("FL_MLFLOW_EXPERIMENT", "federated-learning")
+FL_MLFLOW_MODELS = env.boolean("FL_MLFLOW_MODELS", default=False)  # whether files go there, too
+# By the names that MLflow's own clients know.
+MLFLOW_TRACKING_TOKEN = env.secret("MLFLOW_TRACKING_TOKEN")
+MLFLOW_TRACKING_USERNAME = env.text("MLFLOW_TRACKING_USERNAME")
+MLFLOW_TRACKING_PASSWORD = env.secret("MLFLOW_TRACKING_PASSWORD")
+if not FL_MLFLOW_TRACKING_URI:
+    env.expect_none("FL_MLFLOW_", without="FL_MLFLOW_TRACKING_URI")
+elif not FL_MLFLOW_TRACKING_URI.startswith(("http://", "https://")):
+    env.problems.append("FL_MLFLOW_TRACKING_URI must be a server's address, http:// or https://.")
+
 # --- Logs and traces -------------------------------------------------------------------
 FL_LOG_FORMAT = env.choice("FL_LOG_FORMAT", "json" if POSTGRES_HOST else "text", ("text", "json"))
 FL_ACCESS_LOG = env.boolean("FL_ACCESS_LOG", default=False)

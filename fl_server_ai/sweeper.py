@@ -6,6 +6,7 @@ from uuid import UUID
 from django.db import OperationalError
 
 from fl_server_ai.notification import delivery
+from fl_server_ai.tracking import telling
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_ai.trainer.phases import phase_of
 from fl_server_core.models import Training
@@ -14,10 +15,11 @@ logger = logging.getLogger(__name__)
 
 
 def sweep() -> None:
-    """Check the trainings whose time has come, and start the deliveries that are due."""
+    """Check the trainings whose time has come, and start deliveries and telling that are due."""
     for training_id in Training.objects.due().values_list("pk", flat=True):
         _look_at(training_id)
     delivery.dispatch_oldest()
+    telling.begin()
 
 
 def _look_at(training_id: UUID) -> None:

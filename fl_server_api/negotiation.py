@@ -16,7 +16,7 @@ def accept_parameters(request: Request) -> dict[str, str]:
 
 
 class LenientContentNegotiation(DefaultContentNegotiation):
-    """JSON for clients that accept none of the offered types.
+    """JSON for clients that accept none of the offered types, or what `?format=` names.
 
     A client that downloads a model may accept `application/octet-stream` only, which no renderer
     offers; an error has to be told to it, too.
@@ -28,8 +28,10 @@ class LenientContentNegotiation(DefaultContentNegotiation):
         renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> Any:
+        form = format_suffix or request.query_params.get("format")
         try:
             return super().select_renderer(request, renderers, format_suffix)
         except NotAcceptable:
-            renderer = next(iter(renderers))
-            return renderer, renderer.media_type
+            offered = list(renderers)
+            named = self.filter_renderers(offered, form) if form else offered
+            return named[0], named[0].media_type

@@ -18,6 +18,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from marshmallow import Schema
 from rest_framework.viewsets import ViewSetMixin
 
+from fl_server_api.renderers import StreamRenderer
 from fl_server_api.serializers.generic import DetailSerializer, ErrorSerializer
 from fl_server_api.serializers.model import KINDS
 from fl_server_api.utils import UPLOAD
@@ -199,6 +200,12 @@ class AutoSchema(openapi.AutoSchema):
         """Return the noun and what is done to it."""
         view = cast(ViewSetMixin, self.view)
         return f"{self.get_tags()[0]}_{view.action}"
+
+    def map_renderers(self, attribute: str) -> list[Any]:
+        """Leave out what is streamed: where that is an answer, the method says so itself."""
+        renderers = self.view.get_renderers()
+        streams = {getattr(one, attribute) for one in renderers if isinstance(one, StreamRenderer)}
+        return [value for value in super().map_renderers(attribute) if value not in streams]
 
     def get_request_serializer(self) -> Any:
         """Every method with a body says so itself."""

@@ -67,6 +67,7 @@ urlpatterns = [
     path("trainings/", Training.as_view({"get": "list", "post": "create"})),
     path("trainings/<str:id>/", Training.as_view({"get": "retrieve", "delete": "destroy"})),
     path("trainings/<str:id>/record/", Training.as_view({"get": "record"})),
+    path("trainings/<str:id>/metrics/", Training.as_view({"get": "metrics"})),
     path(
         "trainings/<str:id>/clients/",
         Training.as_view({"put": "register_clients", "delete": "remove_clients"}),

@@ -24,6 +24,7 @@ ROOMS = [
     "fl_server_ai.notification",
     "fl_server_ai.sweeper",
     "fl_server_ai.tasks",
+    "fl_server_ai.tracking",
     "fl_server_ai.trainer",
     "fl_server_ai.uncertainty",
     "fl_server_core",
@@ -64,6 +65,7 @@ def test_every_file_that_is_named_exists():
     for path in re.findall(r"`(fl_\w+/[\w/]*(?:\.py)?)`", text):
         assert (ROOT / path).exists(), path
     for path in re.findall(
-        r"`((?:trainer|aggregation|notification|uncertainty|inference)/[\w/]*(?:\.py)?)`", text
+        r"`((?:trainer|aggregation|notification|tracking|uncertainty|inference)/[\w/]*(?:\.py)?)`",
+        text,
     ):
         assert (ROOT / "fl_server_ai" / path).exists(), path

@@ -16,6 +16,7 @@ from fl_server_api.admin import (  # noqa: F401 (each registers its pages)
     moments,
     notification,
     stats,
+    tracking,
     training,
     upload,
     user,

@@ -1,10 +1,17 @@
 """The documented answers about trainings."""
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    extend_schema,
+)
 
 from fl_server_ai.trainer.record import TOO_LONG
 from fl_server_api.openapi import STRANGER, answers, described, in_query, said
 from fl_server_api.permissions import IsActor, SteersTraining
+from fl_server_api.renderers import CSVRenderer, TensorBoardRenderer
+from fl_server_api.serializers.export import MetricsExportSchema
 from fl_server_api.serializers.generic import TrainingSerializer, TrainingSerializerWithRounds
 from fl_server_api.serializers.model import ModelSerializer
 from fl_server_api.serializers.record import RecordSchema, SignedRecordSerializer
@@ -48,6 +55,44 @@ says which versions of the model are kept. Options that the server doesn't know 
 for the clients, and named in the answer.
 """.strip()
 
+FORMAT = OpenApiParameter(
+    "format",
+    enum=["json", "csv", "tensorboard"],
+    description="The answer's form, before what `Accept` says; another is 404.",
+)
+WHOSE = {
+    "round": {"type": "integer", "description": "The model's when it was reported."},
+    "attempt": {"type": "integer"},
+    "participant": {"type": "string", "description": "The user's name."},
+    "participant_id": {"type": "string", "format": "uuid", "nullable": True},
+    "time": {"type": "string", "format": "date-time"},
+}
+LONG_ROW = WHOSE | {
+    "metric": {"type": "string"},
+    "value": {"type": "number", "nullable": True},
+    "value_binary": {
+        "type": "string",
+        "nullable": True,
+        "description": "Base64 of what is no finite number.",
+    },
+}
+WIDE_ROW = WHOSE | {
+    "metrics": {
+        "type": "object",
+        "additionalProperties": {"type": "number"},
+        "description": "Numbers by name.",
+    }
+}
+METRICS = {
+    "type": "array",
+    "items": {
+        "anyOf": [
+            {"type": "object", "properties": row, "required": list(row)}
+            for row in (LONG_ROW, WIDE_ROW)
+        ]
+    },
+}
+
 documented = described(
     list=extend_schema(responses=answers({200: TrainingSerializer(many=True)})),
     create=extend_schema(
@@ -77,6 +122,21 @@ documented = described(
             {
                 400: [UNKNOWN, [TOO_LONG], {"first_round": ["Not a valid integer."]}],
                 403: [STRANGER],
+            },
+        ),
+    ),
+    metrics=extend_schema(
+        parameters=[FORMAT, *in_query(MetricsExportSchema, "")],
+        responses=answers(
+            {
+                (200, "application/json"): METRICS,
+                (200, CSVRenderer.media_type): OpenApiTypes.STR,
+                (200, TensorBoardRenderer.media_type): OpenApiTypes.BINARY,
+            },
+            {
+                400: [UNKNOWN, {"shape": ["Must be one of: long, wide."]}],
+                403: [STRANGER],
+                404: [{"detail": "Not found."}],
             },
         ),
     ),

@@ -9,11 +9,13 @@ from rest_framework import viewsets
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from fl_server_api.pagination import Pages
+from fl_server_api.renderers import StreamRenderer
 from fl_server_api.utils import get_entity
 from fl_server_core.links import with_ids
 from fl_server_core.log_context import note
@@ -24,8 +26,8 @@ M = TypeVar("M", bound=Model)
 class ViewSet(viewsets.ViewSet):
     """A ViewSet whose methods may carry DRF's decorators.
 
-    `@authentication_classes`, `@permission_classes` and `@parser_classes` on a method go
-    before what the class says.
+    `@authentication_classes`, `@permission_classes`, `@parser_classes` and `@renderer_classes` on
+    a method go before what the class says.
     """
 
     pagination_class = Pages
@@ -49,6 +51,16 @@ class ViewSet(viewsets.ViewSet):
 
     def get_parsers(self) -> list[BaseParser]:  # noqa: D102
         return [policy() for policy in self._policies("parser_classes")]
+
+    def get_renderers(self) -> list[BaseRenderer]:  # noqa: D102
+        return [policy() for policy in self._policies("renderer_classes")]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Tell in JSON what went wrong, whatever was to be streamed."""
+        if isinstance(getattr(self.request, "accepted_renderer", None), StreamRenderer):
+            self.request.accepted_renderer = JSONRenderer()
+            self.request.accepted_media_type = JSONRenderer.media_type
+        return super().handle_exception(exc)
 
     def get_entity(self, source: type[M] | QuerySet[M], id: object, name: str = "") -> M:
         """Return the row with this id if the caller may do to it what the method does."""

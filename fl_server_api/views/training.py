@@ -4,17 +4,22 @@ from collections.abc import Collection
 from dataclasses import asdict
 from uuid import UUID
 
+from django.http import StreamingHttpResponse
 from rest_framework import decorators, status
 from rest_framework.exceptions import ParseError
 from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from fl_server_ai.trainer import ModelTrainer, opening
 from fl_server_ai.trainer.record import RecordReader
 from fl_server_api.documented.training import documented
+from fl_server_api.exports import send_metrics
 from fl_server_api.orders import ordered
 from fl_server_api.parsers import AnyTypeJSONParser, JSONParser
 from fl_server_api.permissions import IsActor, IsInvolved, IsOwner, ManagesTraining, SteersTraining
+from fl_server_api.renderers import CSVRenderer, TensorBoardRenderer
+from fl_server_api.serializers.export import MetricsExportSchema
 from fl_server_api.serializers.generic import TrainingSerializer, TrainingSerializerWithRounds
 from fl_server_api.serializers.model import ModelSerializer
 from fl_server_api.serializers.record import RecordSchema, RecordSerializer
@@ -75,6 +80,19 @@ class Training(ViewSet):
         training = self.get_entity(rows, id)
         reader = RecordReader(training, wanted["first_round"], wanted["last_round"])
         return Response(signing.sign(RecordSerializer(reader.read()).data))
+
+    @decorators.renderer_classes([JSONRenderer, CSVRenderer, TensorBoardRenderer])
+    def metrics(self, request: AuthenticatedRequest, id: str) -> StreamingHttpResponse:
+        """Export what participants have reported on a training's model, round by round.
+
+        Long: a value a row, of all attempts. Wide: a row for each participant and round, with what
+        counts of it, and after each tested round its means, as the participant `mean` without an
+        id; a table has at most 1000 metrics. TensorBoard: a zip of event files, to be unpacked into
+        a folder of its log directory.
+        """
+        wanted = MetricsExportSchema().load(request.query_params.dict())
+        training = self.get_entity(models.Training.objects.select_related("model"), id)
+        return send_metrics(training, request.accepted_renderer.format, wanted["shape"])
 
     @decorators.permission_classes([IsAuthenticated, IsActor])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002

@@ -9,6 +9,7 @@ from fl_server_core.models.moments import Moments
 from fl_server_core.models.notification import Notification
 from fl_server_core.models.stats import ModelStats
 from fl_server_core.models.token import Token
+from fl_server_core.models.tracking import Tracking
 from fl_server_core.models.training import Training
 from fl_server_core.models.upload import Upload
 from fl_server_core.models.user import User
@@ -27,6 +28,7 @@ __all__ = [
     "Notification",
     "SWAGModel",
     "Token",
+    "Tracking",
     "Training",
     "Upload",
     "User",

@@ -54,6 +54,7 @@ class ActCode(models.TextChoices):
     MOMENTS_REMOVED = "moments.removed", "SWAG moments were removed in admin."
     STATS_REMOVED = "modelstats.removed", "A model's summary was removed in admin."
     NOTIFICATION_REMOVED = "notification.removed", "A message was removed in admin."
+    TRACKING_REMOVED = "tracking.removed", "What a tracker was told was forgotten in admin."
     UPLOAD_REMOVED = "upload.removed", "An upload in parts was removed in admin."
 
     SETTINGS_CHANGED = "settings.changed", "The server was started with other settings."

@@ -40,7 +40,7 @@ class Metric(models.Model):
     step = models.PositiveIntegerField(help_text="The model's round when this was reported.")
     attempt = models.PositiveIntegerField(default=0)
     reporter = models.ForeignKey(User, on_delete=models.CASCADE, related_name="metrics")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(auto_now_add=True)  # or, of a replaced one, when that came
 
     objects = MetricQuerySet.as_manager()
 
@@ -99,7 +99,7 @@ def _store(model: Model, reporter: User, values: dict[str, MetricValue], attempt
         ],
         update_conflicts=True,
         unique_fields=["model", "step", "attempt", "reporter", "key"],
-        update_fields=["value_float", "value_binary"],
+        update_fields=["value_float", "value_binary", "created_at"],
     )
 
 

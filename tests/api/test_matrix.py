@@ -100,6 +100,7 @@ ROWS = [
     ("POST", "trainings/", "", TRAINING),
     ("GET", "trainings/{ready}/", "", None),
     ("GET", "trainings/{running}/record/", "", None),
+    ("GET", "trainings/{running}/metrics/", "", None),
     ("DELETE", "trainings/{ready}/", "", None),
     ("PUT", "trainings/{ready}/clients/", "", CLIENTS),
     ("PUT", "trainings/{managed}/clients/", "managed by its actor", CLIENTS),

@@ -13,7 +13,7 @@ TEMPLATE = (ROOT / "deploy" / "nginx" / "server.conf.template").read_text()
 OURS = [*COMMANDS, "migrate"]
 OVERLAYS: list[tuple[str, ...]] = [
     (),
-    *((f"deploy/{name}.yml",) for name in ("tls", "s3", "gpu", "record", "metrics")),
+    *((f"deploy/{name}.yml",) for name in ("tls", "s3", "gpu", "record", "metrics", "mlflow")),
 ]
 
 
@@ -42,7 +42,7 @@ def test_every_number_among_the_settings_can_be_set_but_a_port():
 
 
 def test_the_settings_read_every_variable_that_is_set(compose):
-    known = set(re.findall(r'"((?:FL|CORS|CSRF|OTEL)_\w+)"', SETTINGS))
+    known = set(re.findall(r'"((?:FL|CORS|CSRF|OTEL|MLFLOW)_\w+)"', SETTINGS))
     known |= {f"{name}_FILE" for name in re.findall(r'env\.secret\("(\w+)"', SETTINGS)}
     for name in OURS:
         assert compose["services"][name]["environment"].keys() <= known

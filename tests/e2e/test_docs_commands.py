@@ -125,3 +125,25 @@ def test_int8_is_read_with_its_scales(embedded):
         found = {"tensors": tensors, "name": name}
         exec(recipe, found)
         assert torch.allclose(found["values"], values, atol=values.abs().max().item() / 250), name
+
+
+def test_metrics_come_as_tables_and_as_event_files(embedded, tmp_path):
+    actor, person = Person(embedded), Person(embedded)
+    model = actor.upload_model(scripted(0.0))
+    training = actor.open_training(model, [person], 1)
+    actor.start(training)
+    person.await_notification("UPDATE_ROUND_START", 0)
+    person.update(model, 0, update_of(1.0))
+    person.await_notification("MODEL_TEST_ROUND", 1)
+    person.report(model, 0.25)
+    person.await_notification("TRAINING_FINISHED")
+    for block in commands("docs/tracking.md"):
+        run(block, person, tmp_path, TRAINING=training)
+    head, row = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert head.startswith("round,attempt,participant,")
+    assert ",accuracy,0.25," in row
+    _, own, mean = (tmp_path / "rounds.csv").read_text().splitlines()
+    assert own.endswith(",0.25")
+    assert mean.startswith("1,0,mean,,")
+    folders = (tmp_path / "runs" / "my-training").iterdir()
+    assert len([file for folder in folders for file in folder.glob("events.*")]) == 2

@@ -19,7 +19,7 @@ def embedded_broker_deleted(server: Serve, training: Running) -> None:
 
 def _killed(name: str, word: str) -> Inject:
     def inject(server: Serve, training: Running) -> None:
-        os.kill(_child(server, word), signal.SIGKILL)
+        os.kill(child_of(server, word), signal.SIGKILL)
         training.answer()
 
     inject.__name__ = f"embedded_{name}_killed"
@@ -27,7 +27,7 @@ def _killed(name: str, word: str) -> Inject:
     return inject
 
 
-def _child(server: Serve, word: str) -> int:
+def child_of(server: Serve, word: str) -> int:
     """Return the id of the process that serve has started and that has this in its name."""
     children = [p for p in Path("/proc").glob("[0-9]*") if _parent(p) == server.process.pid]
     return next(int(c.name) for c in children if word in _title(c))

@@ -17,6 +17,7 @@ from fl_server import diagnosis, health
 from fl_server.diagnosis import CHECKS, Diagnosis, Finding, examine
 from fl_server.health import UnhealthyError
 from fl_server_ai.inference.runner.cage import Report
+from tests.mlflow import standing_in
 from tests.server.conftest import MANAGE
 
 ALONE = {"workers", "broker"}
@@ -107,6 +108,14 @@ def test_a_cage_that_does_not_hold_is_told(monkeypatch):
     monkeypatch.setattr(diagnosis, "try_cage", lambda _: report)
     with pytest.raises(Finding, match="missing: files \\(the kernel has no Landlock\\)"):
         diagnosis.check_cage()
+
+
+def test_a_tracker_that_answers_is_told_and_one_that_does_not(settings):
+    with standing_in() as (url, _):
+        settings.FL_MLFLOW_TRACKING_URI = url
+        assert diagnosis.check_tracker() == "MLflow at 127.0.0.1"
+    with pytest.raises(Finding, match=r"No answer: ConnectionError\. Trainings go on"):
+        diagnosis.check_tracker()
 
 
 def test_a_queue_without_a_worker_is_told(monkeypatch):

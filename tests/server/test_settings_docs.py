@@ -23,7 +23,7 @@ def read_by_settings():
 
 
 def described(text):
-    rows = re.findall(r"^\| (`(?:FL|CORS|CSRF|OTEL)_.*?) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| (`(?:FL|CORS|CSRF|OTEL|MLFLOW)_.*?) \|", text, re.MULTILINE)
     return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
 
 
@@ -41,4 +41,6 @@ def test_nothing_else_of_the_server_reads_a_setting():
     """So the settings are the whole of it; tests and the demo only hand variables on."""
     for path in ROOT.glob("fl_server*/**/*.py"):
         if path.name not in ("settings.py", "env.py"):
-            assert not re.search(r"(environ|getenv).{0,10}[\"'](FL|CORS|CSRF)_", path.read_text())
+            assert not re.search(
+                r"(environ|getenv).{0,10}[\"'](FL|CORS|CSRF|MLFLOW)_", path.read_text()
+            )

@@ -10,7 +10,7 @@ from fl_server.diagnosis import examine
 class Command(BaseCommand):
     """Changes nothing. It ends with an error where something is to be done."""
 
-    help = "Look at settings, database, broker, storage, disks, clock, device, cage and workers."
+    help = "Look at settings, database, broker, storage, disks, device, cage, workers and others."
     requires_system_checks: list[str] = []  # it runs them itself, to say the rest as well
 
     def handle(self, *_args: Any, **_options: Any) -> None:  # noqa: D102
