@@ -19,5 +19,5 @@ def read_model(path: Path | BinaryIO) -> ModelFile:
     raw = map_file(path)
     for form in FORMATS.values():
         if form.is_one(raw):
-            return form.read(raw, path)
+            return form.read(raw)
     raise refuse(raw)

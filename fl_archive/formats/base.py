@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 from fl_archive.contents import ModelFile
 from fl_archive.disk import Bytes
@@ -16,8 +14,8 @@ class Format:
     is_one: Callable[[Bytes], bool]
     """Whether a file is of this format, by its first bytes: there may be none."""
 
-    read: Callable[[Bytes, Path | BinaryIO], ModelFile]
-    """Read its mapped bytes, or the file again; raise `NotAModel` or `Refused`, and nothing else.
+    read: Callable[[Bytes], ModelFile]
+    """Read its bytes, which are mapped; raise `NotAModel` or `Refused`, and nothing else.
 
     The sender wrote every byte. So what it takes in memory and time is bounded, sizes in the file
     are held against the file's before they are believed, and nothing of it is imported or run.

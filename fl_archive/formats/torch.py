@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import BinaryIO
 
 from fl_archive.contents import ModelFile, TensorSpec
 from fl_archive.declared import read_classes
@@ -33,7 +31,7 @@ def is_zip(raw: Bytes) -> bool:
     return raw[:4].tobytes() == b"PK\3\4"
 
 
-def read_torch(raw: Bytes, path: Path | BinaryIO) -> ModelFile:  # noqa: ARG001 (a format's)
+def read_torch(raw: Bytes) -> ModelFile:
     """Read a TorchScript archive, a saved module, state dict or tensor."""
     members = read_members(raw)
     _check_byte_order(raw, members)
