@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ON_POSTGRES := tests/api tests/ai tests/core --ignore tests/ai/aggregation \
 	--ignore tests/api/test_schemathesis.py
 
-.PHONY: help install demo serve test docs bench soak fuzz check check-tests lint audit format clean
+.PHONY: help install demo serve test docs tables bench soak fuzz check check-tests lint audit format clean
 
 help:
 	@echo "make install what the server, the demo and the example need, into $(VENV)"
@@ -14,6 +14,7 @@ help:
 	@echo "make serve  the server on http://127.0.0.1:8000, data in var/"
 	@echo "make test   the tests that need nothing else, with one whole training: some minutes"
 	@echo "make docs   the documentation as a site, in build/site/"
+	@echo "make tables writes anew what the docs have from the code"
 	@echo "make bench  what the server takes for its work, as a table: half an hour; SMOKE=1 only sees that it works,"
 	@echo "            ROWS='merging lists' measures these alone, ROWS=large gigabytes, ROWS=scaling PLOT=FILE curves"
 	@echo "make soak   20 trainings while a process is killed every few seconds; needs PostgreSQL, Redis, nginx"
@@ -53,6 +54,9 @@ docs: $(VENV)/installed-docs
 	@$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/trees . build/site
 	@cp build/site/README.html build/site/index.html
 	@echo "The site is in build/site/index.html."
+
+tables: $(VENV)/installed
+	$(BIN)/pytest -q --write-docs $$(grep -rl --include="test_*.py" 'getoption("--write-docs")' tests)
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.bench $(if $(SMOKE),--smoke) $(if $(PLOT),--plot $(PLOT)) $(ROWS)

@@ -20,7 +20,8 @@ FOLDER = re.compile(r"(\]\((?!\w+:|#)[^)#]*[^)#/])/?\)")
 
 project = "Federated-learning server"
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "examples/*/README.md", "benchmarks/README.md"]
+include_patterns = ["*.md", "docs/*.md", "*/README.md", "*/*/README.md"]
+exclude_patterns = [".*", "build", "var", "**/node_modules"]  # isn't looked through
 extensions = ["myst_parser"]
 myst_heading_anchors = 4  # named as GitHub names them
 myst_fence_as_directive = ["mermaid"]
