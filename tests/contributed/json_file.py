@@ -7,7 +7,7 @@ import numpy as np
 from fl_archive.contents import ModelFile, TensorSpec
 from fl_archive.disk import Bytes
 from fl_archive.errors import NotAModel
-from fl_archive.formats import Format
+from fl_archive.formats.base import Format
 from fl_archive.views import dense
 
 LONGEST = 16 << 20  # parsed it takes ten times as much
