@@ -8,7 +8,8 @@
     write_model    a model's file with other weights
     TensorFile, write_tensor_file   safetensors, the form in which numbers are kept
 
-What a file may hold to be admitted is said in `admitted`, what can be wrong in `errors`.
+Which formats are read is said in `formats`, what a file may hold to be admitted in `admitted`, what
+can be wrong in `errors`.
 """
 
 from fl_archive.admission import admit_model, admit_module

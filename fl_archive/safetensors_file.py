@@ -54,12 +54,8 @@ class TensorFile:
 
     def __init__(self, path: Path | BinaryIO) -> None:
         raw = map_file(path)
-        length = int.from_bytes(raw[:8].tobytes(), "little")
-        if not 2 <= length <= min(MAX_HEADER, raw.size - 8):
-            raise NotAModel("The safetensors header has an impossible length.")
-        self.start = 8 + length
+        self.start, self.tensors = find_tensors(raw)
         self._data = raw[self.start :]
-        self.tensors = _read_header(raw[8 : self.start].tobytes(), self._data.size)
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +72,18 @@ class TensorFile:
         """The tensor's bytes in the mapping; only the file's first tensor is surely aligned."""
         info = self.tensors[name]
         return self._data[info.start : info.end]
+
+
+def find_tensors(raw: Bytes) -> tuple[int, dict[str, TensorInfo]]:
+    """Return where the tensors' bytes begin in a file, and what its header says of them.
+
+    Raises `NotAModel` for a header that is not exactly what the format says.
+    """
+    length = int.from_bytes(raw[:8].tobytes(), "little")
+    if not 2 <= length <= min(MAX_HEADER, raw.size - 8):
+        raise NotAModel("The safetensors header has an impossible length.")
+    start = 8 + length
+    return start, _read_header(raw[8:start].tobytes(), raw.size - start)
 
 
 @contextmanager

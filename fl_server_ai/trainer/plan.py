@@ -19,7 +19,7 @@ class Plan:
     from Small Datasets", arXiv 2110.03469, algorithm 1.
     """
 
-    phases: tuple[PhaseName, ...]
+    phases: tuple[str, ...]
     period: int
     serves_updates: bool
 
@@ -27,7 +27,7 @@ class Plan:
         """Tell whether this round's updates are merged."""
         return (round + 1) % self.period == 0
 
-    def after(self, phase: PhaseName) -> PhaseName | None:
+    def after(self, phase: str) -> str | None:
         """Return what follows a phase; None when the round ends with it."""
         rest = self.phases[self.phases.index(phase) + 1 :]
         return rest[0] if rest else None

@@ -465,7 +465,7 @@ class ModelTrainer:
         if not self.training.is_running:
             raise InvalidRequest(f"Training {self.training.pk} is not running!")
 
-    def _open(self, phase: PhaseName | None) -> None:
+    def _open(self, phase: str | None) -> None:
         self.training.phase = phase or PhaseName.NONE
         self.training.retries = 0
         self._ask()

@@ -19,7 +19,7 @@ class Method:
     """Whether it needs the models of an ensemble, instead of one."""
     moments: bool = False
     """Whether it needs SWAG's moments of the weights."""
-    phase: PhaseName = PhaseName.NONE
+    phase: str = PhaseName.NONE
     """What its rounds ask for besides updates and metrics."""
 
 

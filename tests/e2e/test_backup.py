@@ -1,40 +1,29 @@
 """A backup made in the middle of a training, restored on another machine."""
 
 import io
-import shutil
-import sqlite3
+import os
 import subprocess
 import sys
-from contextlib import closing
 
 import pytest
 import torch
 from safetensors.torch import save
 
+from tests.docs.pages import commands
 from tests.e2e.conftest import ROOT, running_server
 from tests.e2e.people import Person
+from tests.e2e.production import DATABASE
 from tests.e2e.test_races import scripted
+from tests.servers import PASSWORD
 
 pytestmark = pytest.mark.e2e
 
-
-def back_up(source, target):
-    """Follow docs/backup.md: files, database, new files."""
-    (source / "models" / "keep").touch()
-    copy_files(source, target)
-    with (
-        closing(sqlite3.connect(source / "db.sqlite3")) as database,
-        closing(sqlite3.connect(target / "db.sqlite3")) as copy,
-    ):
-        database.backup(copy)
-    copy_files(source, target)
-    (source / "models" / "keep").unlink()
-    shutil.copy(source / "secret_key", target)
+BACK_UP, DUMP, RESTORE = commands("docs/backup.md")
 
 
-def copy_files(source, target):
-    ignore = shutil.ignore_patterns("scratch")
-    shutil.copytree(source / "models", target / "models", dirs_exist_ok=True, ignore=ignore)
+def paste(command, folder, **variables):
+    """Run commands of the page in this folder."""
+    subprocess.run(["bash", "-ec", command], cwd=folder, env=os.environ | variables, check=True)
 
 
 def content(value):
@@ -44,7 +33,7 @@ def content(value):
 def test_a_training_restored_from_a_backup_goes_on_to_its_end(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
-    (new / "var").mkdir(parents=True)
+    new.mkdir()
     with running_server(old) as url:
         actor, first, second = (Person(url) for _ in range(3))
         model = actor.upload_model(scripted(0.0))
@@ -53,10 +42,11 @@ def test_a_training_restored_from_a_backup_goes_on_to_its_end(tmp_path):
         for person in (first, second):
             person.await_notification("UPDATE_ROUND_START", 0)
         first.update(model, 0, content(1.0), expect=201)
-        back_up(old / "var", new / "var")
+        paste(BACK_UP, old)
         second.update(model, 0, content(3.0), expect=201)  # confirmed, and not in the backup
         for person in (first, second):
             person.await_notification("MODEL_TEST_ROUND", 1)
+    (old / "backup").rename(new / "var")
     with running_server(new) as url:
         command = [sys.executable, "manage.py", "ask_again", "--data-dir", new / "var"]
         subprocess.run(command, cwd=ROOT, check=True)
@@ -76,3 +66,19 @@ def test_a_training_restored_from_a_backup_goes_on_to_its_end(tmp_path):
         actor.await_notification("TRAINING_FINISHED")
         result = torch.jit.load(io.BytesIO(actor.ask("GET", f"/models/{model}/")))
         assert torch.equal(result.weight, torch.full((1, 2), 5.0))
+
+
+def test_a_dump_of_postgresql_has_everything_and_goes_into_an_empty_database(production, tmp_path):
+    Person(production.url)
+    (tmp_path / "backup").mkdir()
+    postgres = production.postgres
+    postgres.database("restored")
+    address = f"postgresql://fl@127.0.0.1:{postgres.port}"
+    paste(DUMP, tmp_path, DATABASE=f"{address}/{DATABASE}", PGPASSWORD=PASSWORD)
+    paste(RESTORE, tmp_path, DATABASE=f"{address}/restored", PGPASSWORD=PASSWORD)
+    assert users(postgres, "restored") == users(postgres, DATABASE) > 0
+
+
+def users(postgres, database):
+    with postgres.connect(database) as connection:
+        return connection.execute("SELECT count(*) FROM fl_server_core_user").fetchone()[0]

@@ -102,6 +102,14 @@ def test_a_part_is_downloaded_in_half_the_bits_and_differences_are_sent(embedded
     assert merged["head"].unique().tolist() == [1.375]
 
 
+def test_weights_alone_are_given_their_code(embedded, tmp_path):
+    person = Person(embedded)
+    model = person.upload_model(save({"weight": torch.zeros(1, 2)}))
+    (tmp_path / "net.pt").write_bytes(scripted(0.0))
+    [command] = commands("docs/files.md", "serving_file")
+    assert "Accepted" in json.loads(run(command, person, tmp_path, MODEL=model))["detail"]
+
+
 def test_an_actor_needs_no_more_than_curl(embedded, tmp_path):
     actor, person = Person(embedded), Person(embedded)
     (tmp_path / "slices").mkdir()

@@ -28,7 +28,7 @@ from fl_server_core.models.notification import (
     NotificationState,
     NotificationType,
 )
-from fl_server_core.models.training import PhaseName, TrainingState
+from fl_server_core.models.training import TrainingState
 
 LOST = (NotificationState.FAILED, NotificationState.MISSED)
 
@@ -54,7 +54,7 @@ class Phase(ABC):
     Answers are rows: whether enough are there is always counted anew.
     """
 
-    name: ClassVar[PhaseName]
+    name: ClassVar[str]
     request: ClassVar[NotificationType]
     state: ClassVar[TrainingState] = TrainingState.ONGOING
     """The contract's letter of a training that is in this phase."""
@@ -217,7 +217,7 @@ class Phase(ABC):
         return False
 
     @property
-    def follows(self) -> PhaseName | None:
+    def follows(self) -> str | None:
         """What comes after it; None when the round ends with it."""
         return self.plan.after(self.name)
 

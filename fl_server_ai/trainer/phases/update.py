@@ -73,7 +73,7 @@ class UpdatePhase(Phase):
         return not self.plan.merges_after(self.training.round)
 
     @property
-    def follows(self) -> PhaseName | None:
+    def follows(self) -> str | None:
         """More updates, where these are permuted."""
         return self.name if self.permutes else super().follows
 
