@@ -74,6 +74,7 @@ class _Link:
     proxy: Proxy
     ends: list[socket.socket]
     left: float
+    ended: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def pump(self, source: socket.socket, target: socket.socket) -> None:
@@ -86,6 +87,11 @@ class _Link:
                         return
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
+        with self.lock:
+            self.ended += 1
+            if self.ended == len(self.ends):
+                for end in self.ends:
+                    end.close()
 
     def _cut(self) -> None:
         """Reset both ends: what is on its way is lost."""
