@@ -1,89 +1,23 @@
 """The Python client against real servers: pushed to and pulling, killed, cut off, isolated."""
 
-import json
-import os
-import subprocess
-import sys
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from benchmarks.links import Proxy
-from tests.e2e.conftest import ROOT
+from tests.e2e.clients import ended, users_of, zeros
 from tests.e2e.people import Person
 from tests.e2e.test_uploads import serve
 from tests.e2e.tiny import scripted, weight_of
 from tests.servers import free_port
-from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.e2e
-
-SCRIPT = ROOT / "tests" / "e2e" / "client_script.py"
-
-
-class Users:
-    """Starts clients in a folder of the test's; each keeps its token there."""
-
-    def __init__(self, folder, url, inputs=2):
-        self.folder, self.url, self.inputs, self.processes = folder, url, inputs, []
-
-    def start(self, name, add, url="", **options):
-        command = [sys.executable, SCRIPT, self.name(name), add, self.inputs, json.dumps(options)]
-        homes = {f"XDG_{kind}_HOME": str(self.folder / kind) for kind in ("CONFIG", "STATE")}
-        environment = {"FL_URL": url or self.url, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            [*map(str, command)],
-            cwd=self.folder,
-            env=os.environ | homes | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.processes.append(process)
-        return process
-
-    def name(self, name):
-        return f"{self.folder.name}-{name}"
-
-    def registered(self, person, *names):
-        """Wait for users of these names; return their ids."""
-        wanted = {self.name(name) for name in names}
-
-        def found():
-            users = person.ask("GET", "/users/")
-            ids = [user["id"] for user in users if user["username"] in wanted]
-            return ids if len(ids) == len(wanted) else None
-
-        return wait_until(found)
-
-    def slow(self, name):
-        """Have a client's training take as long as this file is there."""
-        file = self.folder / f"{self.name(name)}.slow"
-        file.touch()
-        return file
-
-
-@contextmanager
-def users_of(folder, url, **options):
-    users = Users(folder, url, **options)
-    try:
-        yield users
-    finally:
-        for process in users.processes:
-            process.kill()
-            process.communicate()
 
 
 @pytest.fixture
 def users(tmp_path, embedded):
     with users_of(tmp_path, embedded) as started:
         yield started
-
-
-def zeros(inputs=2):
-    return save({"weight": np.zeros((1, inputs), "f4")})
 
 
 def begin(actor, content, ids, rounds=2, **fields):
@@ -98,13 +32,6 @@ def begin(actor, content, ids, rounds=2, **fields):
     training = actor.ask("POST", "/trainings/", json=plan | fields)["training_id"]
     actor.start(training)
     return model
-
-
-def ended(*processes):
-    """Wait for their ends; return what they said."""
-    said = [process.communicate(timeout=PATIENCE)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), said
-    return said
 
 
 def until(line, process):
@@ -174,11 +101,7 @@ def test_large_models_come_through_links_that_are_cut(tmp_path, embedded):
 
 
 def test_a_model_with_code_runs_where_that_is_wanted(users):
-    actor, refusing = Person(users.url), users.start("refuses", 1)
-    begin(actor, scripted(0.0), users.registered(actor, "refuses"))
-    said, _ = refusing.communicate(timeout=PATIENCE)
-    assert refusing.returncode == 1
-    assert "holds code" in said
+    actor = Person(users.url)
     trusting, isolating = (
         users.start("trusts", 1, trust_model=True),
         users.start("isolates", 3, isolate=True),
