@@ -1,6 +1,7 @@
 """All that is said to the server: a method for each request, in the words of its API."""
 
 from collections.abc import Collection, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +17,9 @@ IN_ONE_PIECE = 8 << 20
 
 LONGEST_QUERY = 3000
 """Characters; the first line of a request may have 4,094 bytes."""
+
+UNHURRIED = (10, 600)
+"""Seconds to connect, and for the answer to a file, which the server reads before it answers."""
 
 BYTES = {"Content-Type": "application/octet-stream"}
 
@@ -212,25 +216,27 @@ class Api:
 
     def _send_file(self, path: str, fields: Json, file: Path, *, once: bool = False) -> Json:
         """Send a model's file: as the whole body beside a query, or in parts if it is large."""
+        how: Json = {"once": once, "timeout": UNHURRIED}
         query = urlencode(fields, doseq=True)
         if file.stat().st_size > IN_ONE_PIECE or len(query) > LONGEST_QUERY:
             body = fields | {"model_file_upload": transfers.upload(self.transport, file)}
-            return self._json("POST", path, json=body, once=once)
+            return self._json("POST", path, json=body, **how)
         content = file.read_bytes()
-        return self._json("POST", f"{path}?{query}", data=content, headers=BYTES, once=once)
+        return self._json("POST", f"{path}?{query}", data=content, headers=BYTES, **how)
 
     def _ask_with_files(self, path: str, fields: Json, files: Mapping[str, Path]) -> None:
         """Send files in a form, or in parts if they are large."""
         if max(file.stat().st_size for file in files.values()) <= IN_ONE_PIECE:
             sent = {name: file.read_bytes() for name, file in files.items()}
-            self._ask("POST", f"/api{path}", data=fields, files=sent)
+            self._ask("POST", f"/api{path}", data=fields, files=sent, timeout=UNHURRIED)
             return
         ids = {f"{n}_upload": transfers.upload(self.transport, file) for n, file in files.items()}
-        self._ask("POST", f"/api{path}", json=fields | ids)
+        self._ask("POST", f"/api{path}", json=fields | ids, timeout=UNHURRIED)
 
 
 def _metrics(metrics: Mapping[str, float]) -> Json:
     if not metrics:
         return {}
     values = [float(value) for value in metrics.values()]
-    return {"metric_names": list(metrics), "metric_values": values}
+    shown = [value if isfinite(value) else str(value) for value in values]  # JSON has no NaN
+    return {"metric_names": list(metrics), "metric_values": shown}

@@ -33,14 +33,16 @@ F = TypeVar("F", bound=Function)
 class Client:
     """One participant in any number of trainings.
 
-    The server is at `url`, else at that of the environment's FL_URL, else on this machine.
-    It is the user `name`: by a `token`, by the token that it kept when it was run before, or by its
-    `password`; with `register` a new one. `model` makes the module of torch that weights are loaded
-    into (`model=Net`); without it functions get a dict of arrays, or, where a training's model is
-    code and that is trusted or isolated, the module that it makes. `encoding` is how updates are
-    sent: whole, as differences (`delta`) or as the largest `share` of these (`topk`); `dtype` is
-    the type of downloads. `listen` is the address to be posted to at, `endpoint` the URL by which
-    the server reaches it. For `patience` seconds it waits for a server that doesn't answer.
+    - The server is at `url`, else at the environment's FL_URL, else on this machine.
+    - It is the user of a `token`; or `name`, by the token that it kept when it was run before, by
+      its `password`, or as a new user with `register`; or, without a name, FL_TOKEN's.
+    - `model` makes the module of torch that weights are loaded into (`model=Net`). Without it
+      functions get a dict of arrays, or of a model with code the module itself, where that is
+      trusted or isolated.
+    - `encoding` is how updates are sent: whole, as differences (`delta`), or as the largest `share`
+      of these (`topk`); `dtype` is the type of downloads.
+    - `listen` is the address to be posted to at, `endpoint` the URL by which the server reaches it.
+    - For `patience` seconds it waits for a server that doesn't answer.
     """
 
     def __init__(
@@ -67,7 +69,8 @@ class Client:
         if hasattr(model, "state_dict") and not isinstance(model, type):
             raise TypeError("`model` makes a module, because each training gets its own: give Net.")
         self.name, self.api = name, Api(Transport(url or places.server(), patience=patience))
-        self._password, self._token = password, token or os.environ.get("FL_TOKEN", "")
+        self._password = password
+        self._token = token or ("" if name else os.environ.get("FL_TOKEN", ""))
         self._details = {"invitation": invitation} if register else None
         self._model, self._trusts, self._isolates = model, trust_model, isolate
         self._wire = Wire(encoding, share, dtype)

@@ -2,8 +2,9 @@
 
 The process is told of a job over a pipe, as JSON, with the path of the model's file; it answers
 with JSON and leaves weights in safetensors files. So nothing that it says can run code here. It
-imports the user's program anew, or is forked from it; what that says at its top is all it knows. It
-is the same user of the machine: what that user may read, it may read.
+imports the user's program anew, and what that says at its top is all it knows; or it is forked,
+with all that this process has in its memory. It is the same user of the machine: what that user may
+read, the token's file too, it may read.
 """
 
 import json
@@ -28,78 +29,80 @@ LONGEST_ANSWER = 1 << 20
 
 
 class Isolated:
-    """Runs the functions in a child, which stays for the next job."""
+    """Runs the functions in children: one for each training, because each brings other code."""
 
     def __init__(
         self, functions: Mapping[str, Function], model: Factory | None = None, *, how: str = "spawn"
     ) -> None:
         self._context: Any = multiprocessing.get_context(how)
         self._work = (dict(functions), model)
-        self._process: Any = None
-        self._begun: set[str] = set()
+        self._children: dict[str, _Child] = {}
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="fl-client-")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        for training in [*self._children]:
+            self.end(training)
         self._folder.cleanup()
 
     def has_begun(self, training: str) -> bool:
         """Tell whether a part of the model is enough to go on with."""
-        return training in self._begun
+        return training in self._children
 
     def run(self, job: Job, model: Path) -> Answer:
-        """Have the child do a job; raises `FlError` with what went wrong there."""
-        self._start()
+        """Have a child do a job; raises `FlError` with what went wrong there."""
+        if job.training not in self._children:
+            self._children[job.training] = _Child(self._context, self._work)
         order = {"job": asdict(job), "model": str(model.resolve()), "folder": self._folder.name}
-        self._pipe.send_bytes(json.dumps(order).encode())
         try:
-            said = json.loads(self._pipe.recv_bytes(LONGEST_ANSWER))
+            return self._read(self._children[job.training].ask(order))
         except (EOFError, OSError) as error:
-            self._stop()
+            self.end(job.training)
             raise FlError("The process that ran the model's code has died over it.") from error
-        if "error" in said:
-            raise FlError(f"In the process that runs the model's code: {said['error']}")
-        self._begun.add(job.training)
-        return self._read(said)
+        except ValueError as error:
+            raise Unfit("The process that runs the model's code says what it can't say.") from error
 
     def end(self, training: str) -> None:
-        """Let the child go, because the next training's model is another's code."""
-        if training in self._begun:
-            self._stop()
+        """Let the training's child go."""
+        if child := self._children.pop(training, None):
+            child.end()
 
     def _read(self, said: Any) -> Answer:
         match said:
+            case {"error": str(reason)}:
+                raise FlError(f"In the process that runs the model's code: {reason}")
             case {"weights": int(count), "samples": int(samples), "metrics": dict(metrics)}:
                 files = [
                     _weights_file(self._folder.name, number) for number in range(min(count, 2))
                 ]
                 weights = tuple(read_arrays(file) for file in files)
                 return Answer(weights, samples, {str(k): float(v) for k, v in metrics.items()})
-        raise Unfit("The process that runs the model's code says what it can't say.")
+        raise ValueError(said)
 
-    def _start(self) -> None:
-        if self._process is not None and self._process.is_alive():
-            return
-        self._stop()
-        self._pipe, other = self._context.Pipe()
-        self._process = self._context.Process(
-            target=_serve, args=(other, *self._work), daemon=True, name="fl-client-model"
-        )
+
+class _Child:
+    """A process, and the pipe to it."""
+
+    def __init__(self, context: Any, work: tuple[Mapping[str, Function], Factory | None]) -> None:
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, *work), daemon=True)
         with _without_secrets():
             self._process.start()
         other.close()
 
-    def _stop(self) -> None:
-        self._begun.clear()
-        if self._process is not None:
-            self._pipe.close()
-            self._process.kill()
-            self._process.join()
-            self._process.close()
-            self._process = None
+    def ask(self, order: dict[str, Any]) -> Any:
+        """Have it do a job; raises OSError or EOFError if it is gone, ValueError for no JSON."""
+        self._pipe.send_bytes(json.dumps(order).encode())
+        return json.loads(self._pipe.recv_bytes(LONGEST_ANSWER))
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._pipe.close()
+        self._process.kill()
+        self._process.join()
+        self._process.close()
 
 
 def is_child() -> bool:

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 Item = dict[str, Any]
 
+OUT = (400, 403, 404)
+"""What is answered about a training that was removed, or that one was taken out of."""
+
 OVER = frozenset({"TRAINING_FINISHED", "CLIENT_REMOVED"})
 
 
@@ -68,23 +71,27 @@ class Worker:
         found = self._find_awaited(item)
         if found is None:
             return
-        job, global_model = found
-        plan, file = self._fetch(job, global_model)
-        answer = self.runner.run(job, file.path)
         try:
-            with tempfile.TemporaryDirectory(prefix="fl-client-") as folder:
-                self._hand_in(job, answer, plan, file, Path(folder))
+            self._work(*found)
         except Refused as refused:
             if self._find_awaited(item):  # the answer itself is at fault, and the next would be
                 raise
             logger.info("It came too late: %s", refused)
+
+    def _work(self, job: Job, global_model: str) -> None:
+        plan, file = self._fetch(job, global_model)
+        answer = self.runner.run(job, file.path)
+        with tempfile.TemporaryDirectory(prefix="fl-client-") as folder:
+            self._hand_in(job, answer, plan, file, Path(folder))
 
     def _find_awaited(self, item: Item) -> tuple[Job, str] | None:
         """Return the job, and the global model's id; nothing where nobody waits for it."""
         kind, number = ASKED_BY[item["notification_type"]], item["body"]["round"]
         try:
             training = self.api.training(item["training_uuid"])
-        except Refused as refused:  # it was removed, or one was taken out of it
+        except Refused as refused:
+            if refused.status not in OUT:
+                raise
             logger.info("It is over: %s", refused)
             return None
         now = training["round"]

@@ -8,4 +8,4 @@ __all__ = ["account", "doctor", "main", "metrics", "models", "trainings", "watch
 
 def main() -> None:
     """Run the command line."""
-    fl(prog_name="fl", auto_envvar_prefix=None)
+    fl(prog_name="fl")

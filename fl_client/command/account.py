@@ -12,9 +12,13 @@ from fl_client.errors import Unknown
 @click.option("--password", envvar="FL_PASSWORD", default="", help="Else one that nobody knows.")
 @click.option("--invitation", default="", help="The code, where the server asks for one.")
 def register(session: Session, name: str, password: str, invitation: str) -> None:
-    """Be a new user, whose token is kept in a file that only you can read."""
+    """Be a new user, whose token is kept in a file that only you can read.
+
+    Who has registered here before is that user again.
+    """
     details = {"actor": True} | ({"invitation": invitation} if invitation else {})
-    session.log_in(signing_in.register(session.stranger, name, password, **details))
+    known = signing_in.by_kept_token(session.stranger, name)
+    session.log_in(known or signing_in.register(session.stranger, name, password, **details))
 
 
 @command("login")

@@ -91,7 +91,7 @@ class Session:
         if self.as_json:
             self.say("", data)
             return
-        table = Table(box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False, show_header=any(titles))
         for title in titles:
             table.add_column(title, overflow="fold")
         for row in rows:

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -39,15 +38,14 @@ def watch_training(session: Session, training: str) -> None:
 
 def changes(session: Session, training: str) -> Iterator[tuple[Json, Means]]:
     """Yield the training and the means of its metrics whenever something has changed."""
-    before: Any = None
+    before: Json = {}
     while True:
         now = session.api.training(training)
-        numbers = means(session.api.metrics(now["model"]))
-        if (now, numbers) != before:
-            yield now, numbers
+        if now != before:  # who reports metrics is awaited no more
+            yield now, means(session.api.metrics(now["model"]))
         if now["state"] in "CE":
             return
-        before = (now, numbers)
+        before = now
         time.sleep(STEP)
 
 

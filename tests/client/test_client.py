@@ -6,7 +6,7 @@ from responses.matchers import json_params_matcher
 from safetensors.numpy import load, save
 from torch import nn
 
-from fl_client import Client, places
+from fl_client import Client, Refused, places
 from tests.client.conftest import URL
 
 API = f"{URL}/api"
@@ -52,6 +52,12 @@ def test_an_update_is_one_request_which_says_all(server, client):
     assert {call.request.headers["Authorization"] for call in server.calls} == {"Token secret"}
 
 
+def test_metrics_that_are_no_numbers_are_reported_as_text(server, client):
+    said = {"metric_names": ["loss", "accuracy"], "metric_values": ["nan", 0.5]}
+    server.post(f"{API}/models/m/metrics/", json={}, match=[json_params_matcher(said)])
+    client.api.report_metrics("m", {"loss": float("nan"), "accuracy": 0.5})
+
+
 def test_ctrl_c_ends_it_without_a_word(server, client):
     server.get(f"{API}/users/myself/", json=ME)
 
@@ -76,6 +82,18 @@ def test_each_training_gets_a_module_of_its_own():
     with pytest.raises(TypeError, match="Net"):
         Client(URL, model=nn.Linear(1, 1))
     assert Client(URL, model=nn.Identity).api.transport.url == URL
+
+
+def test_a_token_of_the_environment_is_nobodys_who_has_a_name(server, client, monkeypatch):
+    monkeypatch.setenv("FL_TOKEN", "the actor's")
+    server.get(f"{API}/users/myself/", json=ME)
+    server.get(f"{API}/notifications/", status=403)
+    for who, token in ((client, "secret"), (Client(URL), "the actor's")):
+        who.train(len)
+        who.test(len)
+        with pytest.raises(Refused):
+            who.run()
+        assert server.calls[-1].request.headers["Authorization"] == f"Token {token}"
 
 
 def test_the_environment_says_where_the_server_is(monkeypatch):

@@ -143,6 +143,11 @@ def test_a_token_in_the_environment_is_enough(run, server, monkeypatch):
     assert server.calls[0].request.headers["Authorization"] == "Token another"
 
 
+def test_who_registered_here_before_is_that_user_again(run, server):
+    server.get(f"{API}/users/myself/", json={"id": "u", "username": "alice"})
+    assert "You are alice" in run("register", "alice").output
+
+
 def test_a_login_keeps_the_token_and_no_password(run, server):
     server.get(f"{API}/users/myself/", json={"id": "u", "username": "bob"})
     server.get(f"{API}/users/u/", json={"id": "u", "token": "bobs"})

@@ -41,8 +41,9 @@ def test_the_answer_comes_from_a_process_without_the_token(model, monkeypatch):
         one = runner.run(Job("train", "t", "m", 2), model)
         other = runner.run(JOB, model)
         assert runner.has_begun("t")
+        third = runner.run(Job("train", "another", "m", 0), model)
         runner.end("t")
-        third = runner.run(JOB, model)
+        assert not runner.has_begun("t")
     assert os.environ["FL_TOKEN"] == "secret"
     assert one.weights[0]["w"].tolist() == [2, 3, 4]
     assert (one.samples, one.metrics) == (2, {"loss": 0.25})

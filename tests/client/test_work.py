@@ -80,6 +80,18 @@ def test_moments_are_sent_in_their_phase(tmp_path):
     assert said == {"round": 0, "sample_size": 9}
 
 
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_server_that_fails_to_tell_ends_nothing(tmp_path, status):
+    api = Api()
+
+    def fail(training):
+        raise Refused(status, "The server failed.")
+
+    api.training = fail
+    with pytest.raises(Refused):  # so nothing is acknowledged
+        worker(api, tmp_path).do(item())
+
+
 @pytest.mark.parametrize(
     "now",
     [

@@ -48,6 +48,21 @@ def test_one_that_pulls_and_one_that_is_posted_to_train_together(users):
     assert load(actor.ask("GET", f"/models/{model}/"))["weight"].tolist() == [[4, 4]]
 
 
+@pytest.mark.parametrize(
+    ("fields", "weight"),
+    [
+        ({"options": {"daisy_chain_period": 2}}, 8),
+        ({"uncertainty_method": "SWAG", "options": {"exchange": {"dtype": "int8"}}}, 4),
+    ],
+)
+def test_a_client_does_what_the_trainings_options_ask_for(users, fields, weight):
+    actor, options = Person(users.url), {"encoding": "delta", "dtype": "float16"}
+    clients = [users.start("alice", 1, **options), users.start("bob", 3, **options)]
+    model = begin(actor, zeros(), users.registered(actor, "alice", "bob"), **fields)
+    ended(*clients)
+    assert load(actor.ask("GET", f"/models/{model}/"))["weight"].tolist() == [[weight] * 2]
+
+
 def test_a_client_killed_over_its_work_does_it_when_it_is_back(users):
     actor, slow = Person(users.url), users.slow("alice")
     killed = users.start("alice", 1)
