@@ -26,8 +26,10 @@ def by_password(api: Api, name: str, password: str) -> dict[str, Any] | None:
     """Return the user of this name and password, whose token is kept; nothing if it is none."""
     api.transport.be_by_password(name, password)
     user = _known(api)
-    if user:
-        keep(api, name, _own_token(api, user["id"]))
+    if user is None:
+        return None
+    token = api.user(user["id"])["token"]  # null once it has expired
+    keep(api, name, token or api.renew_token())
     return user
 
 
@@ -46,6 +48,7 @@ def register(api: Api, name: str, password: str = "", **details: Any) -> dict[st
     except Refused as refused:
         known = by_password(api, name, password) if refused.status == 400 else None
         if known is None:
+            places.forget(name, api.transport.url, "password")
             raise
         user = known
     else:
@@ -81,9 +84,3 @@ def _known(api: Api) -> dict[str, Any] | None:
         if refused.status != UNAUTHORIZED:
             raise
         return None
-
-
-def _own_token(api: Api, user: str) -> str:
-    """Return one's token; one that has expired is replaced."""
-    token = api.user(user).get("token")
-    return str(token or api.renew_token())

@@ -209,8 +209,3 @@ def forget(target: Path) -> None:
     place = _Place(target)
     for path in (place.target, place.part):
         place.drop(path)
-
-
-def forget_tag(target: Path) -> None:
-    """Let a downloaded file be a file like any other."""
-    _noted(target).unlink(missing_ok=True)

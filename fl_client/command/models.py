@@ -53,14 +53,16 @@ def download(session: Session, model: str, target: Path, checkpoint: str) -> Non
 
 
 def _download(session: Session, model: str, target: Path, checkpoint: str = "") -> str:
+    """Fetch a model, which is there as a whole or not at all; return its id."""
     found = str(find_model(session.api, model)["id"])
-    transfers.forget(target)
+    coming = target.with_name(f"{target.name}.download")  # the next call goes on with it
     if checkpoint:
         version = find_checkpoint(session, found, checkpoint)
-        file = session.api.download_checkpoint(found, version, target)
+        session.api.download_checkpoint(found, version, coming)
     else:
-        file = session.api.download_model(found, target)
-    transfers.forget_tag(file.path)
+        session.api.download_model(found, coming)
+    coming.replace(target)
+    transfers.forget(coming)
     return found
 
 

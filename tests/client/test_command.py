@@ -192,6 +192,20 @@ def test_weights_are_exported_from_any_model(run, server, tmp_path):
     assert {path.name for path in tmp_path.glob("out*")} == {"out.npz", "out.safetensors"}
 
 
+def test_a_download_that_fails_leaves_the_file_that_was_there(run, server, tmp_path):
+    server.get(f"{API}/models/", json=[{"id": "m-1"}])
+    server.get(f"{API}/users/trainings/", json=[])
+    (tmp_path / "model").write_text("before")
+    refused = server.get(f"{API}/models/m-1/", status=403, json={"detail": "No."})
+    run("download", "m-1", str(tmp_path / "model"), code=1)
+    assert (tmp_path / "model").read_text() == "before"
+    server.remove(refused)
+    server.get(f"{API}/models/m-1/", body=b"after", headers={"ETag": '"v"'})
+    run("download", "m-1", str(tmp_path / "model"))
+    assert (tmp_path / "model").read_text() == "after"
+    assert [path.name for path in tmp_path.glob("model*")] == ["model"]
+
+
 def test_the_doctor_tells_a_wrong_clock_and_a_wrong_token(run, server):
     server.get(f"{URL}/health/", headers={"Date": "Thu, 01 Jan 2026 00:00:00 GMT"})
     server.get(f"{URL}/health/ready/", json={})

@@ -65,12 +65,21 @@ def authorization_of(auth):
     return auth(Request()).headers["Authorization"]
 
 
+def test_a_token_that_has_expired_is_replaced_by_the_password(server, api):
+    server.get(MYSELF, json={"id": "u"})
+    server.get(f"{URL}/api/users/u/", json={"id": "u", "token": None})
+    server.post(f"{URL}/api/users/myself/token/", status=201, json={"token": "new"})
+    assert signing_in.by_password(api, "alice", "word") == {"id": "u"}
+    assert authorization(server).startswith("Basic ")
+    assert places.kept("alice", URL, "token") == "new"
+
+
 def test_anothers_name_is_refused_with_the_servers_reason(server, api):
     server.post(f"{URL}/api/users/", status=400, json={"username": ["It is taken."]})
     server.get(MYSELF, status=401, json={"detail": "Invalid username/password."})
     with pytest.raises(Refused, match="It is taken"):
         signing_in.register(api, "alice", "guessed")
-    assert places.kept("alice", URL, "token") == ""
+    assert not list(places.config_folder().iterdir())
 
 
 def test_a_server_that_fails_has_not_forgotten_anybody(server, api):
