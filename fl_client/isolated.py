@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -112,6 +113,7 @@ def is_child() -> bool:
 
 def _serve(pipe: Connection, functions: Mapping[str, Function], model: Factory | None) -> None:
     """Do one job after another until the parent is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     local = Local(functions, model, trust_model=True)
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
@@ -122,6 +124,13 @@ def _serve(pipe: Connection, functions: Mapping[str, Function], model: Factory |
                 traceback.print_exc()
                 said = {"error": f"{type(error).__name__}: {error}"[:2000]}
             pipe.send_bytes(json.dumps(said).encode())
+
+
+def _end_with_parent() -> None:
+    """End even in the middle of a job, because nobody waits for its answer any more."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _said(answer: Answer, folder: str) -> dict[str, Any]:

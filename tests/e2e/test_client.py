@@ -1,5 +1,7 @@
 """The Python client against real servers: pushed to and pulling, killed, cut off, isolated."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import load
@@ -10,6 +12,7 @@ from tests.e2e.people import Person
 from tests.e2e.test_uploads import serve
 from tests.e2e.tiny import scripted, weight_of
 from tests.servers import free_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -35,7 +38,10 @@ def begin(actor, content, ids, rounds=2, **fields):
 
 
 def until(line, process):
-    assert any(said.startswith(line) for said in process.stdout), f"it never said {line}"
+    """Wait until it says a line that begins so; return that."""
+    found = next((said for said in process.stdout if said.startswith(line)), None)
+    assert found, f"it never said {line}"
+    return found
 
 
 def test_one_that_pulls_and_one_that_is_posted_to_train_together(users):
@@ -124,3 +130,14 @@ def test_a_model_with_code_runs_where_that_is_wanted(users):
     model = begin(actor, scripted(0.0), users.registered(actor, "trusts", "isolates"))
     assert f"training 0 {isolating.pid}\n" not in ended(trusting, isolating)[1]
     assert weight_of(actor.ask("GET", f"/models/{model}/")).tolist() == [[4, 4]]
+
+
+def test_a_process_for_a_models_code_goes_with_its_client(users):
+    actor = Person(users.url)
+    users.slow("alice")
+    client = users.start("alice", 1, isolate=True)
+    begin(actor, scripted(0.0), users.registered(actor, "alice"))
+    child = int(until("training 0", client).split()[2])
+    assert child != client.pid
+    client.kill()
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
