@@ -62,7 +62,7 @@ class Plan:
 
     def write_update(self, trained: Arrays, before: Arrays, target: Path) -> None:
         """Write what was trained, of which `before` was downloaded."""
-        sent = {name: a for name, a in trained.items() if self._goes(name)}
+        sent = {name: a for name, a in trained.items() if self._goes(name, trained)}
         if not sent:
             raise Unfit("None of the weights that were returned is one of the training's model.")
         if self.encoding != STATE:
@@ -79,9 +79,16 @@ class Plan:
         arrays = {name: np.asarray(moments[name], "<f8") for name in self.learned}
         write_arrays(arrays, dict.fromkeys(arrays, "F64"), target)
 
-    def _goes(self, name: str) -> bool:
-        """Tell whether a tensor is sent; of one under a strange name the server shall say it."""
-        return name in self.exchanged or name not in self.dtypes
+    def _goes(self, name: str, trained: Arrays) -> bool:
+        """Tell whether a tensor is sent.
+
+        One under a strange name the server shall refuse, unless it is another's second name: of
+        tied weights safetensors files have only one.
+        """
+        if name in self.dtypes:
+            return name in self.exchanged
+        known = (array for other, array in trained.items() if other in self.dtypes)
+        return not any(np.array_equal(array, trained[name]) for array in known)
 
     def _is_float(self, name: str) -> bool:
         return self.dtypes.get(name) in WRITTEN

@@ -117,16 +117,17 @@ def load_into(module: Any, arrays: Arrays, *, whole: bool) -> None:
     Raises `Unfit` where names or shapes aren't the module's.
     """
     state = module.state_dict()
-    unknown = sorted(arrays.keys() - state.keys())
-    places = {state[name].data_ptr() for name in arrays.keys() & state.keys()}
-    lacking = [n for n, t in state.items() if n not in arrays and t.data_ptr() not in places]
+    places = dict(module.named_buffers()) | state  # a script has those that aren't persistent, too
+    unknown = sorted(arrays.keys() - places.keys())
+    given = {places[name].data_ptr() for name in arrays.keys() & places.keys()}
+    lacking = [n for n, t in state.items() if n not in arrays and t.data_ptr() not in given]
     if unknown or (whole and lacking):
         raise Unfit(
             f"The training's model is another than yours: {_listed(unknown, 'it has')}"
             f"{'; ' if unknown and lacking else ''}{_listed(lacking, 'it lacks')}."
         )
     for name, array in arrays.items():
-        _copy(name, array, state[name])
+        _copy(name, array, places[name])
 
 
 def _copy(name: str, array: npt.NDArray[Any], target: Any) -> None:

@@ -89,6 +89,12 @@ def test_a_chain_gets_whole_weights(model, tmp_path):
     assert plan.encoding == "state"
 
 
+def test_a_second_name_of_tied_weights_is_left_out_and_a_strange_one_is_not(model, tmp_path):
+    plan = Plan.read(model, {}, "state", 0)
+    more = {"tied": TRAINED["head"].copy(), "strange": np.ones(30, "f4")}
+    assert load_file(sent(plan, tmp_path, TRAINED | more)).keys() == {*BEFORE, "strange"}
+
+
 def test_moments_are_of_all_that_is_learned(model, tmp_path):
     plan = Plan.read(model, {}, "state", 0)
     plan.write_moments(TRAINED, tmp_path / "moments")

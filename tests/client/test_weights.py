@@ -83,6 +83,13 @@ def test_tied_weights_may_come_once(tmp_path):
     load_into(net, arrays, whole=True)
 
 
+def test_a_script_may_have_buffers_that_a_state_dict_leaves_out():
+    net = nn.Linear(1, 1, bias=False)
+    net.register_buffer("mask", torch.zeros(2), persistent=False)
+    load_into(net, {"weight": np.ones((1, 1)), "mask": np.ones(2)}, whole=True)
+    assert net.mask.tolist() == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
