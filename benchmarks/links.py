@@ -54,8 +54,13 @@ class Proxy:
         """Yield the address to use in place of the server's."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, IN_FLIGHT)
-            threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            thread = threading.Thread(target=self._accept, args=(listener,), daemon=True)
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                listener.shutdown(socket.SHUT_RDWR)  # wakes the thread
+                thread.join()
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):  # the listener is closed
@@ -74,6 +79,7 @@ class _Link:
     proxy: Proxy
     ends: list[socket.socket]
     left: float
+    ended: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def pump(self, source: socket.socket, target: socket.socket) -> None:
@@ -86,6 +92,11 @@ class _Link:
                         return
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
+        with self.lock:
+            self.ended += 1
+            if self.ended == len(self.ends):
+                for end in self.ends:
+                    end.close()
 
     def _cut(self) -> None:
         """Reset both ends: what is on its way is lost."""

@@ -12,7 +12,14 @@ from tests.compose import ROOT
 
 DOCUMENT = ROOT / "docs" / "architecture.md"
 DIAGRAM = re.compile(r"(?<=graph TD\n).*?(?=```)", re.DOTALL)
-PACKAGES = ("fl_server", "fl_server_api", "fl_server_ai", "fl_server_core", "fl_archive")
+PACKAGES = (
+    "fl_server",
+    "fl_server_api",
+    "fl_server_ai",
+    "fl_server_core",
+    "fl_archive",
+    "fl_client",
+)
 ROOMS = [
     "fl_server",
     "fl_server_api",
@@ -29,6 +36,7 @@ ROOMS = [
     "fl_server_ai.uncertainty",
     "fl_server_core",
     "fl_archive",
+    "fl_client",
 ]
 
 

@@ -1,0 +1,54 @@
+"""Being posted to."""
+
+import json
+import time
+from itertools import islice
+
+import pytest
+import requests
+
+from fl_client.inbox import Inbox, listening, new_secret
+from fl_server_ai.notification import signature
+
+SECRET = new_secret()
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    return Inbox(tmp_path)
+
+
+def post(port, body, message_id="n1", age=0, secret=SECRET):
+    headers = signature.headers(
+        secret, message_id=message_id, timestamp=int(time.time()) - age, body=body
+    )
+    return requests.post(f"http://127.0.0.1:{port}/", data=body, headers=headers, timeout=60)
+
+
+def body_of(kind):
+    return json.dumps({"notification_type": kind}).encode()
+
+
+def test_what_is_accepted_stays_until_its_work_is_done(inbox, tmp_path):
+    with listening(("127.0.0.1", 0), SECRET, inbox) as port:
+        for message_id in ("n1", "n2", "n1"):  # one is repeated
+            assert post(port, body_of(message_id), message_id).status_code == 204
+    items = inbox.items()
+    assert next(items)["notification_type"] == "n1"
+    item = next(items)
+    left = [item["notification_type"] for item in islice(Inbox(tmp_path).items(), 2)]
+    assert left == ["n1", "n2"]
+    item["file"].unlink()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_forged_old_and_endless_messages_are_refused(inbox, tmp_path):
+    with listening(("127.0.0.1", 0), SECRET, inbox) as port:
+        assert post(port, b"{}", secret=new_secret()).status_code == 401
+        assert post(port, b"{}", age=3600).status_code == 401
+        assert post(port, b"{}", message_id="../x").status_code == 401
+        bare = requests.post(f"http://127.0.0.1:{port}/", data=b"{}", timeout=60)
+        assert bare.status_code == 401
+        long = requests.post(f"http://127.0.0.1:{port}/", data=b" " * (2 << 20), timeout=60)
+        assert long.status_code == 413
+    assert not list(tmp_path.iterdir())
