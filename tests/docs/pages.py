@@ -10,7 +10,7 @@ from markdown_it.token import Token
 
 from tests.compose import ROOT
 
-NOT_OURS = {"node_modules", "build", "var"}
+NOT_OURS = {"vendor", "node_modules", "build", "var"}
 PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in (*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/*.md"))

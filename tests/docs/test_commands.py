@@ -16,8 +16,19 @@ TRIED = {
     "README.md": {
         "make demo": "tests/e2e/test_demo.py::test_two_clients_together_beat_each_alone",
         "make install": SERVE,
+        "fl register ada": "tests/e2e/test_command.py::test_the_tutorial_trains_three_clients",
         "source .venv/bin/activate": "tests/e2e/test_readme.py"
         "::test_the_walk_through_pasted_twice_trains_twice",
+    },
+    "docs/client.md": {
+        "pip install ./fl_client": "tests/client/test_imports.py holds what it may bring along",
+        "python examples/mnist/client.py": "tests/e2e/test_command.py"
+        "::test_the_tutorial_trains_three_clients",
+    },
+    "docs/logs.md": {"curl -i -H": "needs docker; tests/deploy/test_nginx.py asks such a server"},
+    "docs/tracking.md": {
+        "metrics=$SERVER": "tests/e2e/test_docs_commands.py"
+        "::test_metrics_come_as_tables_and_as_event_files",
     },
     "CONTRIBUTING.md": {"make check": "is what runs this"},
     "docs/tutorial.md": {

@@ -70,4 +70,4 @@ def test_a_link_to_a_folder_leads_to_its_readme(site):
 def test_the_graph_of_rooms_is_a_table(site):
     text = (site / "docs/architecture.html").read_text()
     assert "--&gt;" not in text
-    assert "inference, trainer, fl_server_api" in text
+    assert "aggregation, cleanup, " in text
