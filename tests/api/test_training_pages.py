@@ -259,11 +259,17 @@ def test_metrics_are_curves_and_a_table(running):
         "name": "accuracy",
         "rounds": [1, 2],
         "curves": [
-            {"name": "mean of all", "values": [0.5, 0.5]},
-            {"name": "anna", "values": [0.5, 0.5]},
+            {"name": "mean", "values": [0.5, 0.5], "of_all": True},
+            {"name": "anna", "values": [0.5, 0.5], "of_all": False},
         ],
     }
-    assert "accuracy as a table Round mean of all anna 2 0.5 0.5 1 0.5 0.5" in text_of(answer)
+    assert "accuracy as a table Round mean anna 2 0.5 0.5 1 0.5 0.5" in text_of(answer)
+
+
+def test_the_weighted_mean_is_beside_the_plain_one_where_it_is_known(running):
+    Checkpoint.objects.filter(round=2).update(weighted_means={"accuracy": 0.75})
+    told = text_of(page(running))
+    assert "Round mean weighted mean anna 2 0.5 0.75 0.5 1 0.5 \N{EN DASH} 0.5" in told
 
 
 def test_rounds_say_how_long_and_how_much(running):
