@@ -159,7 +159,9 @@ def test_a_participant_sees_it_with_no_orders_but_its_own(running):
     running.save()
     content = browser_of(anna).get(f"/trainings/{running.pk}/").content.decode()
     assert "digits" in content
-    assert re.findall(r"orders/(\w+)/\?user=([\w-]+)", content) == [("remove", str(anna.pk))]
+    assert re.findall(r"orders/(\w+)/\?participants=([\w-]+)", content) == [
+        ("remove", str(anna.pk))
+    ]
     assert re.findall(r"orders/(\w+)/\"", content) == []
 
 
@@ -202,7 +204,7 @@ def test_of_a_failed_training_it_says_why_and_what_to_do(running):
     assert "Ended in an error" in text
     assert "Round 2: only 1. What to do: See that those who failed can be reached" in text
     assert "ben : refused" in text
-    assert f"orders/remove/?user={call.receiver_id}" in answer.content.decode()
+    assert f"orders/remove/?participants={call.receiver_id}" in answer.content.decode()
     assert "10.0.0.1" not in text
     assert "Resume" in text
 
