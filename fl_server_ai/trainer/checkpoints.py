@@ -4,11 +4,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Avg, Count, Q
+from django.db.models import Avg, Count, F, FloatField, Q, Sum
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast
 
 from fl_server_core.files import StoredFile, let_go, names_in
 from fl_server_core.models import Checkpoint, Metric, Model, Training
 from fl_server_core.models.checkpoint import CheckpointQuerySet
+from fl_server_core.models.metric import MetricQuerySet
 from fl_server_core.models.notification import NotificationType
 from fl_server_core.options import MetricGoal
 
@@ -17,6 +20,11 @@ FILES = ("file", "swag_first_moment", "swag_second_moment", "server_state")
 LARGEST = 1e100
 """A metric with a value beyond this has no mean: on its way to one PostgreSQL squares values, and
 raises where that overflows."""
+
+USUAL = Q(value_float__range=(-LARGEST, LARGEST))
+SAMPLES = Cast("reporter__models__sample_size", FloatField())
+PLAIN = Avg("value_float", filter=USUAL)
+WEIGHTED = Sum(F("value_float") * SAMPLES, filter=USUAL) / Sum(SAMPLES, filter=USUAL)
 
 
 def keep_checkpoint(
@@ -47,7 +55,11 @@ def keep_moments(training: Training) -> None:
 
 
 def keep_means(training: Training) -> None:
-    """Note each metric's mean, over those who were asked for it, with the version just tested."""
+    """Note each metric's means, over those who were asked for it, with the version just tested.
+
+    In the weighted one they count by the samples of the updates that made the version; whoever has
+    given none to it is left out.
+    """
     asked = training.notifications.filter(
         type=NotificationType.MODEL_TEST_ROUND, round=training.round, attempt=training.attempt
     )
@@ -58,12 +70,18 @@ def keep_means(training: Training) -> None:
         reporter__in=asked.values("receiver"),
         value_float__isnull=False,
     )
-    usual = Q(value_float__range=(-LARGEST, LARGEST))
-    means = reported.values("key").annotate(
-        mean=Avg("value_float", filter=usual), unusual=Count("pk", filter=~usual)
+    version = _present(training.model)
+    with_samples = reported.filter(
+        reporter__models__merged_into__in=version.values("pk"), reporter__models__sample_size__gt=0
     )
-    kept = dict(means.filter(unusual=0).values_list("key", "mean"))
-    _present(training.model).update(metric_means=kept)
+    version.update(
+        metric_means=_means(reported, PLAIN), weighted_means=_means(with_samples, WEIGHTED)
+    )
+
+
+def _means(reported: MetricQuerySet, mean: Combinable) -> dict[str, float]:
+    found = reported.values("key").annotate(mean=mean, unusual=Count("pk", filter=~USUAL))
+    return dict(found.filter(unusual=0).values_list("key", "mean"))
 
 
 def _present(model: Model) -> CheckpointQuerySet:

@@ -397,10 +397,11 @@ class ModelTrainer:
         self._end(TrainingState.ERROR)
         calls.withdraw(self.training)
 
-    def stop(self) -> None:
-        """End the training because its actor wants that; a merge under way is dropped."""
+    def stop(self, *, by: User | None = None) -> None:
+        """End the training because its actor or an operator wants that; a merge is dropped."""
         self._check_running()
-        self.fail(ReasonCode.STOPPED, "Stopped by its actor.")
+        who = "its actor" if by is None or by.pk == self.training.actor_id else "an operator"
+        self.fail(ReasonCode.STOPPED, f"Stopped by {who}.")
 
     def resume(self) -> None:
         """Go on where an error ended the training.

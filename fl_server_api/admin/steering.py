@@ -17,12 +17,15 @@ from rest_framework.request import Request
 
 from fl_server_ai.trainer.record import RecordReader
 from fl_server_api.admin.base import ReadOnlyAdmin
-from fl_server_api.admin.orders import ORDERS, Order, give
 from fl_server_api.downloads import archive, send
+from fl_server_api.orders import ORDERS, Order
 from fl_server_api.serializers.record import RecordSerializer
 from fl_server_core import removal, signing
 from fl_server_core.exceptions import FLError
 from fl_server_core.models import Notification, Training, User
+
+OFFERED = {name: order for name, order in ORDERS.items() if name != "delete"}
+"""Django's admin deletes in its own way."""
 
 AT_ONCE = 100
 """Trainings that one order goes to."""
@@ -30,7 +33,7 @@ AT_ONCE = 100
 
 def _for_selected(name: str) -> Callable[..., HttpResponseBase | None]:
     """Return the action of a list that gives an order to each training that is selected."""
-    order = ORDERS[name]
+    order = OFFERED[name]
 
     @admin.action(description=f"{order.label}: selected trainings", permissions=["steer"])
     def act(
@@ -77,7 +80,7 @@ class SteeringAdmin(ReadOnlyAdmin):
         training = self.get_object(request, unquote(object_id))
         shown: dict[str, Any] = {"steers": self.has_steer_permission(request)}
         if training is not None and shown["steers"]:
-            fitting = (item for item in ORDERS.items() if training.state in item[1].states)
+            fitting = (item for item in OFFERED.items() if training.state in item[1].states)
             shown["orders"] = dict(fitting)
         context = shown | (extra_context or {})
         answer: HttpResponse = super().change_view(request, object_id, form_url, context)
@@ -85,7 +88,7 @@ class SteeringAdmin(ReadOnlyAdmin):
 
     def order_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponseBase:
         """Ask for what an order has to be told and whether it is meant; give it."""
-        training, order = self._steered(request, object_id), ORDERS.get(name)
+        training, order = self._steered(request, object_id), OFFERED.get(name)
         if training is None or order is None:
             return self._missing(request, object_id)
         form = order.form(training, *([request.POST] if request.method == "POST" else []))
@@ -97,12 +100,12 @@ class SteeringAdmin(ReadOnlyAdmin):
     def order_selected(
         self, request: HttpRequest, name: str, trainings: QuerySet[Training]
     ) -> HttpResponseBase | None:
-        """Give an order to each of them, after asking whether it is meant if it destroys."""
-        order, rows = ORDERS[name], list(trainings[: AT_ONCE + 1])
+        """Give an order to each of them, after asking whether it is meant where there are words."""
+        order, rows = OFFERED[name], list(trainings[: AT_ONCE + 1])
         if len(rows) > AT_ONCE:
             sentence = f"Select at most {AT_ONCE} trainings at once: nothing was done."
             self.message_user(request, sentence, messages.ERROR)
-        elif order.destroys and "confirmed" not in request.POST:
+        elif order.words and "confirmed" not in request.POST:
             return self._ask(request, order, {"name": name, "trainings": rows})
         else:
             for training in rows:
@@ -116,9 +119,11 @@ class SteeringAdmin(ReadOnlyAdmin):
         name = training.model.name or "Training"
         of, tell = f"{name} ({training.pk}):", partial(self.message_user, request)
         try:
-            done = give(order, user=cast(User, request.user), training=training.pk, said=said)
+            done = order.carry_out(training, cast(User, request.user), said)
         except FLError as error:
             tell(f"{of} {error}", messages.ERROR)
+        except Training.DoesNotExist:
+            tell(f"{of} It is gone.", messages.ERROR)
         else:
             tell(f"{of} {done}", messages.SUCCESS)
             self.log_change(request, training, done)

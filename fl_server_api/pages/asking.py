@@ -1,7 +1,11 @@
-"""What pages ask of the API's views, so that who may do what, and each refusal, is said once."""
+"""What stands before each page, and what pages ask of the API's views.
+
+So who may do what, and each refusal, is said once.
+"""
 
 from collections.abc import Callable
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -17,10 +21,13 @@ Page = Callable[..., HttpResponse]
 
 
 def page(view: Page) -> Page:
-    """Have who isn't signed in do that first, and show what is refused as a page."""
+    """Have who isn't signed in do that first, and show what is refused as a page.
+
+    A stranger sees the page of what isn't there, and learns nothing of what is.
+    """
 
     @wraps(view)
-    def shown(request: HttpRequest, **named: str) -> HttpResponse:
+    def shown(request: HttpRequest, **named: Any) -> HttpResponse:
         try:
             return view(request, **named)
         except Exception as error:  # here the request ends
@@ -43,6 +50,8 @@ def refused(
     **shown: Any,
 ) -> HttpResponse:
     """Show why the API refuses, in its words (`told`) and under its status."""
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        template = "404.html"
     shown["told"] = sentences(answer.data)
     page = render(request, template, shown, status=answer.status_code)
     if "Retry-After" in answer:

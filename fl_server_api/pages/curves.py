@@ -1,8 +1,8 @@
-"""How the metrics went: of the participants that are shown, and the mean of all."""
+"""How the metrics went: of the participants that are shown, and the means of all."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,9 @@ POINTS = 100
 NAMES = 6
 PEOPLE = 8
 
+KINDS = {"mean": "metric_means", "weighted mean": "weighted_means"}
+"""Means, and where each is kept."""
+
 Values = dict[int, float]
 """By round."""
 
@@ -24,11 +27,13 @@ class Curve:
 
     name: str
     values: Sequence[float | None]
+    of_all: bool = False
+    """Whether it is a mean, not one participant's."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A metric: the mean, which decides when to stop and what is best, then some participants."""
+    """A metric: the mean that decides when to stop, the weighted one, then some participants."""
 
     number: int
     name: str
@@ -43,8 +48,7 @@ class Chart:
     @property
     def data(self) -> dict[str, Any]:
         """What the page's script draws."""
-        lines = [{"name": curve.name, "values": curve.values} for curve in self.curves]
-        return {"name": self.name, "rounds": self.rounds, "curves": lines}
+        return {"name": self.name, "rounds": self.rounds, "curves": list(map(asdict, self.curves))}
 
     @property
     def table(self) -> Sequence[tuple[int, Sequence[float | None]]]:
@@ -61,7 +65,7 @@ def read_charts(training: Training, people: Mapping[UUID, str]) -> list[Chart]:
     rest = training.round % step
     means = _means(training, step, rest)
     own = _own(training, step, rest, people)
-    names = list(dict.fromkeys([*training.metric_names, *sorted(means), *sorted(own)]))
+    names = list(dict.fromkeys([*training.metric_names, *sorted(means["mean"]), *sorted(own)]))
     charts = (_chart(number, name, means, own, people) for number, name in enumerate(names[:NAMES]))
     return [chart for chart in charts if chart.rounds]
 
@@ -69,13 +73,17 @@ def read_charts(training: Training, people: Mapping[UUID, str]) -> list[Chart]:
 def _chart(
     number: int,
     name: str,
-    means: Mapping[str, Values],
+    means: Mapping[str, Mapping[str, Values]],
     own: Mapping[str, Mapping[UUID, Values]],
     people: Mapping[UUID, str],
 ) -> Chart:
-    mean, of_people = means.get(name, {}), own.get(name, {})
-    rounds = sorted({*mean, *(step for values in of_people.values() for step in values)})
-    curves = [Curve("mean of all", [mean.get(step) for step in rounds])]
+    of_all = {kind: by_name[name] for kind, by_name in means.items() if name in by_name}
+    of_people = own.get(name, {})
+    rounds = sorted({step for line in (*of_all.values(), *of_people.values()) for step in line})
+    curves = [
+        Curve(kind, [line.get(step) for step in rounds], of_all=True)
+        for kind, line in of_all.items()
+    ]
     curves += [
         Curve(known, [of_people[user].get(step) for step in rounds])
         for user, known in people.items()
@@ -84,18 +92,19 @@ def _chart(
     return Chart(number, name, rounds, curves)
 
 
-def _means(training: Training, step: int, rest: int) -> dict[str, Values]:
-    """Return the kept means by metric; of versions of a round the newest attempt's."""
+def _means(training: Training, step: int, rest: int) -> dict[str, dict[str, Values]]:
+    """Return the kept means by kind and metric; of versions of a round the newest attempt's."""
     tested = training.model.checkpoints.filter(
         metric_means__isnull=False, round__lte=training.round
     )
     some = tested.annotate(rest=F("round") % step).filter(rest=rest)
-    rows = some.order_by("round", "attempt").values_list("round", "metric_means")
-    newest: dict[int, Any] = dict(rows)
-    means: dict[str, Values] = defaultdict(dict)
+    rows = some.order_by("round", "attempt").values_list("round", *KINDS.values())
+    newest = {number: kept for number, *kept in rows}
+    means: dict[str, dict[str, Values]] = {kind: defaultdict(dict) for kind in KINDS}
     for number, kept in newest.items():
-        for name, value in kept.items():
-            means[name][number] = value
+        for kind, by_name in zip(KINDS, kept, strict=True):
+            for name, value in (by_name or {}).items():
+                means[kind][name][number] = value
     return means
 
 

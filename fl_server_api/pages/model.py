@@ -1,19 +1,18 @@
 """The pages about models: which there are for somebody, and each with all that is known of it."""
 
-from typing import cast
+from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
-from rest_framework.exceptions import PermissionDenied
 
 from fl_server_api.pages.asking import ask, page, refused
 from fl_server_api.pages.drawing import draw
 from fl_server_api.pages.layers import layers_of
+from fl_server_api.pages.looking import find_model, user_of
 from fl_server_api.pages.trial import LONGEST, Trial
-from fl_server_api.utils import get_entity
 from fl_server_core.models import Checkpoint, Model, Training, User
 from fl_server_core.models.model import ModelKind
 
@@ -31,7 +30,7 @@ MOST_METRICS = 4
 @page
 def models(request: HttpRequest) -> HttpResponse:
     """List the models that the API lists, the newest first."""
-    rows = Model.objects.listed_for(cast(User, request.user)).order_by("-created_at", "id")
+    rows = Model.objects.listed_for(user_of(request)).order_by("-created_at", "id")
     rows = rows.select_related("owner", "training", "base_model")
     found = Paginator(rows, EACH).get_page(request.GET.get("page"))
     return render(request, "fl_server_api/models.html", {"models": found})
@@ -40,14 +39,12 @@ def models(request: HttpRequest) -> HttpResponse:
 @csrf_exempt  # the API's view asks for the token; here the body would be read for anybody
 @require_http_methods(["GET", "HEAD", "POST"])
 @page
-def model(request: HttpRequest, id: str) -> HttpResponse:
+def model(request: HttpRequest, id: UUID) -> HttpResponse:
     """Show a model to its readers; a POST is an input for it, and shows its prediction too."""
-    user = cast(User, request.user)
-    rows = Model.objects.visible().select_related("owner", "base_model", "training")
-    shown = _about(get_entity(rows, id), user)
+    shown = _about(find_model(request, id), user_of(request))
     if request.method != "POST":
         return render(request, TEMPLATE, shown)
-    answer = ask(request, Trial, "create", id=id)
+    answer = ask(request, Trial, "create", id=str(id))
     if answer.status_code >= 400:
         return refused(request, answer, TEMPLATE, **shown)
     if answer.data is None:
@@ -58,9 +55,7 @@ def model(request: HttpRequest, id: str) -> HttpResponse:
 
 
 def _about(model: Model, user: User) -> dict[str, object]:
-    """Return all that a page shows of a model. Raises PermissionDenied for whom it isn't."""
-    if not Model.objects.readable_by(user).filter(pk=model.pk).exists():
-        raise PermissionDenied
+    """Return all that a page shows of a model to one of its readers."""
     described = model.global_model
     versions = list(model.checkpoints.order_by("-created_at", "-id")[:MOST_VERSIONS])
     return {

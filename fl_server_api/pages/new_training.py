@@ -15,7 +15,9 @@ from rest_framework.exceptions import ParseError
 from fl_server_ai.aggregation.strategies import STRATEGIES
 from fl_server_ai.trainer import opening
 from fl_server_ai.uncertainty.registry import METHODS
-from fl_server_api.pages.signed_in import signed_in, split, user_of
+from fl_server_api.orders import split
+from fl_server_api.pages.asking import page
+from fl_server_api.pages.looking import user_of
 from fl_server_api.parsers import JSONParser
 from fl_server_api.serializers.training import CreateTrainingRequest, CreateTrainingRequestSchema
 from fl_server_core import trainings
@@ -33,8 +35,8 @@ Errors = dict[str, list[str]]
 FIELDS = ("model_id", "target_num_updates", "aggregation_method", "uncertainty_method")
 
 
-@signed_in
 @require_http_methods(["GET", "HEAD", "POST"])
+@page
 def create(request: HttpRequest) -> HttpResponse:
     """Show the form; of a valid one open the training and go to its page.
 

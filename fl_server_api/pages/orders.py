@@ -1,8 +1,5 @@
-"""What a training's page lets one do: the API's orders, as forms."""
+"""What a training's page lets one do: the orders, to whom the API permits them, as forms."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
 from django.contrib import messages
@@ -10,9 +7,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from fl_server_ai.trainer import ModelTrainer
-from fl_server_api.orders import ordered
-from fl_server_api.pages.signed_in import find_training, signed_in, split, user_of
+from fl_server_api.orders import ORDERS, Order, OrderForm
+from fl_server_api.pages.asking import page
+from fl_server_api.pages.looking import find_training, user_of
 from fl_server_api.permissions import (
     IsActor,
     IsInvolved,
@@ -20,222 +17,70 @@ from fl_server_api.permissions import (
     RowPermission,
     SteersTraining,
 )
-from fl_server_core import removal
-from fl_server_core.exceptions import FLError, InvalidRequest, PermissionDenied
-from fl_server_core.models import Checkpoint, Training, User
-from fl_server_core.models.training import TrainingState
-
-T = TypeVar("T")
+from fl_server_core.exceptions import FLError, PermissionDenied
+from fl_server_core.models import Training, User
 
 DEFAULT_REFUSAL = "You do not have permission to perform this action."
-RUNNING = (TrainingState.ONGOING, TrainingState.SWAG_ROUND)
-BEGUN = (*RUNNING, TrainingState.ERROR, TrainingState.COMPLETED)
+
+PERMISSIONS: dict[str, type[RowPermission[Training]]] = {
+    "start": ManagesTraining,
+    "resume": SteersTraining,
+    "notify": SteersTraining,
+    "add": ManagesTraining,
+    "stop": SteersTraining,
+    "remove": IsInvolved,
+    "rollback": SteersTraining,
+    "delete": IsActor,
+}
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """An order as it was sent: of whom, for which training, about what."""
-
-    training: Training
-    user: User
-    sent: Mapping[str, str]
-
-    def person(self) -> User:
-        """Return the user whom it is about."""
-        return _found(User.objects.filter(pk=_uuid(self.sent.get("user", ""))).first())
-
-    def checkpoint(self) -> Checkpoint:
-        """Return the version that it is about."""
-        versions = self.training.model.checkpoints.stored()
-        return _found(versions.filter(pk=_uuid(self.sent.get("checkpoint", ""))).first())
+def offered(training: Training, user: User) -> dict[str, Order]:
+    """Return the orders that fit the training's state and that this user may give."""
+    return {
+        name: order
+        for name, order in ORDERS.items()
+        if training.state in order.states and PERMISSIONS[name]().may(user, training)
+    }
 
 
-@dataclass(frozen=True)
-class Order:
-    """What can be done to a training in some states, and by whom; `question` is asked first.
-
-    `about` is what else the order names: a field of its form.
-    """
-
-    label: str
-    permission: type[RowPermission[Training]]
-    states: Collection[TrainingState]
-    carry_out: Callable[[Wanted], str]
-    question: str = ""
-    about: str = ""
-    grave: bool = False
-
-    def is_for(self, training: Training, user: User) -> bool:
-        """Tell whether it is offered."""
-        return training.state in self.states and self.permission().may(user, training)
-
-    def check(self, wanted: Wanted) -> None:
-        """Raise for somebody who may not give it, in the API's words."""
-        permission = self.permission()
-        if not permission.may(wanted.user, wanted.training):
-            raise PermissionDenied(getattr(permission, "message", DEFAULT_REFUSAL))
-
-
-@signed_in
 @require_http_methods(["GET", "HEAD", "POST"])
+@page
 def give(request: HttpRequest, id: UUID, name: str) -> HttpResponse:
     """Carry an order out and go back to the page, which says what has happened; or ask first."""
     if name not in ORDERS:
-        raise Http404("There is no such order.")
-    order, training = ORDERS[name], find_training(request, id)
-    sent = request.POST if request.method == "POST" else request.GET
-    wanted = Wanted(training, user_of(request), sent.dict())
+        raise Http404
+    order, training, user = ORDERS[name], find_training(request, id), user_of(request)
+    _require(PERMISSIONS[name], user, training)
+    sent = request.POST if request.method == "POST" else request.GET or None
+    form = order.form(training, sent)
+    told = form.is_valid()
+    if told and set(form.cleaned_data.get("participants", ())) - {user}:
+        _require(ManagesTraining, user, training)
+    if request.method != "POST" or not told:
+        return _ask(request, order, form)
     try:
-        order.check(wanted)
-        if request.method != "POST":
-            return _ask(request, order, wanted)
-        messages.success(request, order.carry_out(wanted))
-    except PermissionDenied as error:
-        return render(request, "403.html", {"exception": error}, status=403)
+        messages.success(request, order.carry_out(training, user, form.cleaned_data))
     except FLError as error:
         messages.error(request, str(error))
     except Training.DoesNotExist:
         messages.error(request, "The training was removed meanwhile.")
-    return redirect(_next(training, wanted.user))
+    return redirect(_next(training, user))
+
+
+def _require(wanted: type[RowPermission[Training]], user: User, training: Training) -> None:
+    """Raise for somebody who may not, in the API's words."""
+    permission = wanted()
+    if not permission.may(user, training):
+        raise PermissionDenied(getattr(permission, "message", DEFAULT_REFUSAL))
+
+
+def _ask(request: HttpRequest, order: Order, form: OrderForm) -> HttpResponse:
+    shown = {"order": order, "training": form.training, "form": form}
+    status = 400 if request.method == "POST" else 200
+    return render(request, "fl_server_api/order.html", shown, status=status)
 
 
 def _next(training: Training, user: User) -> str:
     """Return where one goes after an order: to the page, if it still is one's to see."""
     left = Training.objects.filter(pk=training.pk).first()
     return f"/trainings/{training.pk}/" if left and IsInvolved().may(user, left) else "/trainings/"
-
-
-def _ask(request: HttpRequest, order: Order, wanted: Wanted) -> HttpResponse:
-    shown: dict[str, object] = {"order": order, "training": wanted.training}
-    if order.about == "user":
-        shown["person"] = wanted.person()
-    if order.about == "checkpoint":
-        shown["checkpoint"] = wanted.checkpoint()
-    return render(request, "fl_server_api/order.html", shown)
-
-
-def _simply(do: Callable[[ModelTrainer], object], said: str) -> Callable[[Wanted], str]:
-    """Return how an order is carried out that is about nothing else."""
-
-    def carry_out(wanted: Wanted) -> str:
-        with ordered(wanted.training, wanted.user) as trainer:
-            do(trainer)
-        return said
-
-    return carry_out
-
-
-def _notify(wanted: Wanted) -> str:
-    with ordered(wanted.training, wanted.user) as trainer:
-        notified = trainer.ask_again()
-    return f"Called again: {notified}."
-
-
-def _remove(wanted: Wanted) -> str:
-    person = wanted.person()
-    if person != wanted.user:
-        ORDERS["add"].check(wanted)  # who may change others' part in it
-    with ordered(wanted.training, wanted.user) as trainer:
-        trainer.remove_participants([person])
-    return f"{person.username} takes part no longer."
-
-
-def _add(wanted: Wanted) -> str:
-    names = set(split(wanted.sent.get("names", "")))
-    users = list(User.objects.filter(username__in=names))
-    if unknown := names - {user.username for user in users}:
-        raise InvalidRequest(f"Nobody is called {', '.join(sorted(unknown)[:10])}.")
-    with ModelTrainer.locked(wanted.training.pk) as trainer:
-        trainer.add_participants(users)
-    return f"Added: {', '.join(sorted(names)[:10]) or 'nobody'}."
-
-
-def _roll_back(wanted: Wanted) -> str:
-    version = wanted.checkpoint()
-    with ordered(wanted.training, wanted.user) as trainer:
-        trainer.roll_back(version.pk)
-    return f"The training goes on from its version of round {version.round}."
-
-
-def _delete(wanted: Wanted) -> str:
-    removal.remove_training(wanted.training)
-    return "The training is removed; its model stays."
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise Http404("This names nothing.") from error
-
-
-def _found(row: T | None) -> T:
-    if row is None:
-        raise Http404("What this is about is not there.")
-    return row
-
-
-ORDERS: dict[str, Order] = {
-    "start": Order(
-        "Start",
-        ManagesTraining,
-        [TrainingState.INITIAL],
-        _simply(ModelTrainer.start, "The training has started."),
-    ),
-    "resume": Order(
-        "Resume",
-        SteersTraining,
-        [TrainingState.ERROR],
-        _simply(ModelTrainer.resume, "The training goes on."),
-    ),
-    "notify": Order("Call again", SteersTraining, RUNNING, _notify),
-    "add": Order(
-        "Add participants",
-        ManagesTraining,
-        list(TrainingState),
-        _add,
-        question="Who is to take part? A running training asks them from its next round on.",
-        about="names",
-    ),
-    "stop": Order(
-        "Stop",
-        SteersTraining,
-        RUNNING,
-        _simply(ModelTrainer.stop, "The training is stopped."),
-        question="Stop this training? A merge under way is dropped. It can be resumed.",
-        grave=True,
-    ),
-    "remove": Order(
-        "Remove",
-        IsInvolved,
-        list(TrainingState),
-        _remove,
-        question="The present round goes on without this participant.",
-        about="user",
-        grave=True,
-    ),
-    "rollback": Order(
-        "Roll back",
-        SteersTraining,
-        BEGUN,
-        _roll_back,
-        question=(
-            "Go back to this version? The training goes on from there. Later versions stay, but no "
-            "answer given so far counts any more."
-        ),
-        about="checkpoint",
-        grave=True,
-    ),
-    "delete": Order(
-        "Delete",
-        IsActor,
-        list(TrainingState),
-        _delete,
-        question=(
-            "Delete this training, with all that is known of its calls? That can't be undone. Its "
-            "model and the model's versions stay."
-        ),
-        grave=True,
-    ),
-}
-"""By the name that their address has."""

@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from fl_server_ai.trainer.silence import Silence
 from fl_server_api.pages.asking import ask, page, refused
+from fl_server_api.pages.looking import find_training
 from fl_server_api.views.training import Training
 from fl_server_core.models.notification import NotificationType
 from fl_server_core.models.training import TrainingState
@@ -21,7 +23,7 @@ TEMPLATE = "fl_server_api/record.html"
 
 @require_safe
 @page
-def record(request: HttpRequest, id: str) -> HttpResponse:
+def record(request: HttpRequest, id: UUID) -> HttpResponse:
     """Show the record to whom the API shows it, of the same rounds.
 
     Where that refuses the rounds, these can be asked for anew.
@@ -29,11 +31,10 @@ def record(request: HttpRequest, id: str) -> HttpResponse:
     filled = {name: value for name, value in request.GET.items() if value}
     if len(filled) < len(request.GET):  # a browser sends a form's empty fields, too
         return redirect(f"{request.path}?{urlencode(filled)}")
-    answer = ask(request, Training, "record", id=id)
+    training = find_training(request, id)
+    answer = ask(request, Training, "record", id=str(training.pk))
     if answer.status_code < 400:
         return render(request, TEMPLATE, _in_words(answer.data) | {"query": urlencode(filled)})
-    if "detail" in answer.data:
-        return refused(request, answer)
     return refused(request, answer, TEMPLATE, id=id)
 
 

@@ -11,9 +11,9 @@ from django.shortcuts import render
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
-from fl_server_api.pages.signed_in import (
+from fl_server_api.pages.asking import page
+from fl_server_api.pages.looking import (
     find_training,
-    signed_in,
     user_of,
     visible_trainings,
     with_people,
@@ -28,8 +28,8 @@ FRESH_SECONDS = 30
 """A page is rendered anew after this long, for what its tag doesn't see: names, late updates."""
 
 
-@signed_in
 @require_safe
+@page
 def list_trainings(request: HttpRequest) -> HttpResponse:
     """List the trainings that the user may see, the newest first."""
     state, name = request.GET.get("state", ""), request.GET.get("name", "").strip()[:255]
@@ -38,20 +38,20 @@ def list_trainings(request: HttpRequest) -> HttpResponse:
         trainings = trainings.filter(state=state)
     if name:
         trainings = trainings.filter(model__name__icontains=name.replace("\0", ""))
-    page = Paginator(with_people(trainings), PAGE).get_page(request.GET.get("page"))
-    shown = {"page": page, "states": TrainingState.choices, "state": state, "name": name}
+    found = Paginator(with_people(trainings), PAGE).get_page(request.GET.get("page"))
+    shown = {"page": found, "states": TrainingState.choices, "state": state, "name": name}
     return render(request, "fl_server_api/trainings.html", shown)
 
 
-@signed_in
 @require_safe
+@page
 def show(request: HttpRequest, id: UUID) -> HttpResponse:
     """Show a training; what is live on the page asks for itself anew."""
     return _rendered(request, find_training(request, id), "fl_server_api/training.html")
 
 
-@signed_in
 @require_safe
+@page
 def show_live(request: HttpRequest, id: UUID) -> HttpResponse:
     """Show what is live alone; nothing that whoever asks has already."""
     training = find_training(request, id)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from fl_server_ai.trainer.phases import phase_of
 from fl_server_ai.trainer.quorum import Quorum
+from fl_server_api.orders import Order
 from fl_server_api.pages.curves import Chart, read_charts
 from fl_server_api.pages.grid import Grid
-from fl_server_api.pages.orders import ORDERS, Order
+from fl_server_api.pages.orders import offered
 from fl_server_api.pages.rounds import Round, read_rounds
 from fl_server_api.pages.versions import Versions
 from fl_server_api.permissions import IsReader
@@ -104,7 +105,7 @@ class TrainingView:
             training=training,
             waiting=_waiting(training) if training.is_running else None,
             failed=_failed(training),
-            orders={name: order for name, order in ORDERS.items() if order.is_for(training, user)},
+            orders=offered(training, user),
             may_read_model=IsReader().may(user, training.model),
             window=window,
             grid=grid,
@@ -152,7 +153,7 @@ class TrainingView:
     @property
     def steering(self) -> list[tuple[str, Order]]:
         """The orders that are about the whole training."""
-        return [(name, order) for name, order in self.orders.items() if not order.about]
+        return [item for item in self.orders.items() if not item[1].is_told_something]
 
 
 def _waiting(training: Training) -> Waiting:

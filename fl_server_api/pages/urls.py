@@ -8,11 +8,11 @@ from fl_server_api.pages.record import record
 
 urlpatterns = [
     path("models/", models, name="models"),
-    path("models/<str:id>/", model, name="model"),
+    path("models/<uuid:id>/", model, name="model"),
     path("trainings/", training.list_trainings, name="trainings"),
     path("trainings/new/", new_training.create, name="new_training"),
     path("trainings/<uuid:id>/", training.show, name="training"),
     path("trainings/<uuid:id>/live/", training.show_live, name="training_live"),
     path("trainings/<uuid:id>/orders/<str:name>/", orders.give, name="order"),
-    path("trainings/<str:id>/record/", record, name="record"),
+    path("trainings/<uuid:id>/record/", record, name="record"),
 ]

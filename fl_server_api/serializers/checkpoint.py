@@ -32,6 +32,15 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
             "to test this version; null until that test has ended."
         ),
     )
+    weighted_means = serializers.DictField(
+        child=serializers.FloatField(),
+        allow_null=True,
+        read_only=True,
+        help_text=(
+            "The same means, weighted by `sample_size` in `updates`; whoever has none there is "
+            "left out. Null, too, of versions that were tested before these were kept."
+        ),
+    )
     updates = MergedUpdateSerializer(many=True, read_only=True)
 
     class Meta:
@@ -46,6 +55,7 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
             "size",
             "stored",
             "metric_means",
+            "weighted_means",
             "updates",
         ]
         read_only_fields = fields

@@ -149,7 +149,7 @@ class Training(ViewSet):
         """
         training = self.get_entity(models.Training, id)
         with ordered(training, request.user) as trainer:
-            trainer.stop()
+            trainer.stop(by=request.user)
         return Response({"detail": "Training stopped!"}, status.HTTP_202_ACCEPTED)
 
     @decorators.permission_classes([IsAuthenticated, SteersTraining])

@@ -41,6 +41,11 @@ class Checkpoint(models.Model):
         blank=True,
         help_text="The mean of each numeric metric by name; null until its test has ended.",
     )
+    weighted_means = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="The same, weighted by the samples of those who have made this version.",
+    )
 
     objects = CheckpointQuerySet.as_manager()
 

@@ -14,7 +14,7 @@ from tests.factories import LocalModelFactory, TrainingFactory, UserFactory
 
 LIST = "/admin/fl_server_core/training/"
 EXPORTS = ["model/", "record/"]
-ORDERS = ["start", "notify", "resume", "stop", "roll_back", "remove"]
+ORDERS = ["start", "notify", "resume", "stop", "add", "rollback", "remove"]
 
 
 def staff(*permissions):
@@ -75,10 +75,10 @@ def state_of(training):
 @pytest.mark.parametrize(
     ("order", "before", "after", "told"),
     [
-        ("start", "I", "O", "Started: its participants are notified."),
+        ("start", "I", "O", "The training has started."),
         ("notify", "O", "O", "Notified again: 2."),
-        ("stop", "O", "E", "Stopped."),
-        ("resume", "E", "O", "Resumed in round 0."),
+        ("stop", "O", "E", "The training is stopped."),
+        ("resume", "E", "O", "The training goes on."),
     ],
 )
 def test_an_order_is_carried_out_and_logged(operator, training, order, before, after, told):
@@ -110,9 +110,9 @@ def test_a_training_is_rolled_back_to_the_version_that_is_chosen(operator, train
     put(training, "O")
     Training.objects.filter(pk=training.pk).update(target_num_updates=9)
     version = training.model.checkpoints.get()
-    assert b"round 0, attempt 0" in operator.get(page(training, "order/roll_back/")).content
-    (told,) = give(operator, training, "roll_back", {"version": str(version.pk)})
-    assert told.endswith("Rolled back to round 0.")
+    assert b"round 0, attempt 0" in operator.get(page(training, "order/rollback/")).content
+    (told,) = give(operator, training, "rollback", {"checkpoint": str(version.pk)})
+    assert told.endswith("The training goes on from its version of round 0.")
     training.refresh_from_db()
     assert training.attempt == 1
 
@@ -122,7 +122,7 @@ def test_anothers_version_is_none_to_choose(operator, training):
     other = Checkpoint.objects.create(
         model=TrainingFactory().model, round=0, attempt=0, file="y", size=1
     )
-    answer = operator.post(page(training, "order/roll_back/"), {"version": str(other.pk)})
+    answer = operator.post(page(training, "order/rollback/"), {"checkpoint": str(other.pk)})
     assert answer.context["form"].errors
     training.refresh_from_db()
     assert training.attempt == 0
@@ -137,11 +137,11 @@ def test_the_participants_that_are_chosen_are_removed(operator, training):
     assert training.notifications.filter(receiver=first, type="CLIENT_REMOVED").exists()
 
 
-@pytest.mark.parametrize("order", ["stop", "roll_back", "remove"])
+@pytest.mark.parametrize("order", ["stop", "rollback", "remove"])
 def test_what_destroys_is_asked_before(operator, training, order):
     put(training, "O")
     shown = operator.get(page(training, f"order/{order}/"))
-    assert shown.context["order"].destroys in shown.content.decode()
+    assert shown.context["order"].words in shown.content.decode()
     assert state_of(training) == "O"
     assert (
         f'href="{page(training, f"order/{order}/")}"'
@@ -153,11 +153,11 @@ def test_a_page_offers_the_orders_that_fit_the_state(operator, training):
     def offered():
         return list(operator.get(page(training)).context["orders"])
 
-    assert offered() == ["start", "remove"]
+    assert offered() == ["start", "add", "remove"]
     put(training, "O")
-    assert offered() == ["notify", "stop", "roll_back", "remove"]
+    assert offered() == ["notify", "add", "stop", "remove", "rollback"]
     Training.objects.update(state="E")
-    assert offered() == ["resume", "roll_back", "remove"]
+    assert offered() == ["resume", "add", "remove", "rollback"]
 
 
 def test_selected_trainings_are_started_and_each_is_told_of(operator, training):
@@ -165,14 +165,14 @@ def test_selected_trainings_are_started_and_each_is_told_of(operator, training):
     told = [str(m) for m in give_selected(operator, "start", training, empty).context["messages"]]
     assert state_of(training) == "O"
     assert state_of(empty) == "I"
-    assert any(text.endswith("Started: its participants are notified.") for text in told)
+    assert any(text.endswith("The training has started.") for text in told)
     assert any(text.endswith("At least one participant must be registered!") for text in told)
 
 
 def test_selected_trainings_are_stopped_once_that_is_confirmed(operator, training):
     put(training, "O")
     asked = give_selected(operator, "stop", training)
-    assert asked.context["order"].destroys in asked.content.decode()
+    assert asked.context["order"].words in asked.content.decode()
     assert state_of(training) == "O"
     give_selected(operator, "stop", training, confirmed="yes")
     assert state_of(training) == "E"
@@ -281,6 +281,25 @@ def test_selected_trainings_are_deleted(training):
     cleaner = staff("view_training", "delete_training")
     give_selected(cleaner, "delete_selected", training, TrainingFactory(), post="yes")
     assert not Training.objects.exists()
+
+
+def test_participants_are_added_by_their_names(operator, training):
+    carla = UserFactory(username="carla")
+    (told,) = give(operator, training, "add", {"names": "carla"})
+    assert told.endswith("Added: carla.")
+    assert training.is_participant(carla)
+
+
+def test_a_training_says_that_an_operator_has_stopped_it(operator, training):
+    put(training, "O")
+    give(operator, training, "stop")
+    training.refresh_from_db()
+    assert (training.reason_code, training.state_reason) == ("stopped", "Stopped by an operator.")
+
+
+def test_nothing_is_deleted_as_an_order(operator, training):
+    assert "exist" in give(operator, training, "delete")[0]
+    assert state_of(training) == "I"
 
 
 def test_each_order_has_an_address():

@@ -60,6 +60,9 @@ def test_versions_tell_what_they_were_tested_with(client, started, participant, 
     Checkpoint.objects.update(metric_means={"accuracy": 0.5, "loss": 2})
     (shown,) = as_user(participant).get(url(started.model)).json()
     assert shown["metric_means"] == {"accuracy": 0.5, "loss": 2.0}
+    assert shown["weighted_means"] is None
+    Checkpoint.objects.update(weighted_means={"loss": 1})
+    assert client.get(url(started.model)).json()[0]["weighted_means"] == {"loss": 1.0}
 
 
 def test_a_version_is_downloaded(client, participant, started, version):

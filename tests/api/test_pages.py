@@ -30,7 +30,7 @@ PAGES = [
     "/admin/fl_server_core/training/{training}/change/",
     "/admin/fl_server_core/training/{training}/delete/",
     "/admin/fl_server_core/training/{training}/order/stop/",
-    "/admin/fl_server_core/training/{training}/order/roll_back/",
+    "/admin/fl_server_core/training/{training}/order/rollback/",
     "/admin/fl_server_core/training/{training}/order/remove/",
     "/admin/fl_server_core/notification/",
     "/admin/fl_server_core/user/",

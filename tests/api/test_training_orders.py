@@ -19,7 +19,8 @@ def order(who, training, name, /, **sent):
 def body_of(training, participant):
     """Return what the orders of this training are about."""
     version = training.model.checkpoints.first()
-    return {"user": participant.pk, "checkpoint": version.pk if version else "", "names": ""}
+    checkpoint = version.pk if version else ""
+    return {"participants": participant.pk, "checkpoint": checkpoint, "names": ""}
 
 
 def state_of(training):
@@ -56,7 +57,7 @@ def test_a_refusal_has_the_apis_words(started, user):
 
 def test_those_awaited_are_called_again(started, user, participant):
     started.notifications.all().deliver()
-    assert told(order(user, started, "notify")) == ["Called again: 1."]
+    assert told(order(user, started, "notify")) == ["Notified again: 1."]
     assert participant.notifications.pending().get().type == "UPDATE_ROUND_START"
 
 
@@ -67,8 +68,10 @@ def test_a_training_goes_back_to_a_version(started, user, participant):
 
 
 @pytest.mark.parametrize("checkpoint", ["", "x", "00000000-0000-0000-0000-000000000000"])
-def test_what_is_no_version_of_it_is_not_there(started, user, checkpoint):
-    assert order(user, started, "rollback", checkpoint=checkpoint).status_code == 404
+def test_what_is_no_version_of_it_is_asked_for_anew(started, user, checkpoint):
+    answer = order(user, started, "rollback", checkpoint=checkpoint)
+    assert (answer.status_code, "Version" in text_of(answer)) == (400, True)
+    assert answer.context["form"].errors
     assert state_of(started) == ("O", 0)
 
 
@@ -76,15 +79,21 @@ def test_participants_come_and_go(training, user, participant):
     more = UserFactory(username="carla")
     assert told(order(user, training, "add", names="carla, ")) == ["Added: carla."]
     assert training.is_participant(more)
-    said = told(order(user, training, "remove", user=participant.pk))
-    assert said == [f"{participant.username} takes part no longer."]
+    said = told(order(user, training, "remove", participants=participant.pk))
+    assert said == [f"Removed: {participant.username}."]
     assert not training.is_participant(participant)
 
 
-@pytest.mark.parametrize("names", ["nobody-known", "\0nobody-known carla"])
+@pytest.mark.parametrize("names", ["nobody-known", "nobody-known, carla"])
 def test_who_is_unknown_is_told(training, user, names):
     UserFactory(username="carla")
-    assert told(order(user, training, "add", names=names)) == ["Nobody is called nobody-known."]
+    answer = order(user, training, "add", names=names)
+    assert (answer.status_code, "Nobody is called nobody-known." in text_of(answer)) == (400, True)
+    assert training.participants.count() == 1
+
+
+def test_names_have_no_null_characters(training, user):
+    assert order(user, training, "add", names="\0carla").status_code == 400
     assert training.participants.count() == 1
 
 
@@ -95,7 +104,7 @@ def test_who_takes_part_in_nobody_elses_trainings_is_not_added(training, user):
 
 
 def test_who_leaves_is_led_to_where_one_still_is(started, participant):
-    answer = order(participant, started, "remove", user=participant.pk)
+    answer = order(participant, started, "remove", participants=participant.pk)
     assert answer["Location"] == "/trainings/"
     assert not started.is_participant(participant)
 
@@ -132,7 +141,7 @@ def test_participants_manage_a_training_unless_its_options_say_otherwise(trainin
     for name, sent in (("add", {"names": "carla"}), ("start", {})):
         assert order(participant, training, name, **sent).status_code == 403
     carla = training.participants.get(username="carla")
-    assert order(participant, training, "remove", user=carla.pk).status_code == 403
+    assert order(participant, training, "remove", participants=carla.pk).status_code == 403
     assert training.is_participant(carla)
     assert state_of(training) == ("I", 0)
 
@@ -168,11 +177,11 @@ def test_no_other_site_gives_orders(started, user, participant, name):
 @pytest.mark.parametrize(
     ("name", "asked"),
     [
-        ("stop", "Stop this training?"),
+        ("stop", "A merge under way is dropped"),
         ("delete", "That can't be undone."),
-        ("remove", "goes on without this participant."),
+        ("remove", "goes on without them."),
         ("rollback", "Roll back to the version of round 0"),
-        ("add", "Who is to take part?"),
+        ("add", "User names"),
         ("start", "Start"),
     ],
 )

@@ -159,7 +159,9 @@ def test_a_participant_sees_it_with_no_orders_but_its_own(running):
     running.save()
     content = browser_of(anna).get(f"/trainings/{running.pk}/").content.decode()
     assert "digits" in content
-    assert re.findall(r"orders/(\w+)/\?user=([\w-]+)", content) == [("remove", str(anna.pk))]
+    assert re.findall(r"orders/(\w+)/\?participants=([\w-]+)", content) == [
+        ("remove", str(anna.pk))
+    ]
     assert re.findall(r"orders/(\w+)/\"", content) == []
 
 
@@ -202,7 +204,7 @@ def test_of_a_failed_training_it_says_why_and_what_to_do(running):
     assert "Ended in an error" in text
     assert "Round 2: only 1. What to do: See that those who failed can be reached" in text
     assert "ben : refused" in text
-    assert f"orders/remove/?user={call.receiver_id}" in answer.content.decode()
+    assert f"orders/remove/?participants={call.receiver_id}" in answer.content.decode()
     assert "10.0.0.1" not in text
     assert "Resume" in text
 
@@ -259,11 +261,17 @@ def test_metrics_are_curves_and_a_table(running):
         "name": "accuracy",
         "rounds": [1, 2],
         "curves": [
-            {"name": "mean of all", "values": [0.5, 0.5]},
-            {"name": "anna", "values": [0.5, 0.5]},
+            {"name": "mean", "values": [0.5, 0.5], "of_all": True},
+            {"name": "anna", "values": [0.5, 0.5], "of_all": False},
         ],
     }
-    assert "accuracy as a table Round mean of all anna 2 0.5 0.5 1 0.5 0.5" in text_of(answer)
+    assert "accuracy as a table Round mean anna 2 0.5 0.5 1 0.5 0.5" in text_of(answer)
+
+
+def test_the_weighted_mean_is_beside_the_plain_one_where_it_is_known(running):
+    Checkpoint.objects.filter(round=2).update(weighted_means={"accuracy": 0.75})
+    told = text_of(page(running))
+    assert "Round mean weighted mean anna 2 0.5 0.75 0.5 1 0.5 \N{EN DASH} 0.5" in told
 
 
 def test_rounds_say_how_long_and_how_much(running):

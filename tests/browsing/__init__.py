@@ -2,5 +2,5 @@
 
 pages       the table of all pages
 world       a training of digits that has been through its rounds
-chromium    a browser, signed in
+chromium    a browser, signed in, or with what its console says
 """

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browsing.pages import Sight
@@ -14,6 +15,9 @@ from tests.waiting import PATIENCE
 def find_chromium() -> str | None:
     """Return its path, if it is installed."""
     return shutil.which("chromium")
+
+
+needs_chromium = pytest.mark.skipif(find_chromium() is None, reason="chromium is not installed")
 
 
 @contextmanager
@@ -44,6 +48,20 @@ def opened(
         act(page, world)
     yield page
     context.close()
+
+
+@contextmanager
+def browsing(url: str) -> Iterator[tuple[Page, list[str]]]:
+    """Yield a page of a browser, and what its console complains of, which fails no test by itself.
+
+    What the policy of `fl_server_api.content_security` stops is among that.
+    """
+    with running_chromium() as browser:
+        page, complaints = browser.new_page(base_url=url), []
+        page.set_default_timeout(PATIENCE * 1000)
+        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page, complaints
 
 
 _states: dict[str, object] = {}

@@ -209,6 +209,7 @@ def test_versions_get_the_means_of_their_last_tests(transactional_db):
                 row["Metric"].create(model=model, **given, **stored)
         migrate("0022_metric_means")
         kept = Checkpoint.objects.order_by("round", "attempt")
+        kept = kept.only("round", "attempt", "metric_means")  # others have columns to come
         assert [((row.round, row.attempt), row.metric_means) for row in kept] == MEANS
     finally:
         migrate_to_newest()

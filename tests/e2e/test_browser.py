@@ -1,16 +1,16 @@
-"""A person who watches and steers a training in a real browser."""
+"""A person who watches and steers a training in a real browser, and tries its model."""
 
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.chromium import browsing
+from tests.browsing.chromium import browsing, needs_chromium
 from tests.e2e import tiny
 from tests.e2e.people import Person
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, needs_chromium]
 expect.set_options(timeout=PATIENCE * 1000)
 
 
@@ -33,6 +33,7 @@ def open_training(page, people):
     page.goto("/trainings/new/")
     page.get_by_label("Rounds").fill("3")
     page.get_by_label("Others, by their names").fill(" ".join(map(name_of, people)))
+    page.get_by_label("Uncertainty").select_option("MC_DROPOUT")
     page.get_by_role("button", name="Open the training").click()
     expect(page.get_by_text("Not started yet")).to_be_visible()
 
@@ -51,13 +52,14 @@ def done(page, rounds):
 
 def test_somebody_watches_a_training_and_steers_it(embedded):
     actor, *people = (Person(embedded) for _ in range(3))
-    model = actor.upload_model(tiny.scripted(0.0))
+    model = actor.upload_model(tiny.dropping(0.0))
     with browsing(embedded) as (page, complaints):
         sign_in(page, actor)
         open_training(page, people)
         page.get_by_role("button", name="Start").click()
         expect(page.get_by_text("The training has started.")).to_be_visible()
         watch(page, lambda: play(people, model, 0))
+        predict(page)
         steer(page)
         assert complaints == []
 
@@ -75,6 +77,18 @@ def watch(page, play_round):
     assert page.evaluate("window.isTheSame")
     expect(page.get_by_text("The training has started.")).to_be_visible()  # not live: it stays
     expect(page.locator("#connection")).to_have_text("Live")
+
+
+def predict(page):
+    """Try the model that has come of the round, and see how unsure it is."""
+    page.get_by_role("link", name="The model", exact=True).click()
+    page.get_by_label("Numbers, as nested lists").fill("[[1, 2]]")
+    page.get_by_role("button", name="Predict").last.click()
+    result = page.locator("#result")
+    expect(result.locator(".dot")).to_have_count(1)
+    expect(result.locator(".whisker")).to_have_count(3)
+    expect(result.locator("tbody .count")).to_have_text(re.compile(r"^[\d.]+ ± \d"))
+    page.get_by_role("link", name="The training", exact=True).click()
 
 
 def steer(page):

@@ -15,6 +15,24 @@ def scripted(weight: float, inputs: int = 2) -> bytes:
     return file.getvalue()
 
 
+class Dropping(nn.Linear):
+    """Leaves out half of its inputs while its dropout is on."""
+
+    def __init__(self, weight):
+        super().__init__(2, 1, bias=False)
+        nn.init.constant_(self.weight, weight)
+        self.dropout = nn.Dropout()
+
+    def forward(self, x):
+        return nn.functional.linear(self.dropout(x), self.weight)
+
+
+def dropping(weight: float) -> bytes:
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(Dropping(weight)), file)
+    return file.getvalue()
+
+
 class Endless(nn.Linear):
     """Never answers."""
 

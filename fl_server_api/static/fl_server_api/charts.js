@@ -11,6 +11,10 @@ function colour(element, name) {
   return found;
 }
 
+function sorted(data) {
+  return [true, false].map((ofAll) => data.curves.filter((curve) => curve.of_all === ofAll));
+}
+
 function options(element, data) {
   const inked = (name) => colour(element, name);
   const axis = {
@@ -18,27 +22,33 @@ function options(element, data) {
     grid: { stroke: inked("--line"), width: 1 },
     ticks: { stroke: inked("--line"), width: 1 },
   };
-  const mean = { label: data.curves[0].name, stroke: inked("--text"), width: 3, spanGaps: true };
-  const others = data.curves.slice(1).map((curve, i) => ({
+  const [means, others] = sorted(data);
+  const lines = others.map((curve, i) => ({ stroke: inked(`--curve-${i + 1}`), width: 1.5 }));
+  const thick = means.map((curve, i) => ({
+    stroke: inked("--text"),
+    width: 3 - i,
+    dash: i ? [6, 4] : [],
+  }));
+  const series = [...others, ...means].map((curve, i) => ({
     label: curve.name,
-    stroke: inked(`--curve-${i + 1}`),
-    width: 1.5,
     spanGaps: true,
+    ...[...lines, ...thick][i],
   }));
   return {
     width: element.clientWidth,
     height: HEIGHT,
     scales: { x: { time: false } },
     axes: [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000] }, { ...axis, size: 60 }],
-    series: [{ label: "round" }, ...others, mean],
+    series: [{ label: "round" }, ...series],
     cursor: { drag: { x: false, y: false } },
   };
 }
 
 function read(element) {
   const data = JSON.parse(document.getElementById(element.dataset.curves).textContent);
-  const [mean, ...others] = data.curves.map((curve) => curve.values);
-  return { data, columns: [data.rounds, ...others, mean] }; // the last is drawn over the others
+  const [means, others] = sorted(data);
+  const columns = [...others, ...means].map((curve) => curve.values);
+  return { data, columns: [data.rounds, ...columns] }; // the last is drawn over the others
 }
 
 function begin(element) {

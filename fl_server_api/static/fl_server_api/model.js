@@ -24,7 +24,7 @@ async function predict(event) {
     const answer = await fetch(location.pathname, { method: "POST", body: new FormData(form) });
     await show(result, answer);
   } catch {
-    say(result, "The server can't be reached; try again.", "refusal");
+    say(result, "The server can't be reached; try again.", "error");
   }
   result.ariaBusy = "false";
   result.focus();
@@ -35,7 +35,7 @@ async function show(result, answer) {
   const text = await answer.text();
   const found = page(text).querySelector("#result");
   if (found) result.replaceChildren(...found.childNodes);
-  else say(result, detail(text) ?? `The server answers ${answer.status}.`, "refusal");
+  else say(result, detail(text) ?? `The server answers ${answer.status}.`, "error");
 }
 
 function detail(text) {

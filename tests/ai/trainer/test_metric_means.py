@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 
 from fl_server_ai.trainer.checkpoints import metric_means
@@ -146,6 +147,69 @@ def test_one_too_large_to_be_averaged_costs_the_metric_its_mean(
         report(user, value)
     assert kept(long, 1) == [{"loss": 0.5}]
     assert (long.state, long.phase) == ("O", "update")
+
+
+@pytest.fixture
+def weighted(long, participants, move, update, merge, report):
+    """Play a round with these sample sizes and metrics, by person; return the weighted means."""
+
+    def call(sizes, values):
+        more = [UserFactory() for _ in sizes[len(participants) :]]
+        move("add_participants", more)
+        move("start")
+        people = [*participants, *more]
+        for user, size in zip(people, sizes, strict=True):
+            update(user, sample_size=size)
+        merge()
+        for user, value in zip(people, values, strict=True):
+            report(user, value)
+        return Checkpoint.objects.get(model=long.model, round=1).weighted_means
+
+    return call
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e100, -1e-300])
+def test_the_weighted_mean_counts_by_samples(weighted, means, scale):
+    sizes, values = (3, 1000, 5000), [scale * value for value in (0.2, 0.4, 0.9)]
+    expected = numpy.average(values, weights=sizes)
+    assert weighted(sizes, values) == {"accuracy": pytest.approx(expected, rel=1e-12)}
+    assert means() == {1: pytest.approx(numpy.mean(values), rel=1e-12)}
+
+
+def test_samples_may_be_as_many_as_one_can_say(weighted):
+    sizes, values = (3, 1000, 2**62), (-0.2, 0.4, 1.0)
+    expected = numpy.average(values, weights=sizes)
+    assert weighted(sizes, values) == {"accuracy": pytest.approx(expected)}
+
+
+@pytest.mark.parametrize("size", [0, None])
+def test_who_has_no_samples_in_a_version_is_left_out_of_its_weighted_mean(weighted, means, size):
+    assert weighted((10, size), (0.2, 0.8)) == {"accuracy": pytest.approx(0.2)}
+    assert means() == {1: pytest.approx(0.5)}
+
+
+def test_without_samples_there_is_no_weighted_mean(weighted):
+    assert weighted((None, 0), (0.2, 0.8)) == {}
+
+
+def test_one_too_large_costs_the_weighted_mean_too_if_it_has_samples(weighted):
+    assert weighted((1, 2), (1e200, 0.5)) == {}
+
+
+def test_who_tested_without_an_update_is_left_out_of_the_weighted_mean(
+    long, participants, move, update, overdue, merge, report, means
+):
+    long.options = {"round": {"quorum": 1, "deadline_seconds": 60}}
+    long.save()
+    move("start")
+    update(participants[0], sample_size=7)
+    overdue()
+    move("advance")
+    merge()
+    report(participants[0], 0.25)
+    report(participants[1], 0.75)
+    assert Checkpoint.objects.get(round=1).weighted_means == {"accuracy": 0.25}
+    assert means() == {1: 0.5}
 
 
 def test_names_may_be_anything(long, participants, to_test, move):

@@ -3,16 +3,12 @@
 from typing import cast
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import F, Func, IntegerField, OuterRef, Subquery
 from django.http import Http404, HttpRequest
 
 from fl_server_api.permissions import IsInvolved
-from fl_server_core.models import Training, User
+from fl_server_core.models import Model, Training, User
 from fl_server_core.models.training import TrainingQuerySet
-
-signed_in = login_required(login_url="rest_framework:login")
-"""Sends whoever isn't to where one can sign in, and back."""
 
 
 def user_of(request: HttpRequest) -> User:
@@ -24,8 +20,17 @@ def find_training(request: HttpRequest, id: UUID) -> Training:
     """Return a training that the user may see; nobody else learns that there is one."""
     training = with_people(Training.objects.all()).filter(pk=id).first()
     if training is None or not IsInvolved().may(user_of(request), training):
-        raise Http404("There is no such training, or none that you may see.")
+        raise Http404
     return training
+
+
+def find_model(request: HttpRequest, id: UUID) -> Model:
+    """Return a model that the user may look at; nobody else learns that there is one."""
+    readable = Model.objects.readable_by(user_of(request)).filter(pk=id)
+    model = readable.select_related("owner", "base_model", "training").first()
+    if model is None:
+        raise Http404
+    return model
 
 
 def visible_trainings(user: User) -> TrainingQuerySet:
@@ -41,8 +46,3 @@ def with_people(trainings: TrainingQuerySet) -> TrainingQuerySet:
     joined = Training.participants.through.objects.filter(training=OuterRef("pk")).order_by()
     many = joined.annotate(many=Func(F("pk"), function="COUNT")).values("many")  # type: ignore[misc]  # the plugin forgets it
     return found.annotate(people=Subquery(many, output_field=IntegerField()))
-
-
-def split(text: str) -> list[str]:
-    """Return the names in a field for several, with spaces, commas or lines between them."""
-    return text.replace("\0", "").replace(",", " ").split()
