@@ -82,12 +82,17 @@ class RemovalForm(OrderForm):
         return f": {_names(self.cleaned_data['participants'])}"
 
 
+LONGEST = 20_000
+"""Characters of users' names: of more names SQLite would refuse the query."""
+
+
 class AddingForm(OrderForm):
     """Who is to take part."""
 
     names = forms.CharField(
         widget=forms.Textarea(attrs={"rows": 3}),
         label="User names",
+        max_length=LONGEST,
         help_text="With spaces, commas or lines between them.",
     )
 

@@ -76,9 +76,9 @@ def _versions(model: Model, versions: list[Checkpoint]) -> dict[str, object]:
     """Return the newest versions, each with its metrics in the order of their names."""
     means = [version.metric_means or {} for version in versions]
     names = sorted({name for mean in means for name in mean})[:MOST_METRICS]
-    told = [[{"name": name, "told": _number(mean.get(name))} for name in names] for mean in means]
+    rows = [[(name, mean.get(name)) for name in names] for mean in means]
     return {
-        "versions": list(zip(versions, told, strict=True)),
+        "versions": list(zip(versions, rows, strict=True)),
         "metrics": names,
         "older": model.checkpoints.count() - len(versions),
     }
@@ -91,7 +91,3 @@ def _members(model: Model, user: User) -> dict[str, object]:
     members = model.members.all()
     seen = list(members.filter(pk__in=Model.objects.readable_by(user))[:MOST_MEMBERS])
     return {"members": seen, "more_members": members.count() - len(seen)}
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
