@@ -22,7 +22,7 @@ NAMED = 20
 
 ENDED: dict[str, str] = {
     TrainingState.INITIAL: "Not started yet",
-    TrainingState.COMPLETED: "Completed",
+    TrainingState.COMPLETED: "Nobody is asked any more",
     TrainingState.ERROR: "Ended in an error",
 }
 WAITS: dict[str, str] = {
