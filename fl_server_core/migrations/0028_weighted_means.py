@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('fl_server_core', '0026_failed_notifications'),
+        ('fl_server_core', '0027_tracking'),
     ]
 
     operations = [
