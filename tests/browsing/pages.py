@@ -49,6 +49,7 @@ PAGES = [
     Sight("sign-in", "/api-auth/login/", signed_in=False),
     Sight("trainings", "/trainings/"),
     Sight("training", "/trainings/{training}/", in_the_dark=True),
+    Sight("order", "/trainings/{training}/orders/rollback/"),
     Sight("new-training", "/trainings/new/"),
     Sight("models", "/models/"),
     Sight("model", "/models/{model}/", acts=(await_layers, predict), in_the_dark=True),

@@ -40,6 +40,7 @@ function options(element, data) {
     scales: { x: { time: false } },
     axes: [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000] }, { ...axis, size: 60 }],
     series: [{ label: "round" }, ...series],
+    legend: { markers: { dash: (plot, i) => (plot.series[i].dash?.length ? "dashed" : "solid") } },
     cursor: { drag: { x: false, y: false } },
   };
 }
