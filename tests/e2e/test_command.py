@@ -76,6 +76,7 @@ def paste(page, users, folder):
     blocks = re.findall(r"```bash\n(.+?)```", (ROOT / page).read_text(), re.DOTALL)
     [commands] = [block for block in blocks if "fl train" in block]
     commands = re.sub(r"\b(alice|bob|carol|ada)\b", rf"{folder.name}-\1", commands)
+    commands = commands.replace("--rounds", f"--wait {PATIENCE} --rounds")
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / ".venv").symlink_to(sys.prefix)
     script = f'fl() {{ python -m fl_client "$@"; }}\nset -e\n{commands}\nkill $(jobs -p) || true'
