@@ -1,6 +1,8 @@
 """Clipping and noise on an update, and the epsilon of it, by NumPy and the exact formula."""
 
 import math
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from torch import nn
 
 from fl_client import Job, PrivateUpdate, Unfit, epsilon, privatize
 from fl_client.weights import to_arrays
+from tests.compose import ROOT
 
 RECEIVED = {
     "w": np.ones((2, 2), "f4"),
@@ -156,3 +159,16 @@ def below(z):
 def test_an_epsilon_of_nothing_is_refused(wrong):
     with pytest.raises(ValueError, match="delta"):
         epsilon(**{"sensitivity": 1, "sigma": 1, "rounds": 1, "delta": 1e-5} | wrong)
+
+
+def test_the_pages_recipe_sends_noise_and_reckons_its_epsilon():
+    text = (ROOT / "docs" / "privacy.md").read_text()
+    recipe, formula = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+    names = {"client": SimpleNamespace(train=lambda function: function), "y": [0, 1]}
+    names |= {"PrivateUpdate": PrivateUpdate, "epsilon": epsilon}
+    exec(recipe, names)
+    net = nn.Linear(2, 1)
+    sent, samples = names["train"](net, job())
+    assert samples == 2
+    assert 0 < np.abs(sent["weight"] - to_arrays(net)["weight"]).max() < 2  # of sigma 0.2
+    assert eval(formula, names | {"clip": 5, "sigma": 2, "rounds": 5}) == pytest.approx(116, abs=1)
