@@ -4,6 +4,7 @@
     Job             what such a function is asked for
     Moments, swag_moments   SWAG's moments
     ProximalTerm    FedProx' term of a loss
+    PrivateUpdate, privatize, epsilon   a clipped update with noise, and what that promises
     Api             each request by itself
 
 Needs neither Django nor torch; torch is imported where a model of torch's is loaded.
@@ -14,6 +15,7 @@ from fl_client.client import Client
 from fl_client.errors import FlError, Refused, Unfit, Unknown, Unreachable, Untrusted
 from fl_client.fedprox import ProximalTerm
 from fl_client.job import Job
+from fl_client.privacy import PrivateUpdate, epsilon, privatize
 from fl_client.swag import Moments, swag_moments
 from fl_client.transport import Transport
 
@@ -23,6 +25,7 @@ __all__ = [
     "FlError",
     "Job",
     "Moments",
+    "PrivateUpdate",
     "ProximalTerm",
     "Refused",
     "Transport",
@@ -30,5 +33,7 @@ __all__ = [
     "Unknown",
     "Unreachable",
     "Untrusted",
+    "epsilon",
+    "privatize",
     "swag_moments",
 ]

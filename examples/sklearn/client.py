@@ -1,119 +1,50 @@
-"""A federated-learning client with scikit-learn: a linear classifier of 8 x 8 digits.
+"""A client with scikit-learn: a linear classifier of 8 x 8 digits.
 
-    python client.py http://127.0.0.1:8000 slices/client-1.safetensors --name erin
+    python client.py slices/client-1.safetensors --name erin
 
-What travels is `coef_` as `weight` (10 x 64) and `intercept_` as `bias` (10), and no code. It
-asks for its work and ends with the training. Started again it is the same user, by its token.
+What travels is `coef_` as `weight` (10 x 64) and `intercept_` as `bias` (10), and no code.
 """
 
 import argparse
-import secrets
-import sys
-import time
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import numpy as np
-import requests
-from requests.adapters import HTTPAdapter, Retry
-from safetensors.numpy import load, load_file, save
+from safetensors.numpy import load_file
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import log_loss
 
-Weights = dict[str, np.ndarray]
+from fl_client import Client
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("data", help="a file from prepare.py")
+parser.add_argument("--name", required=True, help="register, or go on as who did here")
+options = parser.parse_args()
+
+samples, fifth = load_file(options.data), slice(0, None, 5)  # every fifth is held out for testing
+test_x, test_y = (samples[key][fifth] for key in "xy")
+x, y = (np.delete(samples[key], fifth, axis=0) for key in "xy")
+client = Client(name=options.name, register=True)
 
 
-def classifier(weights: Weights) -> SGDClassifier:
-    """Return a classifier that has these weights, and goes on from them."""
+def classifier(weights):
     model = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=0.05)
     model.classes_ = np.arange(10)  # of which a client may not have all
-    model.coef_, model.intercept_ = weights["weight"].copy(), weights["bias"].copy()
+    model.coef_, model.intercept_ = weights["weight"], weights["bias"]
     return model
 
 
-def train(weights: Weights, x: np.ndarray, y: np.ndarray, epochs: int = 5) -> Weights:
-    """Return the weights after some epochs."""
+@client.train
+def train(weights, job):
     model = classifier(weights)
-    for _ in range(epochs):
+    for _ in range(5):
         model.partial_fit(x, y)
-    return {"weight": model.coef_, "bias": model.intercept_}
+    return {"weight": model.coef_, "bias": model.intercept_}, len(y)
 
 
-def evaluate(weights: Weights, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Return accuracy and mean loss."""
+@client.test
+def test(weights, job):
     model = classifier(weights)
-    loss = log_loss(y, model.predict_proba(x), labels=model.classes_)
-    return {"accuracy": model.score(x, y), "loss": loss}
+    loss = log_loss(test_y, model.predict_proba(test_x), labels=model.classes_)
+    return {"accuracy": model.score(test_x, test_y), "loss": loss}
 
 
-class Client:
-    """One participant: its data, and what it says to the server."""
-
-    def __init__(self, server: str, data: Path, name: str, keep: Path | None) -> None:
-        self.name, self.api, self.keep = name, f"{server.rstrip('/')}/api", keep
-        samples, fifth = load_file(data), slice(0, None, 5)  # every fifth is held out for testing
-        self.test = [samples[key][fifth] for key in "xy"]
-        self.own = [np.delete(samples[key], fifth, axis=0) for key in "xy"]
-        self.session = requests.Session()  # which tries for half a minute
-        retry = Retry(6, backoff_factor=0.5, status_forcelist=range(500, 600), allowed_methods=None)
-        self.session.mount(server, HTTPAdapter(max_retries=retry))
-        self.session.headers["Authorization"] = f"Token {self.token(data.parent)}"
-
-    def token(self, folder: Path) -> str:
-        """Register, or read the token that was kept when this name was registered before."""
-        file = folder / f"{quote(f'{self.name}@{self.api}', safe='@')}.token"
-        if not file.exists():
-            user = {"username": self.name, "password": secrets.token_urlsafe(), "client": True}
-            token = self.ask("POST", "/users/", json=user).json()["token"]
-            file.touch(mode=0o600)
-            file.write_text(token)
-        return file.read_text()
-
-    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Raise requests.HTTPError with the server's reason when it refuses."""
-        answer = self.session.request(method, self.api + path, timeout=60, **options)
-        if not answer.ok:
-            raise requests.HTTPError(f"{method} {path}: {answer.text}")
-        return answer
-
-    def take_part(self) -> None:
-        """Do what is asked, oldest first, until the training is over."""
-        while True:
-            answer = self.ask("GET", "/notifications/", params={"wait": 25})
-            for item in answer.json():
-                kind, body = item["notification_type"], item["body"]
-                print(kind, body.get("round", ""), flush=True)
-                try:
-                    self.work(kind, f"/models/{body['global_model_uuid']}/", body.get("round"))
-                except requests.HTTPError as error:  # that round is over, say: wait for the next
-                    print("refused:", error, flush=True)
-                self.ask("POST", f"/notifications/{item['id']}/ack/")
-                if kind in {"TRAINING_FINISHED", "CLIENT_REMOVED"}:
-                    return
-            time.sleep(int(answer.headers.get("Retry-After", 0)))  # a busy server doesn't wait
-
-    def work(self, kind: str, path: str, number: int | None) -> None:
-        """Answer one notification; most kinds only tell how the training goes."""
-        if kind == "UPDATE_ROUND_START":
-            update = save(train(load(self.ask("GET", path).content), *self.own))
-            if self.keep:
-                (self.keep / f"{self.name}-{number}.safetensors").write_bytes(update)
-            form = {"round": number, "sample_size": len(self.own[1])}
-            self.ask("POST", path, data=form, files={"model_file": update})
-        elif kind == "MODEL_TEST_ROUND":
-            metrics = evaluate(load(self.ask("GET", path).content), *self.test)
-            form = {"metric_names": list(metrics), "metric_values": list(metrics.values())}
-            self.ask("POST", f"{path}metrics/", data=form)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("server")
-    parser.add_argument("data", type=Path, help="a file from prepare.py")
-    parser.add_argument("--name", required=True, help="register, or go on as who did")
-    parser.add_argument("--keep", type=Path, help="a folder for copies of what is sent")
-    try:
-        Client(**vars(parser.parse_args())).take_part()
-    except OSError as error:  # requests' are among them
-        sys.exit(f"It can't go on: {error}")
+client.run(once=True)

@@ -79,6 +79,10 @@ TRIED = {
         'curl -H "Authorization: Token $TOKEN" -F serving_file': "tests/e2e/test_docs_commands.py"
         "::test_weights_alone_are_given_their_code",
     },
+    "examples/lora/README.md": {
+        "source .venv/bin/activate": "tests/e2e/test_command.py"
+        "::test_adapters_alone_make_a_transformer_learn_what_no_client_knows",
+    },
     "examples/curl/README.md": {
         "source .venv/bin/activate": "tests/e2e/test_readme.py"
         "::test_a_walk_through_without_torch_pasted_twice_learns_the_digits",

@@ -16,7 +16,7 @@ def test_every_link_leads_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_the_navigation_leads_to_every_page():
+def test_the_navigation_leads_to_every_page_and_notebook():
     here = ROOT / "docs"
     listed = {(here / link).resolve() for link in links("docs/README.md")}
-    assert listed == {ROOT / page for page in PAGES}
+    assert listed == {ROOT / page for page in PAGES} | set(here.glob("*.ipynb"))

@@ -71,18 +71,19 @@ def test_a_model_goes_its_whole_way_by_commands(users, fl, tmp_path):
     assert "not running" in fl("stop", code=1)["error"]
 
 
-def test_the_tutorial_trains_three_clients(users, tmp_path):
-    page = (ROOT / "docs" / "client.md").read_text()
-    [commands] = [b for b in re.findall(r"```bash\n(.+?)```", page, re.DOTALL) if "fl train" in b]
-    for name in ("alice", "bob", "carol", "ada"):
-        commands = re.sub(rf"\b{name}\b", f"{tmp_path.name}-{name}", commands)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    write_digits(tmp_path / "mnist")
-    script = f'fl() {{ python -m fl_client "$@"; }}\nset -e\n{commands}\nkill $(jobs -p)'
+def paste(page, users, folder):
+    """Run a page's commands around `fl train` in a folder; return what the terminal shows."""
+    blocks = re.findall(r"```bash\n(.+?)```", (ROOT / page).read_text(), re.DOTALL)
+    [commands] = [block for block in blocks if "fl train" in block]
+    commands = re.sub(r"\b(alice|bob|carol|ada)\b", rf"{folder.name}-\1", commands)
+    commands = commands.replace("--rounds", f"--wait {PATIENCE} --rounds")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / ".venv").symlink_to(sys.prefix)
+    script = f'fl() {{ python -m fl_client "$@"; }}\nset -e\n{commands}\nkill $(jobs -p) || true'
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env=os.environ | users.environment | {"PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -90,10 +91,27 @@ def test_the_tutorial_trains_three_clients(users, tmp_path):
         timeout=PATIENCE,
         check=False,
     )
-    assert "round 3: accuracy" in done.stdout, done.stdout
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_tutorial_trains_three_clients(users, tmp_path):
+    write_digits(tmp_path / "mnist")
+    said = paste("docs/client.md", users, tmp_path)
+    assert "round 3: accuracy" in said, said
     trained, begun = load_file(tmp_path / "trained.safetensors"), torch.load(tmp_path / "cnn.pt")
     assert trained.keys() == begun.keys()
     assert not np.array_equal(trained["0.weight"], begun["0.weight"].numpy())
+
+
+def test_adapters_alone_make_a_transformer_learn_what_no_client_knows(users, tmp_path):
+    said = paste("examples/lora/README.md", users, tmp_path)
+    last = re.search(r"^round 5: accuracy (\d\.\d+)", said, re.MULTILINE)
+    assert float(last[1]) > 0.8, said
+    adapted = load_file(tmp_path / "adapted.safetensors")
+    begun = torch.load(tmp_path / "transformer.pt")
+    changed = {name for name in begun if not np.array_equal(adapted[name], begun[name].numpy())}
+    assert changed == {name for name in begun if "lora_" in name}
 
 
 def write_digits(folder):

@@ -22,14 +22,14 @@ def walk_through(page, url):
     return block.replace("http://127.0.0.1:8000", url).rstrip() + f" --patience {PATIENCE}\n"
 
 
-def paste(commands, folder):
+def paste(commands, folder, **environment):
     """Run them in a shell where somebody has this project; return what its terminal shows."""
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / ".venv").symlink_to(sys.prefix)
     done = subprocess.run(
         ["bash", "-c", f"{commands}\ncode=$?; kill $(jobs -p); exit $code"],
         cwd=folder,
-        env=os.environ | {"PYTHONWARNINGS": "ignore::DeprecationWarning"},
+        env=os.environ | at_home(folder) | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -38,6 +38,12 @@ def paste(commands, folder):
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def at_home(folder):
+    """What has this project's client keep its tokens in the test's folder."""
+    homes = {f"XDG_{kind}_HOME": str(folder / kind) for kind in ("CONFIG", "STATE")}
+    return {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::DeprecationWarning"} | homes
 
 
 def test_the_walk_through_pasted_twice_trains_twice(tmp_path):
@@ -54,7 +60,7 @@ def test_the_walk_through_pasted_twice_trains_twice(tmp_path):
 )
 def test_a_walk_through_without_torch_pasted_twice_learns_the_digits(tmp_path, folder):
     with running_server(tmp_path, FL_PASSWORD_RULES="true") as url:
-        said = paste(2 * walk_through(f"examples/{folder}/README.md", url), tmp_path)
+        said = paste(2 * walk_through(f"examples/{folder}/README.md", url), tmp_path, FL_URL=url)
     assert said.count("The trained model is in slices/digits-trained.safetensors.") == 2
     assert accuracy(tmp_path / "slices") > 0.8
 
