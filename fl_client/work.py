@@ -162,7 +162,7 @@ class Worker:
 
 
 def _plain(name: object) -> str:
-    """Return an id of the server's; raises `Unfit` for a path, because files get such names here."""
+    """Return an id of the server's; raises `Unfit` for a path, because files get its name here."""
     if isinstance(name, str) and ID.fullmatch(name):
         return name
     raise Unfit(f"The server names something in a way that no server does: {name!r:.100}.")
