@@ -21,12 +21,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from fl_client.errors import FlError, Unfit
-from fl_client.job import Answer, Function, Job
+from fl_client.job import MOMENTS, TEST, TRAIN, Answer, Function, Job
 from fl_client.local import Factory, Local
 from fl_client.weights import dtype_of, read_arrays, write_arrays
 
 SECRETS = ("FL_TOKEN", "FL_PASSWORD")
 LONGEST_ANSWER = 1 << 20
+
+WEIGHTS = {TRAIN: 1, MOMENTS: 2, TEST: 0}
+"""How many files of weights answer a job."""
 
 
 class Isolated:
@@ -58,11 +61,11 @@ class Isolated:
             self._children[job.training] = _Child(self._context, self._work)
         order = {"job": asdict(job), "model": str(model.resolve()), "folder": self._folder.name}
         try:
-            return self._read(self._children[job.training].ask(order))
+            return self._read(self._children[job.training].ask(order), WEIGHTS[job.kind])
         except (EOFError, OSError) as error:
             self.end(job.training)
             raise FlError("The process that ran the model's code has died over it.") from error
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise Unfit("The process that runs the model's code says what it can't say.") from error
 
     def end(self, training: str) -> None:
@@ -70,14 +73,15 @@ class Isolated:
         if child := self._children.pop(training, None):
             child.end()
 
-    def _read(self, said: Any) -> Answer:
+    def _read(self, said: Any, expected: int) -> Answer:
+        """Return what a child said, whose every byte may be the model's maker's."""
         match said:
             case {"error": str(reason)}:
                 raise FlError(f"In the process that runs the model's code: {reason}")
-            case {"weights": int(count), "samples": int(samples), "metrics": dict(metrics)}:
-                files = [
-                    _weights_file(self._folder.name, number) for number in range(min(count, 2))
-                ]
+            case {"weights": int(count), "samples": int(samples), "metrics": dict(metrics)} if (
+                count == expected
+            ):
+                files = [_weights_file(self._folder.name, number) for number in range(count)]
                 weights = tuple(read_arrays(file) for file in files)
                 return Answer(weights, samples, {str(k): float(v) for k, v in metrics.items()})
         raise ValueError(said)

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -36,6 +37,19 @@ class Token(AuthBase):
         return request
 
 
+class OneServer(requests.Session):
+    """Follows no redirect to another server, which would get passwords and updates."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return where an answer sends us; raises `Refused` where that is elsewhere."""
+        target = super().get_redirect_target(resp)
+        if target:
+            where = urljoin(resp.url, target)
+            if self.should_strip_auth(resp.url, where):  # type: ignore[no-untyped-call]
+                raise Refused(resp.status_code, f"The server sends us to another: {where:.200}.")
+        return target
+
+
 class Patience:
     """Growing pauses with jitter, until nothing has gone forward for so many seconds."""
 
@@ -63,7 +77,7 @@ class Transport:
 
     def __init__(self, url: str, *, patience: float = 600.0) -> None:
         self.url, self.patience = url.rstrip("/"), patience
-        self._session = requests.Session()
+        self._session = OneServer()
 
     def be(self, token: str) -> None:
         """Speak as this token's user from now on."""

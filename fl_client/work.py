@@ -1,6 +1,7 @@
 """What a message asks a participant for: fetch the model, have it worked on, hand in the answer."""
 
 import logging
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from shutil import rmtree
 from typing import Any, Protocol
 
 from fl_client.api import Api
-from fl_client.errors import Refused
+from fl_client.errors import Refused, Unfit
 from fl_client.job import ASKED_BY, MOMENTS, PHASES, TEST, TRAIN, Answer, Job
 from fl_client.transfers import Fetched
 from fl_client.updates import STATE, Plan
@@ -20,6 +21,8 @@ Item = dict[str, Any]
 
 OUT = (400, 403, 404)
 """What is answered about a training that was removed, or that one was taken out of."""
+
+ID = re.compile(r"[\w-]{1,100}", re.ASCII)
 
 OVER = frozenset({"TRAINING_FINISHED", "CLIENT_REMOVED"})
 
@@ -65,7 +68,7 @@ class Worker:
         if kind in ASKED_BY:
             self._answer(item)
         elif kind in OVER:
-            self._end(item["training_uuid"])
+            self._end(_plain(item["training_uuid"]))
 
     def _answer(self, item: Item) -> None:
         found = self._find_awaited(item)
@@ -87,8 +90,9 @@ class Worker:
     def _find_awaited(self, item: Item) -> tuple[Job, str] | None:
         """Return the job, and the global model's id; nothing where nobody waits for it."""
         kind, number = ASKED_BY[item["notification_type"]], item["body"]["round"]
+        training_id = _plain(item["training_uuid"])
         try:
-            training = self.api.training(item["training_uuid"])
+            training = self.api.training(training_id)
         except Refused as refused:
             if refused.status not in OUT:
                 raise
@@ -99,9 +103,9 @@ class Worker:
         if not is_now or self.user not in now["awaited"]:
             logger.info("It is over: nobody waits for that any more.")
             return None
-        model, method = item["body"]["global_model_uuid"], training["aggregation_method"]
-        job = Job(kind, training["id"], model, number, method, training["options"])
-        return job, training["model"]
+        model, method = _plain(item["body"]["global_model_uuid"]), training["aggregation_method"]
+        job = Job(kind, training_id, model, number, method, training["options"])
+        return job, _plain(training["model"])
 
     def _fetch(self, job: Job, global_model: str) -> tuple[Plan, Fetched]:
         """Download the model: whole at first, then the part and in the type that are enough."""
@@ -155,3 +159,10 @@ class Worker:
         self.runner.end(training)
         self.plans.pop(training, None)
         rmtree(self.folder / training, ignore_errors=True)
+
+
+def _plain(name: object) -> str:
+    """Return an id of the server's; raises `Unfit` for a path, because files get its name here."""
+    if isinstance(name, str) and ID.fullmatch(name):
+        return name
+    raise Unfit(f"The server names something in a way that no server does: {name!r:.100}.")

@@ -6,6 +6,7 @@ start with the sentence.
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,11 +24,15 @@ problems: list[str] = []
 effective: dict[str, Any] = {}
 """What each variable has come to, in JSON; of a secret only whether there is one."""
 
+CREDENTIALS = re.compile(r"//[^/\s]*@")
+"""In a URL."""
+
 
 def text(name: str, default: str = "") -> str:
     """Return the variable without surrounding white space; an empty one counts as unset."""
-    effective[name] = _read(name) or default
-    return str(effective[name])
+    value = _read(name) or default
+    effective[name] = CREDENTIALS.sub("//…@", value)
+    return value
 
 
 def secret(name: str, default: str = "") -> str:

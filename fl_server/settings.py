@@ -86,6 +86,7 @@ PASSWORD_HASHERS = [
 FL_WRONG_PASSWORDS = env.integer("FL_WRONG_PASSWORDS", 30, minimum=1)
 FL_REGISTRATIONS = env.integer("FL_REGISTRATIONS", 1000, minimum=1)
 FL_STEERINGS = env.integer("FL_STEERINGS", 300, minimum=1)
+FL_ACTS = env.integer("FL_ACTS", 1000, minimum=1)
 FL_PROXIES = env.networks("FL_PROXIES")  # whose header X-Real-IP is believed
 
 # --- What is installed ---------------------------------------------------------------

@@ -22,9 +22,10 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
+from fl_server_core.exceptions import TooMany
 from fl_server_core.log_context import current_request_id
 from fl_server_core.models.act import Act, ActCode, ActQuerySet
-from fl_server_core.throttles import sender_of
+from fl_server_core.throttles import ACTS, sender_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def record_act(
     """Note an act on a row; `by` is whoever is known to act where no request says so.
 
     The caller holds the transaction that makes the change. Details are few, and never secret.
+    Raises TooMany for a user beyond FL_ACTS, because each act is a row for good.
     """
     record_acts(code, [(row, details)], by=by)
 
@@ -85,9 +87,13 @@ def record_acts(
         transaction.on_commit(partial(_log, row), robust=True)
 
 
-def note_login(user: AbstractBaseUser, **_: Any) -> None:
-    """Note that a session was begun."""
-    record_act(ActCode.USER_LOGGED_IN, user, by=user)
+def note_login(user: AbstractBaseUser, request: HttpRequest, **_: Any) -> None:
+    """Note that a session was begun; one that can't be noted ends."""
+    try:
+        record_act(ActCode.USER_LOGGED_IN, user, by=user)
+    except TooMany:
+        request.session.flush()
+        raise
 
 
 def note_wrong_password(credentials: dict[str, Any], **_: Any) -> None:
@@ -120,9 +126,11 @@ def forget_old() -> None:
 
 def _who(by: AbstractBaseUser | None) -> dict[str, Any]:
     request = _REQUEST.get()
-    user = by or getattr(request, "user", None)
+    user: Any = by or getattr(request, "user", None)
     known = {"address": sender_of(request)[:64]} if request else {}
     if user is not None and user.is_authenticated:
+        if request and not user.is_staff:
+            ACTS.take(f"user {user.pk}")
         known |= {"user_id": user.pk, "user_name": user.get_username()}
     return known
 

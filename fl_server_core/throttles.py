@@ -54,6 +54,7 @@ class Throttle:
 WRONG_PASSWORDS = Throttle("wrong passwords", "FL_WRONG_PASSWORDS", 300)
 REGISTRATIONS = Throttle("registrations", "FL_REGISTRATIONS", 3600)
 STEERINGS = Throttle("orders to trainings", "FL_STEERINGS", 300)
+ACTS = Throttle("changes", "FL_ACTS", 300)
 
 
 def counted(who: str, check: Callable[[], T]) -> T:

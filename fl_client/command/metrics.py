@@ -17,6 +17,7 @@ from fl_client.errors import FlError
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 COLUMNS = ("step", "key", "value_float", "reporter", "identifier")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 Means = dict[str, dict[int, float]]
 
@@ -77,7 +78,12 @@ def _shown(value: float | None) -> str:
 def _write_csv(rows: Sequence[Json]) -> None:
     writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(row | {"key": _inert(row["key"])} for row in rows)
+
+
+def _inert(text: str) -> str:
+    """Return a name that no spreadsheet takes for a formula: the clients have chosen it."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _draw(numbers: Means, target: Path) -> None:

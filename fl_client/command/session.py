@@ -25,6 +25,14 @@ PATIENCE = 5.0
 WIDTH = 200
 """Columns of a table that goes to a file or a program, which shall find ids in one line."""
 
+SHOWN = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "?")
+"""What stands for control characters: others name models and metrics, and a terminal would obey."""
+
+
+def printable(text: object) -> str:
+    """Return a text that only prints, whoever wrote it."""
+    return str(text).translate(SHOWN)
+
 
 class Failed(click.ClickException):
     """An error as its sentence, or as JSON."""
@@ -37,7 +45,7 @@ class Failed(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print it."""
-        said = json.dumps({"error": self.message}) if self._as_json else self.message
+        said = json.dumps({"error": self.message}) if self._as_json else printable(self.message)
         click.echo(said, file=file, err=file is None)
 
 
@@ -54,7 +62,7 @@ class Session:
         login = places.kept_login()
         self.url = url or os.environ.get("FL_URL") or login.get("url") or places.SERVER
         self.name, self.as_json = name or login.get("name", ""), as_json
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, markup=False, emoji=False)
         if not self.console.is_terminal:
             self.console.width = WIDTH
 
@@ -84,7 +92,7 @@ class Session:
 
     def say(self, sentence: str, data: Any) -> None:
         """Print a sentence, or for programs what it is about."""
-        click.echo(json.dumps(data, indent=2) if self.as_json else sentence)
+        click.echo(json.dumps(data, indent=2) if self.as_json else printable(sentence))
 
     def tabulate(self, titles: Sequence[str], rows: Sequence[Sequence[Any]], data: Any) -> None:
         """Print a table, or for programs what it is made of."""
@@ -93,9 +101,9 @@ class Session:
             return
         table = Table(box=None, pad_edge=False, show_header=any(titles))
         for title in titles:
-            table.add_column(title, overflow="fold")
+            table.add_column(printable(title), overflow="fold")
         for row in rows:
-            table.add_row(*map(str, row))
+            table.add_row(*map(printable, row))
         self.console.print(table)
 
 

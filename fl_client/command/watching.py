@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fl_client.api import Json
 from fl_client.command.metrics import Means, curve, means
-from fl_client.command.session import Session, command, find_training
+from fl_client.command.session import Session, command, find_training, printable
 from fl_client.errors import FlError
 
 STEP = 0.5
@@ -66,7 +66,7 @@ def _draw(session: Session, training: str) -> Json:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=session.console) as progress:
         bar = progress.add_task("")
@@ -82,7 +82,7 @@ def _draw(session: Session, training: str) -> Json:
                 session, numbers, told, upto=now["number"] - (now["phase"] == "test")
             )
     for key, by_round in numbers.items():
-        session.console.print(f"{key:>12} {curve(list(by_round.values()))}")
+        session.console.print(printable(f"{key:>12} {curve(list(by_round.values()))}"))
     return last
 
 
@@ -104,5 +104,5 @@ def _tell_rounds(
         values = {key: by_round.get(number) for key, by_round in numbers.items()}
         shown = ", ".join(f"{key} {v:.4f}" for key, v in values.items() if v is not None)
         if shown:
-            session.console.print(f"round {number}: {shown}")
+            session.console.print(printable(f"round {number}: {shown}"))
     return max(told, upto)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F
+from django.db.models import F, Max
 
 from fl_server_core.models import Metric, Training
 
@@ -63,11 +63,23 @@ def read_charts(training: Training, people: Mapping[UUID, str]) -> list[Chart]:
     people = dict(list(people.items())[:PEOPLE])
     step = training.round // POINTS + 1
     rest = training.round % step
-    means = _means(training, step, rest)
-    own = _own(training, step, rest, people)
-    names = list(dict.fromkeys([*training.metric_names, *sorted(means["mean"]), *sorted(own)]))
-    charts = (_chart(number, name, means, own, people) for number, name in enumerate(names[:NAMES]))
+    names = _names(training)
+    means = _means(training, step, rest, names)
+    own = _own(training, step, rest, people, names)
+    charts = (_chart(number, name, means, own, people) for number, name in enumerate(names))
     return [chart for chart in charts if chart.rounds]
+
+
+def _names(training: Training) -> list[str]:
+    """Return what is drawn: the training's metrics, then others that were reported of late.
+
+    Found before any values are read, because a participant may report thousands of names.
+    """
+    reported = Metric.objects.filter(model=training.model_id, value_float__isnull=False)
+    newest = reported.filter(step__lte=training.round).aggregate(Max("step"))["step__max"]
+    others = reported.filter(step=newest).order_by("key").values_list("key", flat=True)
+    names = dict.fromkeys(training.metric_names) | dict.fromkeys(others.distinct()[:NAMES])
+    return list(names)[:NAMES]
 
 
 def _chart(
@@ -92,29 +104,32 @@ def _chart(
     return Chart(number, name, rounds, curves)
 
 
-def _means(training: Training, step: int, rest: int) -> dict[str, dict[str, Values]]:
+def _means(
+    training: Training, step: int, rest: int, names: Sequence[str]
+) -> dict[str, dict[str, Values]]:
     """Return the kept means by kind and metric; of versions of a round the newest attempt's."""
     tested = training.model.checkpoints.filter(
         metric_means__isnull=False, round__lte=training.round
     )
     some = tested.annotate(rest=F("round") % step).filter(rest=rest)
     rows = some.order_by("round", "attempt").values_list("round", *KINDS.values())
-    newest = {number: kept for number, *kept in rows}
     means: dict[str, dict[str, Values]] = {kind: defaultdict(dict) for kind in KINDS}
-    for number, kept in newest.items():
+    for number, *kept in rows.iterator(10):  # a version may have thousands of names
         for kind, by_name in zip(KINDS, kept, strict=True):
-            for name, value in (by_name or {}).items():
-                means[kind][name][number] = value
+            for name in names:
+                if by_name and name in by_name:
+                    means[kind][name][number] = by_name[name]
     return means
 
 
 def _own(
-    training: Training, step: int, rest: int, people: Mapping[UUID, str]
+    training: Training, step: int, rest: int, people: Mapping[UUID, str], names: Sequence[str]
 ) -> dict[str, dict[UUID, Values]]:
     """Return what these people reported, by metric."""
     reported = Metric.objects.filter(
         model=training.model_id,
         reporter__in=people,
+        key__in=names,
         value_float__isnull=False,
         step__lte=training.round,
     )

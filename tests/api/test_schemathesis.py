@@ -72,7 +72,7 @@ schema = schemathesis.openapi.from_wsgi(
 @pytest.fixture
 def world(db, settings):
     """Rows that an actor and a participant may name, by where a request would name them."""
-    settings.FL_REGISTRATIONS = settings.FL_STEERINGS = 10**9
+    settings.FL_REGISTRATIONS = settings.FL_STEERINGS = settings.FL_ACTS = 10**9
     settings.FL_STATS_WAIT_SECONDS = 0
     actor, participant = UserFactory(), UserFactory()
     group = Group.objects.create(name="both")

@@ -6,8 +6,10 @@ from ipaddress import ip_network
 
 import pytest
 from django.core.cache import cache
+from django.test import Client
 
 from fl_server_core import passwords
+from fl_server_core.models import Act
 from tests.api.test_authentication import basic, get
 from tests.factories import UserFactory
 
@@ -136,3 +138,34 @@ def test_passwords_beyond_the_line_are_not_hashed(nobody, user, settings, monkey
         response = guess(nobody, slow.username, "other")
         assert (response.status_code, response["Retry-After"]) == (429, "1")
     assert guess(nobody, slow.username, "slow").status_code == 200
+
+
+def test_nobody_fills_the_audit_log(client, user, settings):
+    settings.FL_ACTS = 3
+    kept = Act.objects.count()
+    answers = [client.patch("/api/users/myself/", {"last_name": str(n)}) for n in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert answers[-1].json()["detail"].startswith("Too many changes. Expected available in ")
+    assert int(answers[-1]["Retry-After"]) > 0
+    assert client.post("/api/users/myself/token/").status_code == 429
+    assert client.post("/api/groups/", {"name": "more"}).status_code == 429
+    assert client.get("/api/users/myself/").json()["last_name"] == "2"  # nothing is half done
+    assert Act.objects.count() == kept + 3
+
+
+def test_a_login_that_can_not_be_noted_is_none(db, settings):
+    settings.FL_ACTS = 1
+    user, browser = UserFactory(), Client()
+    sent = {"username": user.username, "password": "secret"}
+    assert browser.post("/api-auth/login/", sent).status_code == 302
+    browser = Client()
+    assert browser.post("/api-auth/login/", sent).status_code == 429
+    assert browser.get("/trainings/").status_code == 302
+
+
+def test_staff_may_change_as_much_as_there_is(client, user, settings):
+    settings.FL_ACTS = 1
+    user.is_staff = True
+    user.save()
+    answers = [client.patch("/api/users/myself/", {"last_name": str(n)}) for n in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]

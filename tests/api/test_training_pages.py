@@ -11,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from fl_server_api.pages.curves import read_charts
 from fl_server_api.pages.training_view import TrainingView
 from fl_server_core.models import Checkpoint, Metric, Training
 from tests.api.browsing import browser_of, text_of
@@ -388,3 +389,22 @@ def test_what_is_live_has_the_page_tag_and_no_frame(running):
     assert "<html" not in answer.content.decode()
     assert answer["Cache-Control"] == "private, no-cache"
     assert answer["ETag"].replace('"', "&quot;") in whole
+
+
+def test_thousands_of_metrics_do_not_hold_the_page_up(running):
+    """The names that are drawn are few, and nothing is read of the others."""
+    reporter = running.participants.get(username="anna")
+    names = [f"m{number}" for number in range(1000)]
+    for step in (1, 2):
+        row = {"model": running.model, "step": step, "reporter": reporter, "value_float": 0.25}
+        Metric.objects.bulk_create(Metric(key=name, **row) for name in names)
+    running.model.checkpoints.update(metric_means=dict.fromkeys(["accuracy", *names], 0.5))
+    people = {reporter.pk: "anna"}
+    with CaptureQueriesContext(
+        connection,
+    ) as seen:
+        charts = read_charts(running, people)
+    assert [chart.name for chart in charts] == ["accuracy", "m0", "m1", "m10", "m100", "m101"]
+    assert all(len(chart.rounds) in (2, 3) for chart in charts)
+    [own] = [query["sql"] for query in seen if '"reporter_id" IN' in query["sql"]]
+    assert '"key" IN' in own

@@ -213,3 +213,30 @@ def test_the_doctor_tells_a_wrong_clock_and_a_wrong_token(run, server):
     found = json.loads(run("doctor", "--json", code=1).output)
     assert {name for name, looked in found.items() if not looked["ok"]} == {"clock", "token"}
     assert found["token"]["said"] == "Invalid token."
+
+
+EVIL = "\x1b]0;x\x07[/red] [bold]:smile:\x9b2J"
+
+
+def test_names_of_others_only_print(run, server):
+    model = {"id": "m-1", "round": 0, "name": EVIL}
+    server.get(f"{API}/models/", json=[model])
+    server.get(f"{API}/users/trainings/", json=[TRAINING])
+    server.get(f"{API}/models/m-1/metrics/", json=[ROWS[0] | {"key": EVIL}])
+    inert = "?]0;x?[/red] [bold]:smile:?2J"
+    assert inert in run("list", "models").output
+    assert inert in run("metrics").output
+    assert json.loads(run("list", "models", "--json").output) == [model]
+
+
+def test_a_refusal_only_prints(run, server):
+    server.get(f"{API}/users/myself/", json={"detail": EVIL}, status=400)
+    assert "\x1b" not in run("whoami", code=1).output
+
+
+def test_no_metric_is_a_formula_in_the_table(run, server):
+    server.get(f"{API}/users/trainings/", json=[TRAINING])
+    rows = [ROWS[0] | {"key": key} for key in ("=HYPERLINK(1)", "@x", "a=b")]
+    server.get(f"{API}/models/m-1/metrics/", json=rows)
+    lines = run("metrics", "--csv").output.splitlines()
+    assert [line.split(",")[1] for line in lines] == ["key", "'=HYPERLINK(1)", "'@x", "a=b"]

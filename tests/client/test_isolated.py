@@ -56,3 +56,27 @@ def test_the_answer_comes_from_a_process_without_the_token(model, monkeypatch):
 def test_what_goes_wrong_there_is_told_here(model, function, said, capfd):
     with isolated(function) as runner, pytest.raises(FlError, match=said):
         runner.run(JOB, model)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "no JSON",
+        "[" * 500_000,
+        "[]",
+        '{"error": 7}',
+        '{"weights": 0, "samples": 1, "metrics": {}}',
+        '{"weights": -1, "samples": 1, "metrics": {}}',
+        '{"weights": 1, "samples": 1.5, "metrics": {}}',
+        '{"weights": 1, "samples": 1, "metrics": {"loss": []}}',
+        '{"weights": 1, "samples": 1, "metrics": {"loss": 1' + "0" * 400 + "}}",
+    ],
+)
+def test_whatever_the_code_there_says_is_an_error_here(model, monkeypatch, said):
+    with isolated(train) as runner:
+        runner.run(JOB, model)  # which leaves weights behind
+        pipe = runner._children["t"]._pipe
+        monkeypatch.setattr(pipe, "send_bytes", lambda _: None)
+        monkeypatch.setattr(pipe, "recv_bytes", lambda _: said.encode())
+        with pytest.raises(FlError, match="what it can't say"):
+            runner.run(JOB, model)

@@ -84,3 +84,26 @@ def test_no_netrc_replaces_the_token(server, transport, tmp_path, monkeypatch):
     transport.be("mine")
     transport.ask("GET", PATH)
     assert server.calls[0].request.headers["Authorization"] == "Token mine"
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "http://other.test:8000/api/users/",
+        "//other.test/api/users/",
+        "http://server.test:9000/api/users/",
+        "http://server.test:8000@other.test/",
+    ],
+)
+def test_no_redirect_takes_a_password_to_another_server(server, transport, elsewhere):
+    server.post(URL + PATH, status=307, headers={"Location": elsewhere})
+    with pytest.raises(Refused, match="to another"):
+        transport.ask("POST", PATH, json={"password": "secret"})
+
+
+def test_a_redirect_within_the_server_is_followed(server, transport):
+    transport.be("secret")
+    server.get(f"{URL}/api/users", status=301, headers={"Location": PATH})
+    server.get(URL + PATH, json=[])
+    assert transport.ask("GET", "/api/users").json() == []
+    assert server.calls[-1].request.headers["Authorization"] == "Token secret"

@@ -150,3 +150,23 @@ def test_a_function_that_fails_leaves_its_message(tmp_path):
     mine.runner = Local({"train": lambda model, job: None})
     with pytest.raises(Unfit):
         mine.do(item())
+
+
+@pytest.mark.parametrize("name", ["..", "../kept", "{out}", "a/b", "", ".hidden", "é", None, 7])
+def test_no_server_leads_out_of_the_clients_folder(tmp_path, name):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "precious").touch()
+    (tmp_path / "state").mkdir()
+    name = name.format(out=tmp_path / "kept") if isinstance(name, str) else name
+    api = Api()
+    mine = worker(api, tmp_path / "state")
+    for kind in ("TRAINING_FINISHED", "CLIENT_REMOVED", "UPDATE_ROUND_START"):
+        with pytest.raises(Unfit, match="no server does"):
+            mine.do(item(kind) | {"training_uuid": name})
+    with pytest.raises(Unfit, match="no server does"):
+        mine.do(item(model=name))
+    api.training = lambda training: Api.training(api, training) | {"model": name}
+    with pytest.raises(Unfit, match="no server does"):
+        mine.do(item())
+    assert (tmp_path / "kept" / "precious").exists()
+    assert api.asked == []

@@ -74,3 +74,10 @@ def test_a_kept_secret_is_made_once_and_for_its_owner_alone(tmp_path):
     assert env.kept_secret(path) == first
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_password_in_an_address_is_told(monkeypatch):
+    monkeypatch.setattr(env, "effective", {})
+    monkeypatch.setenv("FL_X", "https://ann:s3@cret@mlflow.test:5000/a@b")
+    assert env.text("FL_X") == "https://ann:s3@cret@mlflow.test:5000/a@b"
+    assert env.effective["FL_X"] == "https://…@mlflow.test:5000/a@b"
