@@ -82,17 +82,13 @@ class RemovalForm(OrderForm):
         return f": {_names(self.cleaned_data['participants'])}"
 
 
-LONGEST = 20_000
-"""Characters of users' names: of more names SQLite would refuse the query."""
-
-
 class AddingForm(OrderForm):
     """Who is to take part."""
 
     names = forms.CharField(
         widget=forms.Textarea(attrs={"rows": 3}),
         label="User names",
-        max_length=LONGEST,
+        max_length=20_000,  # SQLite would refuse a query for many more names
         help_text="With spaces, commas or lines between them.",
     )
 
@@ -212,21 +208,21 @@ ORDERS = {
         "Add participants",
         ANY,
         _add,
-        words="A running training asks them from its next round on.",
+        "A running training asks them from its next round on.",
         form=AddingForm,
     ),
     "stop": Order(
         "Stop",
         RUNNING,
         _stop,
-        words="A merge under way is dropped, and nobody is asked any more. It can be resumed.",
+        "A merge under way is dropped, and nobody is asked any more. It can be resumed.",
         grave=True,
     ),
     "remove": Order(
         "Remove participants",
         ANY,
         _remove,
-        words="They are told so, and the present round goes on without them.",
+        "They are told so, and the present round goes on without them.",
         grave=True,
         form=RemovalForm,
     ),
@@ -234,10 +230,7 @@ ORDERS = {
         "Roll back",
         BEGUN,
         _roll_back,
-        words=(
-            "The training goes on from there. Later versions stay, but no answer given so far "
-            "counts any more."
-        ),
+        "The training goes on from there; no answer given so far counts, but later versions stay.",
         grave=True,
         form=RollBackForm,
     ),
@@ -245,10 +238,7 @@ ORDERS = {
         "Delete",
         ANY,
         _delete,
-        words=(
-            "All that is known of its calls goes along. That can't be undone. Its model and the "
-            "model's versions stay."
-        ),
+        "What is known of its calls goes along. That can't be undone. Its model stays.",
         grave=True,
     ),
 }
