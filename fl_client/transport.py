@@ -45,7 +45,7 @@ class OneServer(requests.Session):
         target = super().get_redirect_target(resp)
         if target:
             where = urljoin(resp.url, target)
-            if self.should_strip_auth(resp.url, where):
+            if self.should_strip_auth(resp.url, where):  # type: ignore[no-untyped-call]
                 raise Refused(resp.status_code, f"The server sends us to another: {where:.200}.")
         return target
 

@@ -102,7 +102,8 @@ def _means(training: Training, step: int, rest: int, names: Sequence[str]) -> di
         metric_means__isnull=False, round__lte=training.round
     )
     some = tested.annotate(rest=F("round") % step).filter(rest=rest)
-    rows = some.order_by("round", "attempt").values_list("round", "metric_means").iterator(10)
+    columns = ("round", "metric_means")
+    rows: Any = some.order_by("round", "attempt").values_list(*columns).iterator(10)
     newest: dict[int, dict[str, float]] = {}
     for number, kept in rows:
         newest[number] = {name: kept[name] for name in names if name in kept}
