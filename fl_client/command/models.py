@@ -1,10 +1,14 @@
 """Models: up, down, and what they say."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import click
 import numpy as np
+import numpy.typing as npt
 
 from fl_archive.narrowed import write_narrowed
 from fl_client import transfers
@@ -86,13 +90,21 @@ def export(session: Session, model: str, target: Path, checkpoint: str, dtype: s
     found = _download(session, model, whole, checkpoint)
     try:
         if target.suffix == ".npz":
-            np.savez(target, allow_pickle=False, **read_arrays(whole))
+            _write_npz(target, read_arrays(whole))
         else:
             with open_model(whole) as file:
                 write_narrowed(file, target, dtype or "")
     finally:
         whole.unlink()
     session.say(f"Its weights are in {target}.", {"model_id": found, "file": str(target)})
+
+
+def _write_npz(target: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Do as `numpy.savez`, which takes no array of the name `file`."""
+    with ZipFile(target, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 @command("predict")

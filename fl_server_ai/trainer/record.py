@@ -114,15 +114,16 @@ class RecordReader:
         versions = self.training.model.checkpoints.filter(**self._within.within("round"))
         updates = LocalModel.objects.filter(merged_into__in=versions)
         self._take(versions.count() + updates.count())
-        owned = LocalModel.objects.only(*OF_UPDATES).prefetch_related("owner")
+        # Not prefetch_related, by which SQLite is asked for no more than a thousand users.
+        owned = LocalModel.objects.only(*OF_UPDATES, "owner__username").select_related("owner")
         return list(versions.prefetch_related(Prefetch("updates", owned)))
 
     def _calls(self) -> list[Asked]:
         calls = self._within
         self._take(calls.rows().count())
         asked: dict[Call, list[Notification]] = defaultdict(list)
-        rows = calls.rows().only(*OF_CALLS).order_by("sequence", "receiver_id")
-        for row in rows.prefetch_related("receiver"):
+        rows = calls.rows().only(*OF_CALLS, "receiver__username").select_related("receiver")
+        for row in rows.order_by("sequence", "receiver_id"):
             asked[row.type, row.round, row.attempt].append(row)
         return [
             Asked(*call, asked=len(rows), missing=self._missing(rows))

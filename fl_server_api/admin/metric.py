@@ -11,7 +11,7 @@ class MetricAdmin(ReadOnlyAdmin):
     """Reported metrics."""
 
     list_display = ["key", "value_float", "step", "model", "reporter", "created_at"]
-    list_filter = ["key", "created_at"]
+    list_filter = ["created_at"]  # not "key": the filter would list every name there is
     list_select_related = ["model", "reporter"]
     ordering = ["-created_at"]
     search_fields = ["key", "=model__id", "model__name", "reporter__username"]

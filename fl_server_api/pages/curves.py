@@ -112,13 +112,15 @@ def _means(
         metric_means__isnull=False, round__lte=training.round
     )
     some = tested.annotate(rest=F("round") % step).filter(rest=rest)
-    rows = some.order_by("round", "attempt").values_list("round", *KINDS.values())
-    means: dict[str, dict[str, Values]] = {kind: defaultdict(dict) for kind in KINDS}
+    rows: Any = some.order_by("round", "attempt").values_list("round", *KINDS.values())
+    newest: dict[int, list[dict[str, float]]] = {}
     for number, *kept in rows.iterator(10):  # a version may have thousands of names
+        newest[number] = [{name: by[name] for name in names if name in (by or {})} for by in kept]
+    means: dict[str, dict[str, Values]] = {kind: defaultdict(dict) for kind in KINDS}
+    for number, kept in newest.items():
         for kind, by_name in zip(KINDS, kept, strict=True):
-            for name in names:
-                if by_name and name in by_name:
-                    means[kind][name][number] = by_name[name]
+            for name, value in by_name.items():
+                means[kind][name][number] = value
     return means
 
 

@@ -57,13 +57,27 @@ class Drawn:
 
 
 def draw(answer: Mapping[str, Any]) -> Drawn:
-    """Return what is drawn of an answer; one of a form that nobody foresaw is shown as JSON."""
+    """Return what is drawn of an answer; one of a form that nobody foresaw is shown as JSON.
+
+    It comes from a process that has run the model: nothing in it needs to be what it should.
+    """
+    try:
+        return _draw_known(answer)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return _as_json(answer)
+
+
+def _as_json(answer: object) -> Drawn:
+    return Drawn("json", text=json.dumps(answer, indent=1)[:LONGEST_JSON])
+
+
+def _draw_known(answer: Mapping[str, Any]) -> Drawn:
     values, uncertainty = answer["inference"], answer["uncertainty"]
     if not uncertainty and _is_flat(values):
         return _drawn("class", [_class_of(value) for value in values[:MOST_INPUTS]], values)
     rows, spreads = _rows(values), _rows(uncertainty.get("std"))
     if not rows or not spreads or list(map(len, rows)) != list(map(len, spreads)):
-        return Drawn("json", text=json.dumps(answer, indent=1)[:LONGEST_JSON])
+        return _as_json(answer)
     pairs = list(zip(rows, spreads, strict=True))[:MOST_INPUTS]
     told = {name: uncertainty.get(name) for name in MEASURES}
     if all(_is_flat(value) and len(value) == len(rows) for value in told.values()):

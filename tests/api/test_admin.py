@@ -300,3 +300,12 @@ def test_models_are_removed_together_with_their_updates(operator):
     form = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
     operator.post(path(Model, "changelist"), form)
     assert not Model.objects.filter(pk__in=[update.pk, update.base_model_id]).exists()
+
+
+def test_the_list_of_metrics_does_not_list_all_their_names(operator):
+    """A participant may report thousands of them."""
+    model, reporter = ModelFactory(), UserFactory()
+    row = {"model": model, "reporter": reporter, "step": 0, "value_float": 1.0}
+    Metric.objects.bulk_create(Metric(key=f"name-{number}", **row) for number in range(200))
+    page = operator.get(reverse("admin:fl_server_core_metric_changelist")).content.decode()
+    assert page.count("name-") < 200

@@ -12,12 +12,15 @@ import pytest
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from fl_server_ai.trainer import record
-from fl_server_core.models import Checkpoint, Training
+from fl_server_ai.trainer.record import RecordReader
+from fl_server_core.models import Checkpoint, Notification, Training, User
 from tests.api.conftest import as_user
 from tests.compose import ROOT
-from tests.factories import LocalModelFactory, UserFactory
+from tests.factories import LocalModelFactory, TrainingFactory, UserFactory
 
 MOST = 2**63 - 1
 SCRIPT = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "record.md").read_text(), re.DOTALL)[1]
@@ -197,3 +200,18 @@ def test_strangers_get_none(client, started, participant, stranger, nobody):
     assert as_user(UserFactory(is_superuser=True)).get(path).status_code == 200
     unknown = client.get("/api/trainings/x/record/")
     assert (unknown.status_code, unknown.json()) == (400, {"detail": "Training x not found."})
+
+
+def test_a_training_may_have_thousands_of_participants(db):
+    training = TrainingFactory(state="O", phase="update")
+    users = User.objects.bulk_create(User(username=f"u{number}") for number in range(1200))
+    call = {"training": training, "type": "UPDATE_ROUND_START", "round": 0, "attempt": 0}
+    Notification.objects.bulk_create(
+        Notification(receiver=user, body={}, state="missed", sequence=number, **call)
+        for number, user in enumerate(users)
+    )
+    with CaptureQueriesContext(connection) as seen:
+        [asked] = RecordReader(training).read().calls
+        names = {missing.user.username for missing in asked.missing}
+    assert len(names) == 1200
+    assert len(seen) < 20

@@ -181,11 +181,13 @@ def test_nothing_is_removed_unasked(run, server):
 def test_weights_are_exported_from_any_model(run, server, tmp_path):
     server.get(f"{API}/models/", json=[{"id": "m-1", "name": "net", "round": 1}])
     server.get(f"{API}/users/trainings/", json=[TRAINING])
-    content = save({"w": np.arange(3, dtype="f4")})
+    content = save({"w": np.arange(3, dtype="f4"), "file": np.ones(2)})
     server.get(f"{API}/models/m-1/", body=content, headers={"ETag": '"v"'})
     for wanted in ("m-1", "net", "t-1"):
         run("export", wanted, str(tmp_path / "out.npz"))
-        assert np.load(tmp_path / "out.npz")["w"].tolist() == [0, 1, 2]
+        weights = np.load(tmp_path / "out.npz")
+        assert weights["w"].tolist() == [0, 1, 2]
+        assert weights["file"].tolist() == [1, 1]
     run("export", "net", str(tmp_path / "out.safetensors"), "--dtype", "float16")
     assert load_file(tmp_path / "out.safetensors")["w"].dtype == np.float16
     run("export", "net", str(tmp_path / "out.txt"), code=1)

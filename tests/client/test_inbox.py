@@ -52,3 +52,11 @@ def test_forged_old_and_endless_messages_are_refused(inbox, tmp_path):
         long = requests.post(f"http://127.0.0.1:{port}/", data=b" " * (2 << 20), timeout=60)
         assert long.status_code == 413
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "0" * 5000, "-1", "x", ""])
+def test_a_length_that_is_none_is_answered(inbox, length):
+    with listening(("127.0.0.1", 0), SECRET, inbox) as port:
+        headers = {"Content-Length": length}
+        answer = requests.post(f"http://127.0.0.1:{port}/", headers=headers, timeout=10)
+    assert answer.status_code in (401, 413)
