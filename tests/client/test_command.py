@@ -185,9 +185,9 @@ def test_weights_are_exported_from_any_model(run, server, tmp_path):
     server.get(f"{API}/models/m-1/", body=content, headers={"ETag": '"v"'})
     for wanted in ("m-1", "net", "t-1"):
         run("export", wanted, str(tmp_path / "out.npz"))
-        weights = np.load(tmp_path / "out.npz")
-        assert weights["w"].tolist() == [0, 1, 2]
-        assert weights["file"].tolist() == [1, 1]
+        with np.load(tmp_path / "out.npz") as weights:
+            assert weights["w"].tolist() == [0, 1, 2]
+            assert weights["file"].tolist() == [1, 1]
     run("export", "net", str(tmp_path / "out.safetensors"), "--dtype", "float16")
     assert load_file(tmp_path / "out.safetensors")["w"].dtype == np.float16
     run("export", "net", str(tmp_path / "out.txt"), code=1)
