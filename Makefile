@@ -76,7 +76,7 @@ check: lint audit check-tests
 # Those that share servers stay in one process.
 check-tests: $(VENV)/installed
 	$(BIN)/pytest -n 2 -m "not e2e"
-	$(BIN)/pytest -n 3 --dist loadgroup -m e2e
+	$(BIN)/pytest -n 4 --dist loadgroup -m e2e
 	$(BIN)/python -m tests.on_postgres -n 2 $(ON_POSTGRES)
 
 lint: $(VENV)/installed
