@@ -4,6 +4,7 @@
     Job             what such a function is asked for
     Moments, swag_moments   SWAG's moments
     ProximalTerm    FedProx' term of a loss
+    Scaffold, with_controls   SCAFFOLD's control variates
     PrivateUpdate, privatize, epsilon   a clipped update with noise, and what that promises
     Api             each request by itself
 
@@ -16,6 +17,7 @@ from fl_client.errors import FlError, Refused, Unfit, Unknown, Unreachable, Untr
 from fl_client.fedprox import ProximalTerm
 from fl_client.job import Job
 from fl_client.privacy import PrivateUpdate, epsilon, privatize
+from fl_client.scaffold import Scaffold, with_controls
 from fl_client.swag import Moments, swag_moments
 from fl_client.transport import Transport
 
@@ -28,6 +30,7 @@ __all__ = [
     "PrivateUpdate",
     "ProximalTerm",
     "Refused",
+    "Scaffold",
     "Transport",
     "Unfit",
     "Unknown",
@@ -36,4 +39,5 @@ __all__ = [
     "epsilon",
     "privatize",
     "swag_moments",
+    "with_controls",
 ]
