@@ -393,7 +393,7 @@ def test_the_clients_are_short(name, lines):
         ("actor.py", {"server"}),
         ("../numpy/client.py", {"numpy", "requests", "safetensors"}),
         ("../numpy/prepare.py", {"numpy", "safetensors"}),
-        ("../sklearn/client.py", {"numpy", "requests", "safetensors", "sklearn"}),
+        ("../sklearn/client.py", {"fl_client", "numpy", "safetensors", "sklearn"}),
     ],
 )
 def test_the_example_needs_nothing_of_this_project(name, needed):
