@@ -120,11 +120,12 @@ def go_on(person, path, content):
     return int(answer.headers["Upload-Offset"]) if answer.ok else None
 
 
-def test_of_two_parts_at_once_one_comes(server, model):
+def test_of_two_parts_at_once_one_comes(server, model, arrived):
     person = Person(server)
     path = begin(person, len(model))
     with sending(person, path, model, 1 << 20) as connection:
-        wait_until(lambda: offset_of(person, path) == 0 and is_locked(person, path))
+        wait_until(lambda: arrived(path))  # before that the other could be the first
+        assert is_locked(person, path)
         connection.sendall(model[1 << 20 :])
         assert connection.recv(1000).startswith(b"HTTP/1.1 204 ")
     assert offset_of(person, path) == len(model)
