@@ -90,13 +90,20 @@ def production(tmp_path_factory) -> Iterator[Production]:
         yield running
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+SHARED = {"embedded": "embedded", "embedded_serve": "embedded", "production": "production"}
+"""By fixture the server that it starts."""
+
+
+@pytest.hookimpl(wrapper=True)  # so that it comes before xdist, which reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Have those that share one of these servers run in one process: there is one of each then."""
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        for name in {"embedded", "production"} & {parameters.get("server"), *item.fixturenames}:
-            item.add_marker(pytest.mark.xdist_group(name))
+        needed = {parameters.get("server"), *item.fixturenames}
+        for fixture, server in SHARED.items():
+            if fixture in needed:
+                item.add_marker(pytest.mark.xdist_group(server))
+    return (yield)
 
 
 @pytest.fixture(scope="session", params=["embedded", "production"])

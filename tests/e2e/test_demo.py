@@ -58,9 +58,8 @@ def read(path):
         return b""
 
 
-@pytest.mark.parametrize("method", ["FedAvg", "FedProx", "FedDC"])
-def test_two_clients_together_beat_each_alone(tmp_path, method):
-    arguments = ("--clients", "2", "--rounds", "2", "--seed", "1", "--method", method)
+def test_two_clients_together_beat_each_alone(tmp_path):
+    arguments = ("--clients", "2", "--rounds", "2", "--seed", "1", "--method", "FedDC")
     with running_demo(tmp_path, *arguments) as process:
         said = process.stdout.read()
     assert process.wait() == 0, said

@@ -80,9 +80,8 @@ def trained(server, clients, tmp_path):
     return run_training
 
 
-@pytest.mark.parametrize(
-    "server", [pytest.param("embedded", marks=pytest.mark.smoke), "production"], indirect=True
-)
+@pytest.mark.smoke
+@pytest.mark.parametrize("server", ["embedded"], indirect=True)
 def test_five_clients_learn_together_what_none_could_alone(trained, tmp_path):
     actor, people, model = trained(ROUNDS)
     metrics = actor.ask("GET", f"/models/{model}/metrics/")
@@ -92,6 +91,7 @@ def test_five_clients_learn_together_what_none_could_alone(trained, tmp_path):
         assert accuracy(actor.ask("GET", f"/models/{model}/"), test) >= 0.93
 
 
+@pytest.mark.parametrize("server", ["production"], indirect=True)
 def test_swag_moments_of_five_clients_make_predictions_with_their_spread(trained, tmp_path):
     actor, _, model = trained(2, uncertainty_method="SWAG")
     for number in range(1, CLIENTS + 1):

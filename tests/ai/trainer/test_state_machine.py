@@ -455,7 +455,7 @@ def test_whatever_happens_a_training_stays_sound_and_comes_to_its_end(world):
     run_state_machine_as_test(
         lambda: TrainingMachine(world),
         settings=settings(
-            max_examples=EXAMPLES or 30,
+            max_examples=EXAMPLES or 20,
             derandomize=not EXAMPLES,
             stateful_step_count=40,
             deadline=None,
