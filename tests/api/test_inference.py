@@ -263,6 +263,7 @@ def test_a_file_that_is_no_tensor_is_refused(client, model, content):
         png("1", (20_000, 20_000), 0),
         png("F", (3, 1), 0, "TIFF"),
     ],
+    ids=range(11),  # a saved module's bytes are others in each process
 )
 def test_a_broken_or_unsuitable_file_is_refused_with_a_reason(client, model, content):
     [reason] = refusal(send(client, model, upload(content)))
