@@ -5,10 +5,11 @@ import re
 from ipaddress import ip_network
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from fl_server_api.urls import urlpatterns
 from fl_server_core.models import Act, Invitation, Model, Training, User
+from fl_server_core.models.act import ActQuerySet
 from tests.api.conftest import as_user
 from tests.api.test_matrix import CALLERS, ROWS, TRAINING, send, world  # noqa: F401 (a fixture)
 from tests.factories import UserFactory
@@ -74,21 +75,35 @@ def test_each_endpoint_that_may_change_something_is_decided_about():
     assert ACTS.keys() | NONE.keys() == changing
 
 
+@pytest.fixture
+def depths(monkeypatch):
+    """In how many transactions each act was written, the test's own among them."""
+    found, write = [], ActQuerySet.bulk_create
+
+    def bulk_create(queryset, acts):
+        found.extend(len(connection.atomic_blocks) for _ in acts)
+        return write(queryset, acts)
+
+    monkeypatch.setattr(ActQuerySet, "bulk_create", bulk_create)
+    return found
+
+
 def acts_of(world, method, path, body):  # noqa: F811 (a fixture)
-    """Send a request as the first who may; return who, and the acts that it leaves."""
+    """Send a request as the first who may; return who, the acts, and how deep it was sent."""
     for caller in CALLERS:
         with transaction.atomic():
             last = Act.objects.last()
             code = send(world, caller, method, path, body)
             acts = list(Act.objects.filter(pk__gt=last.pk).order_by("code"))
+            depth = len(connection.atomic_blocks)
             transaction.set_rollback(True)
         assert code < 400 or acts == [], f"{caller} was refused, with an act"
         if code < 400:
-            return caller, acts
+            return caller, acts, depth
     raise AssertionError(f"nobody may {method} {path}")
 
 
-def test_each_endpoint_leaves_its_acts_and_no_others(world):  # noqa: F811
+def test_each_endpoint_leaves_its_acts_and_no_others(world, depths):  # noqa: F811
     world.names["newcomer"] = str(UserFactory().pk)
     for method, path, note, body in ROWS:
         row = (method, named(path))
@@ -97,8 +112,10 @@ def test_each_endpoint_leaves_its_acts_and_no_others(world):  # noqa: F811
         expected = list(ACTS.get(row, []))
         if row == ("DELETE", "models/<id>/") and note == AN_UPDATE:
             expected.remove("training.removed")
-        caller, acts = acts_of(world, method, path, BODIES.get(row, body))
+        depths.clear()
+        caller, acts, depth = acts_of(world, method, path, BODIES.get(row, body))
         assert [act.code for act in acts] == expected, row
+        assert all(each > depth for each in depths), f"{row}: not in the change's transaction"
         who = {act.user_name for act in acts}
         if acts and caller != "anonymous":
             me = world.callers[caller].get("/api/users/myself/").json()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -69,12 +69,15 @@ def test_nobody_is_let_to_the_servers_metrics(variables, path):
         connection.close()
 
 
-def test_nobody_says_who_it_is_but_the_proxy(variables):
+@contextmanager
+def echoing(variables, header):
+    """An nginx before a server that answers with this header of what has reached it."""
+
     class Web(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(self.headers["X-Real-IP"].encode())
+            self.wfile.write(self.headers[header].encode())
 
         def log_message(self, *_):
             pass
@@ -82,32 +85,26 @@ def test_nobody_says_who_it_is_but_the_proxy(variables):
     with ThreadingHTTPServer(("127.0.0.1", 0), Web) as web:
         threading.Thread(target=web.serve_forever).start()
         address = f"127.0.0.1:{web.server_address[1]}"
-        with Nginx(variables | {"FL_PROXY_WEB": address}) as nginx:
-            url = f"http://127.0.0.1:{nginx.port}/"
-            answer = requests.get(url, headers={"X-Real-IP": "192.0.2.1"}, timeout=10)
-        web.shutdown()
+        try:
+            with Nginx(variables | {"FL_PROXY_WEB": address}) as nginx:
+                yield nginx
+        finally:
+            web.shutdown()
+
+
+def test_nobody_says_who_it_is_but_the_proxy(variables):
+    with echoing(variables, "X-Real-IP") as nginx:
+        url = f"http://127.0.0.1:{nginx.port}/"
+        answer = requests.get(url, headers={"X-Real-IP": "192.0.2.1"}, timeout=10)
     assert answer.text == "127.0.0.1"
 
 
 def test_a_requests_id_is_handed_on_and_logged_without_its_query(variables):
-    class Web(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(self.headers["X-Request-ID"].encode())
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as web:
-        threading.Thread(target=web.serve_forever).start()
-        address = f"127.0.0.1:{web.server_address[1]}"
-        with Nginx(variables | {"FL_PROXY_WEB": address}) as nginx:
-            url = f"http://127.0.0.1:{nginx.port}/a?token=secret"
-            sent = ("my-id.1", "x" * 65, 'a"b')
-            seen = [requests.get(url, headers={"X-Request-ID": s}, timeout=10).text for s in sent]
-            written = (nginx.folder / "log").read_text()
-        web.shutdown()
+    with echoing(variables, "X-Request-ID") as nginx:
+        url = f"http://127.0.0.1:{nginx.port}/a?token=secret"
+        sent = ("my-id.1", "x" * 65, 'a"b')
+        seen = [requests.get(url, headers={"X-Request-ID": s}, timeout=10).text for s in sent]
+        written = (nginx.folder / "log").read_text()
     assert seen[0] == sent[0]
     assert all(re.fullmatch("[0-9a-f]{32}", made) for made in seen[1:])
     assert "secret" not in written
