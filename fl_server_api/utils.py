@@ -1,16 +1,19 @@
 """Reading a request: what its path names, what its body holds."""
 
 import re
-from typing import Any, TypeVar
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar, cast
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.exceptions import ValidationError as InvalidValue
 from django.core.files.uploadedfile import TemporaryUploadedFile
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, UUIDField
 from django.utils.datastructures import MultiValueDict
 from rest_framework.exceptions import NotFound, ParseError, ValidationError
 from rest_framework.request import Request
 
+from fl_server_core.compiled import compiled
 from fl_server_core.models import Upload, User
 from fl_server_core.resumable import WholeUpload
 from fl_server_core.uploads import PostedFile, SentFile
@@ -32,16 +35,35 @@ class AuthenticatedRequest(Request):
     user: User
 
 
-def get_entity(source: type[M] | QuerySet[M], id: object, name: str = "") -> M:
+Source = type[M] | QuerySet[M] | Callable[[], QuerySet[M]]
+"""Rows, or what makes a queryset of rows whose ids are UUIDs: asking these for one is compiled."""
+
+
+def get_entity(source: Source[M], id: object, name: str = "") -> M:
     """Return the row with this id; an unknown id and one that is no id at all are alike.
 
     `name` replaces the class's in the error, where the contract names another.
     """
-    rows = source if isinstance(source, QuerySet) else source._default_manager.all()
     try:
-        return rows.get(pk=id)
-    except (ObjectDoesNotExist, InvalidValue, ValueError, OverflowError) as error:
-        raise ParseError(f"{name or rows.model.__name__} {id} not found.") from error
+        if isinstance(source, QuerySet):
+            return source.get(pk=id)
+        rows: list[M] = _by_id(source)(UUIDField().to_python(id))
+        return rows[0]
+    except (ObjectDoesNotExist, IndexError, InvalidValue, ValueError, OverflowError) as error:
+        raise ParseError(f"{name or _rows(source).model.__name__} {id} not found.") from error
+
+
+@cache
+def _by_id(source: Source[M]) -> Callable[..., list[M]]:
+    return compiled(lambda pk: _rows(source).filter(pk=pk).order_by())
+
+
+def _rows(source: Source[M]) -> QuerySet[M]:
+    if isinstance(source, QuerySet):
+        return source
+    if isinstance(source, type) and issubclass(source, Model):
+        return source._default_manager.all()
+    return cast(Callable[[], QuerySet[M]], source)()
 
 
 def read_body(request: Request) -> dict[str, Any]:

@@ -4,10 +4,14 @@ A list of models or trainings shows thousands of them, and none of those rows' f
 """
 
 from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
+
+from fl_server_core.compiled import compiled
 
 Row = TypeVar("Row", bound=Model)
 
@@ -34,7 +38,7 @@ def ids_of(row: Model, relation: str) -> list[UUID]:
     """Return the ids that a row is related to: those found before, or else asked for."""
     known: list[UUID] | None = getattr(row, _attribute(relation), None)
     if known is None:
-        known = [other for _, other in _links(type(row), relation, [row.pk])]
+        known = [other for _, other in _links_of_one(type(row), relation)(row.pk)]
         setattr(row, _attribute(relation), known)
     return known
 
@@ -47,6 +51,11 @@ def _links(model: type[Model], relation: str, rows: Any) -> QuerySet[Any, tuple[
     ordered = links.order_by(there if field.related_model._meta.ordering else "pk")
     pairs: QuerySet[Any, tuple[UUID, UUID]] = ordered.values_list(f"{here}_id", f"{there}_id")
     return pairs
+
+
+@cache
+def _links_of_one(model: type[Model], relation: str) -> Callable[..., list[tuple[UUID, UUID]]]:
+    return compiled(lambda row: _links(model, relation, [row]))
 
 
 def _attribute(relation: str) -> str:

@@ -7,13 +7,14 @@ go beyond a limit by what they bring.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import F, Q, QuerySet, Sum
 
+from fl_server_core.compiled import compiled
 from fl_server_core.exceptions import NoRoom, QuotaReached
 from fl_server_core.models import Checkpoint, Model, Moments, Training, Upload, User
 from fl_server_core.models.model import ModelKind
@@ -24,33 +25,57 @@ def stored_bytes(user: User) -> int:
 
     An upload counts as long as it is to become.
     """
-    return stored_by([user.pk])[user.pk]
+    return _added(rows for sums in SUMS_OF_ONE for rows in sums(user.pk))[user.pk]
 
 
 def stored_by(owners: Collection[UUID]) -> Counter[UUID]:
     """Return the same for each of these users, in as many queries as for one."""
-    models = Model.objects.filter(Q(closed_at=None) | ~Q(file=""), owner__in=owners)  # no records
+    return _added(rows for sums in SUMS for rows in sums(owners))
+
+
+def _added(rows: Iterable[tuple[Any, ...]]) -> Counter[UUID]:
+    stored: Counter[UUID] = Counter()
+    for owner, *sizes in rows:
+        stored[owner] += sum(filter(None, sizes))
+    return stored
+
+
+def _models(owners: Collection[UUID]) -> QuerySet[Any]:
+    """All but records, which have no file."""
+    return Model.objects.filter(Q(closed_at=None) | ~Q(file=""), owner__in=owners)
+
+
+def _sums_of_models(owners: Collection[UUID]) -> QuerySet[Any]:
+    code = Sum(F("preprocessing_size") + F("serving_size"))
+    return _sums(_models(owners), "owner", files=Sum("size", filter=~Q(file="")), code=code)
+
+
+def _sums_of_versions(owners: Collection[UUID]) -> QuerySet[Any]:
     versions = Checkpoint.objects.stored().filter(model__owner__in=owners, model__closed_at=None)
-    moments = Moments.objects.filter(owner__in=owners).exclude(first="")
     # The newest version's file is the model's own.
-    older = ~Q(file__in=models.exclude(file="").values("file"))
-    return (
-        _sums(
-            models,
-            "owner",
-            Sum("size", filter=~Q(file="")),
-            Sum(F("preprocessing_size") + F("serving_size")),
-        )
-        + _sums(versions, "model__owner", Sum("size", filter=older), Sum("server_state_size"))
-        + _sums(moments, "owner", Sum("size"))
-        + _sums(Upload.objects.filter(owner__in=owners), "owner", Sum("length"))
-    )
+    older = ~Q(file__in=_models(owners).exclude(file="").values("file"))
+    files, states = Sum("size", filter=older), Sum("server_state_size")
+    return _sums(versions, "model__owner", files=files, states=states)
 
 
-def _sums(rows: QuerySet[Any], owner: str, *sums: Sum) -> Counter[UUID]:
-    named = {f"of_{number}": each for number, each in enumerate(sums)}
-    found = rows.order_by().values_list(owner).annotate(**named)
-    return Counter({who: sum(filter(None, parts)) for who, *parts in found})
+def _sums_of_moments(owners: Collection[UUID]) -> QuerySet[Any]:
+    moments = Moments.objects.filter(owner__in=owners).exclude(first="")
+    return _sums(moments, "owner", files=Sum("size"))
+
+
+def _sums_of_uploads(owners: Collection[UUID]) -> QuerySet[Any]:
+    return _sums(Upload.objects.filter(owner__in=owners), "owner", files=Sum("length"))
+
+
+def _sums(rows: QuerySet[Any], owner: str, **sums: Sum) -> QuerySet[Any]:
+    found: QuerySet[Any] = rows.order_by().values_list(owner).annotate(**sums)
+    return found
+
+
+SUMS = (_sums_of_models, _sums_of_versions, _sums_of_moments, _sums_of_uploads)
+"""Each makes rows of an owner and some sizes, of which any may be None."""
+
+SUMS_OF_ONE = [compiled(lambda owner, of=of: of([owner])) for of in SUMS]
 
 
 def models_of(user: User) -> QuerySet[Model]:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -21,6 +22,7 @@ from fl_server_ai.trainer.plan import FIRST, plan_of
 from fl_server_ai.trainer.quorum import Quorum
 from fl_server_core import quotas
 from fl_server_core.audit import record_act
+from fl_server_core.compiled import compiled
 from fl_server_core.exceptions import CannotStart, InvalidRequest
 from fl_server_core.files import StoredFile, deleted_last, let_go
 from fl_server_core.log_context import log_context, note
@@ -91,7 +93,12 @@ class ModelTrainer:
         query: PostgreSQL would return it as it was before the wait for the lock.
         """
         with log_context(training=training_id), transaction.atomic(), deleted_last():
-            yield cls(Training.objects.select_for_update().get(pk=training_id))
+            rows = _locked(uuid.UUID(str(training_id)))
+            if not rows:
+                raise Training.DoesNotExist(f"There is no training {training_id}.")
+            training = rows[0]
+            training.model = _model(training.model_id)[0]
+            yield cls(training)
 
     @property
     def phase(self) -> Phase:
@@ -518,3 +525,13 @@ class ModelTrainer:
     def _save(self) -> None:
         self.training.last_update = timezone.now()
         self.training.save(update_fields=MOVED)
+
+
+@compiled
+def _locked(training: uuid.UUID) -> QuerySet[Training]:
+    return Training.objects.select_for_update().filter(pk=training).order_by()
+
+
+@compiled
+def _model(model: uuid.UUID) -> QuerySet[Model]:
+    return Model.objects.filter(pk=model).order_by()

@@ -16,7 +16,7 @@ from rest_framework.serializers import BaseSerializer
 
 from fl_server_api.pagination import Pages
 from fl_server_api.renderers import StreamRenderer
-from fl_server_api.utils import get_entity
+from fl_server_api.utils import Source, get_entity
 from fl_server_core.links import with_ids
 from fl_server_core.log_context import note
 
@@ -62,7 +62,7 @@ class ViewSet(viewsets.ViewSet):
             self.request.accepted_media_type = JSONRenderer.media_type
         return super().handle_exception(exc)
 
-    def get_entity(self, source: type[M] | QuerySet[M], id: object, name: str = "") -> M:
+    def get_entity(self, source: Source[M], id: object, name: str = "") -> M:
         """Return the row with this id if the caller may do to it what the method does."""
         entity = get_entity(source, id, name)
         self.check_object_permissions(self.request, entity)

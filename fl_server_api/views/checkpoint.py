@@ -24,7 +24,7 @@ class Checkpoint(ViewSet):
 
         Each with the updates that it was merged from; the first is what the actor uploaded.
         """
-        model = self.get_entity(models.Model.objects.visible(), id)
+        model = self.get_entity(models.Model.objects.visible, id)
         return self.listed(model.checkpoints.prefetch_related("updates"), CheckpointSerializer)
 
     def download_checkpoint(
@@ -34,7 +34,7 @@ class Checkpoint(ViewSet):
 
         Knows `Range`, `If-Range` and `If-None-Match`.
         """
-        model = self.get_entity(models.Model.objects.visible(), id)
+        model = self.get_entity(models.Model.objects.visible, id)
         version = get_entity(model.checkpoints.all(), checkpoint)
         return send(
             request,

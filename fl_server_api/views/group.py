@@ -40,7 +40,7 @@ class Group(ViewSet):
 
     def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Show a group to its members."""
-        return Response(GroupSerializer(self.get_entity(models.Group, id)).data)
+        return Response(GroupSerializer(self.get_entity(models.Group.objects.all(), id)).data)
 
     @decorators.permission_classes([IsAuthenticated, ChangesGroup])
     def update(self, request: AuthenticatedRequest, id: str, *, partial: bool = False) -> Response:
@@ -63,5 +63,5 @@ class Group(ViewSet):
     @decorators.permission_classes([IsAuthenticated, ChangesGroup])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Remove a group; its members stay."""
-        users.remove_group(self.get_entity(models.Group, id))
+        users.remove_group(self.get_entity(models.Group.objects.all(), id))
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -80,7 +80,7 @@ class Model(ViewSet):
         `Accept`, it is safetensors, compressed if `Accept-Encoding` allows that.
         """
         wanted = TensorsSchema().read(accept_parameters(request) | request.query_params.dict())
-        model = self.get_entity(_visible(), id)
+        model = self.get_entity(_visible, id)
         if not any(wanted.values()):
             return send(request, archive(model))
         answer = send(request, compressed(request, _tensors(model, wanted)))
@@ -98,7 +98,7 @@ class Model(ViewSet):
         """
         form = UpdateSchema().read(read_body(request))
         file = get_file(request, "model_file")
-        model = get_entity(_visible(), id, "GlobalModel").global_model
+        model = get_entity(_visible, id, "GlobalModel").global_model
         training = _running_training(model)
         phase, encoding = UpdatePhase(training), form["encoding"]
         phase.check(request.user, form["round"], form["base"], encoding)
@@ -120,7 +120,7 @@ class Model(ViewSet):
         """
         form = MomentsSchema().read(read_body(request))
         files = [get_file(request, f"{moment}_moment_file") for moment in ("first", "second")]
-        model = get_entity(_visible(), id, "GlobalModel").global_model
+        model = get_entity(_visible, id, "GlobalModel").global_model
         training = _running_training(model)
         SwagPhase(training).check(request.user, form["round"])
         quotas.check_room(request.user, sum(file.added for file in files))
@@ -134,17 +134,17 @@ class Model(ViewSet):
     @decorators.permission_classes([IsAuthenticated, RemovesModel])
     def destroy(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Remove a model, and with a global model its training."""
-        removal.remove_model(self.get_entity(_visible(), id))
+        removal.remove_model(self.get_entity(_visible, id))
         return Response({"detail": "Model removed!"})
 
     def metadata(self, request: AuthenticatedRequest, id: str) -> Response:
         """Describe a model."""
-        model, context = self.get_entity(_visible(), id), {"user": request.user.pk}
+        model, context = self.get_entity(_visible, id), {"user": request.user.pk}
         return Response(ModelMetadataSerializer(model, context=context).data)
 
     def metrics(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """List the metrics on a model."""
-        model = self.get_entity(_visible(), id)
+        model = self.get_entity(_visible, id)
         return self.listed(model.metrics.current(), MetricSerializer)
 
     @decorators.permission_classes([IsAuthenticated, ReportsOnModel])
@@ -153,7 +153,7 @@ class Model(ViewSet):
 
         Reporting again under the same name replaces the value.
         """
-        model = self.get_entity(_visible(), id)
+        model = self.get_entity(_visible, id)
         metrics = require_metrics(MetricsSchema().read(read_body(request)))
         training = model.find_training()
         if training is None:
@@ -168,7 +168,7 @@ class Model(ViewSet):
 
     def preprocessing(self, request: AuthenticatedRequest, id: str) -> HttpResponseBase:
         """Download a model's preprocessing; an update answers with its base model's."""
-        asked = self.get_entity(_visible(), id)
+        asked = self.get_entity(_visible, id)
         model = asked.global_model
         if not model.preprocessing_file:
             raise NotFound(f"Model '{asked.pk}' has no preprocessing model defined.")

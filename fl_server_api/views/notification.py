@@ -13,6 +13,7 @@ from fl_server_api.utils import AuthenticatedRequest
 from fl_server_api.views.base import ViewSet
 from fl_server_api.waiting import POLLS, TURNED_AWAY, wait_for
 from fl_server_core import models
+from fl_server_core.models.notification import pending_for
 from fl_server_core.news import LISTENER
 
 
@@ -30,10 +31,9 @@ class Notification(ViewSet):
         """
         begun = time.monotonic()
         wait = WaitSchema().read(request.query_params.dict())["wait"]
-        pending = models.Notification.objects.pending().filter(receiver=request.user)
         user = request.user.pk
         found = wait_for(
-            lambda: list(pending.all()), wait, places=POLLS, user=user, listener=LISTENER
+            lambda: pending_for(user), wait, places=POLLS, user=user, listener=LISTENER
         )
         turned_away = not found and time.monotonic() - begun < wait
         response = self.listed(found, NotificationSerializer)

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import asdict
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from rest_framework import decorators, status
 from rest_framework.exceptions import ParseError
@@ -52,7 +53,7 @@ class Training(ViewSet):
     def create(self, request: AuthenticatedRequest) -> Response:
         """Open a training."""
         wanted = asdict(CreateTrainingRequestSchema().load(request.data))
-        model = self.get_entity(models.Model.objects.visible(), wanted.pop("model_id"))
+        model = self.get_entity(models.Model.objects.visible, wanted.pop("model_id"))
         training = opening.create_training(
             actor=request.user,
             model=model,
@@ -66,7 +67,7 @@ class Training(ViewSet):
 
     def retrieve(self, request: AuthenticatedRequest, id: str) -> Response:  # noqa: ARG002
         """Show a training and how far its present round is."""
-        training = self.get_entity(models.Training.objects.select_related("model"), id)
+        training = self.get_entity(_with_model, id)
         return Response(TrainingSerializerWithRounds(training).data)
 
     def record(self, request: AuthenticatedRequest, id: str) -> Response:
@@ -91,7 +92,7 @@ class Training(ViewSet):
         a folder of its log directory.
         """
         wanted = MetricsExportSchema().load(request.query_params.dict())
-        training = self.get_entity(models.Training.objects.select_related("model"), id)
+        training = self.get_entity(_with_model, id)
         return send_metrics(training, request.accepted_renderer.format, wanted["shape"])
 
     @decorators.permission_classes([IsAuthenticated, IsActor])
@@ -204,3 +205,7 @@ def _find_users(ids: Collection[UUID]) -> Collection[models.User]:
     if users is None:
         raise ParseError("Not all provided users were found!")
     return users
+
+
+def _with_model() -> QuerySet[models.Training]:
+    return models.Training.objects.select_related("model")

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from fl_server_core.audit import record_act
+from fl_server_core.compiled import compiled
 from fl_server_core.files import indexes_by_name, let_go
 from fl_server_core.models.act import ActCode
 from fl_server_core.models.training import Training
@@ -173,10 +174,15 @@ class Model(models.Model):
 
     def find_training(self) -> Training | None:
         """Return the training that the model, or its base model, is trained in."""
-        training = Training.objects.filter(model=self.global_model.pk).first()
-        if training is not None:
+        for training in _trainings_of(self.global_model.pk):
             training.model = self.global_model  # as it is here: it needn't be read again
-        return training
+            return training
+        return None
+
+
+@compiled
+def _trainings_of(model: uuid.UUID) -> models.QuerySet[Training]:
+    return Training.objects.filter(model=model).order_by()
 
 
 class KindManager(models.Manager.from_queryset(ModelQuerySet)):  # type: ignore[misc]  # built at run time

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
+from fl_server_core.compiled import compiled
 from fl_server_core.models.training import Training
 from fl_server_core.models.user import User
 
@@ -226,3 +227,9 @@ class Notification(models.Model):
             "training_uuid": str(self.training_id),
             "body": self.body,
         }
+
+
+@compiled
+def pending_for(receiver: uuid.UUID) -> models.QuerySet[Notification]:
+    """Return what this user is still to be told, oldest first."""
+    return Notification.objects.pending().filter(receiver=receiver)

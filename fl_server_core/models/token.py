@@ -13,6 +13,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from fl_server_core.compiled import compiled
 from fl_server_core.encryption import decrypt, encrypt, secret_keys
 
 if TYPE_CHECKING:  # its module imports this one
@@ -68,11 +69,9 @@ def find_token(key: str) -> Token | None:
 
     One that was stored under an earlier secret key is stored anew, and so is its user's secret.
     """
-    try:
-        token = Token.objects.select_related("user").matching(key).get()
-    except Token.DoesNotExist:
-        return None
-    if token.is_over:
+    digests = (_digest(key, secret) for secret in secret_keys())
+    token = next((row for digest in digests for row in _stored_under(digest)), None)
+    if token is None or token.is_over:
         return None
     if token.digest != _digest(key, settings.SECRET_KEY):
         mine = Token.objects.filter(pk=token.pk, digest=token.digest)
@@ -80,6 +79,11 @@ def find_token(key: str) -> Token | None:
         if mine.update(**stored_form(key)):
             token.user.reseal_secret()
     return token
+
+
+@compiled
+def _stored_under(digest: str) -> models.QuerySet[Token]:
+    return Token.objects.select_related("user").filter(digest=digest)
 
 
 def stored_form(key: str) -> dict[str, str]:

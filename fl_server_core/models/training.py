@@ -10,6 +10,7 @@ from django.db.models import Case, Q, When
 from django.db.models.functions import Least, Now
 from django.utils import timezone
 
+from fl_server_core.compiled import compiled
 from fl_server_core.models.user import User
 from fl_server_core.options import Manager, TrainingOptions
 
@@ -183,8 +184,7 @@ class Training(models.Model):
     @property
     def has_moved_on(self) -> bool:
         """Whether it waits for something else by now than when this row was read."""
-        step = {"phase": self.phase, "attempt": self.attempt, "model__round": self.round}
-        return not Training.objects.filter(pk=self.pk, **step).exists()
+        return not _step(self.pk, self.phase, self.attempt, self.round)
 
     @property
     def locked(self) -> bool:
@@ -198,9 +198,20 @@ class Training(models.Model):
 
     def is_participant(self, user: User) -> bool:
         """Tell whether the user takes part."""
-        return self.memberships.filter(user=user).exists()
+        return bool(_membership(self.pk, user.pk))
 
     @property
     def memberships(self) -> models.QuerySet[Any]:
         """The rows (training, user) of who takes part; asking these alone joins no users."""
         return Training.participants.through.objects.filter(training=self)
+
+
+@compiled
+def _membership(training: uuid.UUID, user: uuid.UUID) -> models.QuerySet[Any]:
+    return Training(pk=training).memberships.filter(user=user).values_list("pk")
+
+
+@compiled
+def _step(training: uuid.UUID, phase: str, attempt: int, round: int) -> models.QuerySet[Any]:
+    rows = Training.objects.filter(pk=training, phase=phase, attempt=attempt, model__round=round)
+    return rows.order_by().values_list("pk")

@@ -2,16 +2,18 @@
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from fl_server_ai.trainer import sampling
-from fl_server_ai.trainer.plan import plan_of
+from fl_server_ai.trainer.plan import Plan, plan_of
 from fl_server_ai.trainer.quorum import Quorum
+from fl_server_core.compiled import compiled
 from fl_server_core.exceptions import InvalidRequest, PermissionDenied
 from fl_server_core.models import (
     Checkpoint,
@@ -29,6 +31,7 @@ from fl_server_core.models.notification import (
     NotificationType,
 )
 from fl_server_core.models.training import TrainingState
+from fl_server_core.options import TrainingOptions
 
 LOST = (NotificationState.FAILED, NotificationState.MISSED)
 
@@ -73,8 +76,16 @@ class Phase(ABC):
 
     def __init__(self, training: Training) -> None:
         self.training = training
-        self.plan = plan_of(training)
-        self.options = training.typed_options
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the training's rounds are like."""
+        return plan_of(self.training)
+
+    @cached_property
+    def options(self) -> TrainingOptions:
+        """What the training's options say to the server."""
+        return self.training.typed_options
 
     @property
     def is_open(self) -> bool:
@@ -112,7 +123,10 @@ class Phase(ABC):
         """Return the answers of all rounds and attempts, whoever gave them."""
 
     def given(self) -> QuerySet[Any]:
-        """Return those of the present round and attempt that may count."""
+        """Return those of the present round and attempt that may count.
+
+        The training's id, model, round and attempt say which these are, and nothing else of it.
+        """
         number = {self.numbered_by: self.training.round}
         return self.given_ever().filter(**number, attempt=self.training.attempt)
 
@@ -138,8 +152,9 @@ class Phase(ABC):
         long as this answer can't be the one that reaches the target. The database counts, and looks
         for one that is missing, so a round of N answers doesn't cost N² as `quorum` would.
         """
-        others = self.awaited().exclude(receiver=user)
-        return not self._may_reach_target() and not self._is_overdue() and others.exists()
+        if self._may_reach_target() or self._is_overdue():
+            return False
+        return bool(self._ask(_others_awaited, user.pk))
 
     def _may_reach_target(self) -> bool:
         """Tell whether one answer more may be as many as are wanted of a sample."""
@@ -151,20 +166,26 @@ class Phase(ABC):
 
     def quorum(self) -> Quorum:
         """Count who was asked and who has answered, from the rows alone."""
-        states = dict(self.requests().values_list("receiver", "state"))
+        states = dict(self._ask(_asked))
         target = min(self.training.sample_target or len(states), len(states))
         return Quorum(
             asked=frozenset(states),
             unreachable=frozenset(pk for pk, state in states.items() if state in LOST),
-            answered=frozenset(self.answers().values_list(self.answered_by, flat=True)),
+            answered=frozenset(self._ask(_answered)),
             target=target,
             needed=self.answers_needed(target),
             overdue=self._is_overdue(),
         )
 
     def _is_overdue(self) -> bool:
-        late = Training.objects.filter(pk=self.training.pk, deadline__lte=Now())
-        return self.training.deadline is not None and late.exists()
+        if self.training.deadline is None:
+            return False
+        return Training.objects.filter(pk=self.training.pk, deadline__lte=Now()).exists()
+
+    def _ask(self, query: Callable[..., QuerySet[Any]], *more: uuid.UUID) -> list[Any]:
+        training = self.training
+        step = (training.pk, training.model_id, training.round, training.attempt)
+        return _compiled(type(self), query)(*step, *more)
 
     # --- What an answer must be -----------------------------------------------------
 
@@ -231,3 +252,31 @@ class Phase(ABC):
             base_model=self.training.model_id, round=self.training.round, closed_at=None
         )
         return updates
+
+
+def _asked(phase: Phase) -> QuerySet[Any]:
+    return phase.requests().order_by().values_list("receiver", "state")
+
+
+def _answered(phase: Phase) -> QuerySet[Any]:
+    return phase.answers().order_by().values_list(phase.answered_by, flat=True)
+
+
+def _others_awaited(phase: Phase, user: uuid.UUID) -> QuerySet[Any]:
+    return phase.awaited().exclude(receiver=user).order_by().values_list("pk")[:1]
+
+
+@cache
+def _compiled(kind: type[Phase], query: Callable[..., QuerySet[Any]]) -> Callable[..., list[Any]]:
+    """Compile a query about phases of one kind, by where a training is, and what else it asks."""
+
+    @compiled
+    def rows(
+        pk: uuid.UUID, model: uuid.UUID, round: int, attempt: int, *more: uuid.UUID
+    ) -> QuerySet[Any]:
+        # Nothing else is known of either: who asks for it asks the database in vain, and fails.
+        training = Training.from_db(None, ["id", "model_id", "attempt"], [pk, model, attempt])
+        training.model = Model.from_db(None, ["id", "round"], [model, round])
+        return query(kind(training), *more)
+
+    return rows

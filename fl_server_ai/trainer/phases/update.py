@@ -11,6 +11,7 @@ from django.utils import timezone
 from fl_archive.encoded import Encoding
 from fl_server_ai.trainer.phases.base import Merge, Phase
 from fl_server_ai.trainer.quorum import Quorum
+from fl_server_core.compiled import compiled
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, let_go
 from fl_server_core.models import LocalModel, Model, User
@@ -149,11 +150,21 @@ class UpdatePhase(Phase):
         return self.is_open and may_complete and self.quorum().is_complete
 
     def _find(self, owner: User, round: int) -> Model:
-        fields = {
-            "base_model": self.training.model,
-            "round": round,
-            "attempt": self.training.attempt,
-        }
-        return LocalModel.objects.filter(owner=owner, **fields).first() or LocalModel(
-            kind=ModelKind.LOCAL, owner=owner, **fields
+        training = self.training
+        for update in _updates(training.model_id, round, training.attempt, owner.pk):
+            return update
+        return LocalModel(
+            kind=ModelKind.LOCAL,
+            owner=owner,
+            base_model=training.model,
+            round=round,
+            attempt=training.attempt,
         )
+
+
+@compiled
+def _updates(model: uuid.UUID, round: int, attempt: int, owner: uuid.UUID) -> QuerySet[LocalModel]:
+    rows: QuerySet[LocalModel] = LocalModel.objects.filter(
+        base_model=model, round=round, attempt=attempt, owner=owner
+    )
+    return rows
