@@ -1,14 +1,17 @@
 """Who may do what; each class answers for one row."""
 
 from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from fl_server_api.utils import read_body
+from fl_server_core.compiled import compiled
 from fl_server_core.models import Invitation, Model, Notification, Training, User
 
 Row = TypeVar("Row")
@@ -90,14 +93,24 @@ class IsReader(RowPermission[Model]):
     """Readers of a model see it; `ModelQuerySet.readable_by` says who they are."""
 
     def allows(self, user: User, row: Model) -> bool:  # noqa: D102
-        return Model.objects.readable_by(user).filter(pk=row.pk).exists()
+        return bool(_readable(user.pk, row.pk))
 
 
 class UsesModel(RowPermission[Model]):
     """Readers of a model use it, but for others' updates; see `ModelQuerySet.usable_by`."""
 
     def allows(self, user: User, row: Model) -> bool:  # noqa: D102
-        return Model.objects.usable_by(user).filter(pk=row.pk).exists()
+        return bool(_usable(user.pk, row.pk))
+
+
+@compiled
+def _readable(user: UUID, model: UUID) -> QuerySet[Any]:
+    return Model.objects.readable_by(User(pk=user)).filter(pk=model).order_by().values_list("pk")
+
+
+@compiled
+def _usable(user: UUID, model: UUID) -> QuerySet[Any]:
+    return Model.objects.usable_by(User(pk=user)).filter(pk=model).order_by().values_list("pk")
 
 
 class IsOwner(RowPermission[Model]):
