@@ -69,7 +69,7 @@ def check_settings() -> str:
     errors = [message for message in run_checks() if message.level >= ERROR]
     if errors:
         raise Finding(" ".join(f"{error.id}: {error.msg}" for error in errors))
-    kind = "PostgreSQL" if settings.POSTGRES_HOST else "SQLite"
+    kind = "PostgreSQL" if settings.FL_POSTGRES_HOST else "SQLite"
     broker = "Redis" if settings.REDIS_URL else "files"
     return f"{kind}, {broker}, data in {settings.DATA_DIR}"
 
@@ -196,7 +196,7 @@ def check_port() -> str:
 def check_secrets() -> str:
     """See that nobody else reads the data folder, in which an embedded server keeps its keys."""
     mode = os.stat(settings.DATA_DIR).st_mode & 0o077
-    if mode and not settings.FL_ACCEL_PREFIX and not settings.POSTGRES_HOST:
+    if mode and not settings.FL_ACCEL_PREFIX and not settings.FL_POSTGRES_HOST:
         raise Finding(
             f"Others may read {settings.DATA_DIR}: `serve` closes it, or chmod -R go= it."
         )

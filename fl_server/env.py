@@ -1,8 +1,8 @@
-"""Typed reading of environment variables.
+"""Typed reading of environment variables, each of which says what it means.
 
-A value that can't be used never raises here: it is noted in `problems`, its default
-takes its place so that the settings load, and the system check `fl_server.E001` stops the
-start with the sentence.
+`declared` keeps that for docs/settings.md. A value that can't be used never raises here: it is
+noted in `problems`, its default takes its place so that the settings load, and the system check
+`fl_server.E001` stops the start with the sentence.
 """
 
 import os
@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -28,22 +29,45 @@ CREDENTIALS = re.compile(r"//[^/\s]*@")
 """In a URL."""
 
 
-def text(name: str, default: str = "") -> str:
-    """Return the variable without surrounding white space; an empty one counts as unset."""
+@dataclass(frozen=True)
+class Variable:
+    """A line of docs/settings.md: names, meaning and default, in Markdown."""
+
+    names: tuple[str, ...]
+    meaning: str
+    default: str
+
+
+declared: dict[str, list[Variable]] = {}
+"""All that are read, by the headings of docs/settings.md."""
+
+
+def section(heading: str) -> None:
+    """Have the variables that follow stand below this heading of docs/settings.md."""
+    declared[heading] = []
+
+
+def text(name: str, default: str, meaning: str, *, shown: str = "") -> str:
+    """Return the variable without surrounding white space; an empty one counts as unset.
+
+    Here as below `shown` stands in the docs in place of the default, if that depends on something.
+    """
+    _declare(name, meaning=meaning, default=shown or (f"`{default}`" if default else "none"))
     value = _read(name) or default
     effective[name] = CREDENTIALS.sub("//…@", value)
     return value
 
 
-def secret(name: str, default: str = "") -> str:
+def secret(name: str, meaning: str, *, shown: str = "none") -> str:
     """Return the variable, or the content of the file that `<name>_FILE` names."""
+    _declare(name, f"{name}_FILE", meaning=meaning, default=shown)
     value, path = _read(name), _read(f"{name}_FILE")
     if value and path:
         problems.append(f"Set {name} or {name}_FILE, not both.")
     if path and not value:
         value = _content(name, path)
-    effective[name] = "set" if value or default else ""
-    return value or default
+    effective[name] = "set" if value else ""
+    return value
 
 
 def _content(name: str, path: str) -> str:
@@ -68,44 +92,53 @@ def kept_secret(path: Path) -> str:
     return path.read_text()
 
 
-def integer(name: str, default: int, *, minimum: int = 0) -> int:
+def integer(name: str, default: int, meaning: str, *, minimum: int = 0) -> int:
     """Return the variable as an integer of at least `minimum`."""
-
-    def parse(value: str) -> int:
-        number = int(value)
-        if number < minimum:
-            raise ValueError(value)
-        return number
-
-    return _parsed(name, default, parse, f"an integer of at least {minimum}")
+    _declare(name, meaning=meaning, default=str(default))
+    return _number(name, default, minimum)
 
 
-def boolean(name: str, *, default: bool) -> bool:
+def size(name: str, default: int, meaning: str, *, minimum: int = 1) -> int:
+    """Return the variable as a number of bytes, which the docs tell in KiB, MiB or GiB."""
+    units = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"), (1, "bytes"))
+    shown = next(f"{default // of} {unit}" for of, unit in units if default % of == 0)
+    _declare(name, meaning=meaning, default=shown)
+    return _number(name, default, minimum)
+
+
+def boolean(name: str, meaning: str, *, default: bool, shown: str = "") -> bool:
     """Return the variable as a truth value: true/1/yes/on or false/0/no/off."""
+    _declare(name, meaning=meaning, default=shown or str(default).lower())
     words = {"true": True, "1": True, "yes": True, "on": True}
     words |= {"false": False, "0": False, "no": False, "off": False}
     return _parsed(name, default, lambda value: words[value.lower()], "true or false")
 
 
-def choice(name: str, default: str, options: tuple[str, ...]) -> str:
+def choice(
+    name: str, default: str, options: tuple[str, ...], meaning: str, *, shown: str = ""
+) -> str:
     """Return the variable, which must be one of `options`."""
+    _declare(name, meaning=meaning, default=shown or f"`{default}`")
     return _parsed(
         name, default, lambda value: options[options.index(value)], "one of " + ", ".join(options)
     )
 
 
-def items(name: str) -> list[str]:
+def items(name: str, meaning: str, *, shown: str = "") -> list[str]:
     """Return the parts of a list whose separators are newlines or commas."""
-    return _parts(text(name))
+    return _parts(text(name, "", meaning, shown=shown))
 
 
-def secrets(name: str) -> list[str]:
+def secrets(name: str, meaning: str) -> list[str]:
     """Return the parts of such a list that is secret, from the variable or its file."""
-    return _parts(secret(name))
+    return _parts(secret(name, meaning))
 
 
-def networks(name: str, default: str = "") -> list[IPv4Network | IPv6Network]:
+def networks(
+    name: str, default: str, meaning: str, *, shown: str = "none"
+) -> list[IPv4Network | IPv6Network]:
     """Return a list of IP networks such as 10.0.0.0/8 or ::1."""
+    _declare(name, meaning=meaning, default=shown)
 
     def parse(value: str) -> list[IPv4Network | IPv6Network]:
         return [ip_network(part) for part in _parts(value)]
@@ -127,12 +160,27 @@ def expect_none(prefix: str, *, without: str) -> None:
     problems.extend(f"{name} is set, but {without} is not." for name in names)
 
 
+def _declare(*names: str, meaning: str, default: str) -> None:
+    *_, latest = declared.values()
+    latest.append(Variable(names, meaning, default))
+
+
 def _read(name: str) -> str:
     return os.environ.get(name, "").strip()
 
 
 def _parts(value: str) -> list[str]:
     return [part.strip() for part in value.replace(",", "\n").splitlines() if part.strip()]
+
+
+def _number(name: str, default: int, minimum: int) -> int:
+    def parse(value: str) -> int:
+        number = int(value)
+        if number < minimum:
+            raise ValueError(value)
+        return number
+
+    return _parsed(name, default, parse, f"an integer of at least {minimum}")
 
 
 def _parsed(name: str, default: T, parse: Callable[[str], T], wanted: str) -> T:

@@ -1,11 +1,10 @@
-"""Django's settings, all of them; every choice comes from the environment.
+"""Django's settings, all of them: the variables of the environment, and what comes of them.
 
 Without any variable the server runs embedded: SQLite, a broker made of files, everything
 under `FL_DATA_DIR`. `FL_POSTGRES_HOST`, `FL_REDIS_HOST` and `FL_S3_BUCKET` name servers to use
 instead. Reading this changes nothing; `folders` makes what it names.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,18 @@ from corsheaders.defaults import default_headers
 from django.conf import global_settings
 from kombu import Exchange, Queue
 
-from fl_server import env
+from fl_server.variables import *
 from fl_server_core.log_lines import FORMATTERS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env.text("FL_DATA_DIR", "var")).absolute()
-
-POSTGRES_HOST = env.text("FL_POSTGRES_HOST")
-REDIS_HOST = env.text("FL_REDIS_HOST")
-DEBUG = env.boolean("FL_DEBUG", default=False)
+DATA_DIR = Path(FL_DATA_DIR).absolute()
+DEBUG = FL_DEBUG
 
 # --- Who may talk to it --------------------------------------------------------------
-SECRET_KEY = env.secret("FL_DJANGO_SECRET_KEY")
-if not SECRET_KEY and POSTGRES_HOST:
-    env.problems.append("Set FL_DJANGO_SECRET_KEY or FL_DJANGO_SECRET_KEY_FILE.")
+SECRET_KEY = FL_DJANGO_SECRET_KEY
 KEY_FILE = None if SECRET_KEY else DATA_DIR / "secret_key"  # read, or made, as the server starts
-SECRET_KEY_FALLBACKS = env.secrets("FL_DJANGO_SECRET_KEY_FALLBACK")
-FL_RECORD_KEY = env.secret("FL_RECORD_KEY")  # without it the secret key makes one
-ALLOWED_HOSTS = env.items("FL_DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
-CORS_ALLOWED_ORIGINS = env.items("CORS_ALLOWED_ORIGINS")
-CORS_ALLOWED_ORIGIN_REGEXES = env.items("CORS_ALLOWED_ORIGIN_REGEXES")
-CORS_ALLOW_ALL_ORIGINS = env.boolean("CORS_ALLOW_ALL_ORIGINS", default=False)
-CORS_ALLOW_CREDENTIALS = env.boolean("CORS_ALLOW_CREDENTIALS", default=False)
+SECRET_KEY_FALLBACKS = FL_DJANGO_SECRET_KEY_FALLBACK
+ALLOWED_HOSTS = FL_DJANGO_ALLOWED_HOSTS or ["localhost", "127.0.0.1", "[::1]"]
 CORS_ALLOW_HEADERS = [*default_headers, "content-encoding", "if-none-match", "if-range", "range"]
 CORS_ALLOW_HEADERS += ["traceparent", "x-request-id"]
 CORS_EXPOSE_HEADERS = [
@@ -51,11 +40,8 @@ CORS_ALLOW_HEADERS += ["upload-offset", "x-http-method-override"]
 CORS_EXPOSE_HEADERS += ["Location", "Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size"]
 CORS_EXPOSE_HEADERS += ["Tus-Resumable", "Tus-Version", "Upload-Expires", "Upload-Length"]
 CORS_EXPOSE_HEADERS += ["Upload-Metadata", "Upload-Offset"]
-CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
 CSRF_FAILURE_VIEW = "fl_server_api.errors.answer_forgery"
 
-# Behind a proxy that ends TLS and always sets X-Forwarded-Proto. Off, plain http works.
-FL_TLS = env.boolean("FL_TLS", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FL_TLS else None
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FL_TLS
 SECURE_REDIRECT_EXEMPT = ["^health/", "^metrics/$"]  # asked from inside, where nothing is encrypted
@@ -63,10 +49,7 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if FL_TLS else 0
 # Not for subdomains nor browsers' lists, because what else runs on this domain isn't known here.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
-FL_REGISTRATION = env.choice("FL_REGISTRATION", "open", ("open", "invitation", "closed"))
-FL_TOKEN_DAYS = env.integer("FL_TOKEN_DAYS", 0)  # 0: for good
 AUTH_USER_MODEL = "fl_server_core.User"
-FL_PASSWORD_RULES = env.boolean("FL_PASSWORD_RULES", default=bool(POSTGRES_HOST))
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -83,11 +66,6 @@ PASSWORD_HASHERS = [
     "fl_server_core.passwords.PBKDF2PasswordHasher",
     *global_settings.PASSWORD_HASHERS[1:],  # for passwords that another server has hashed
 ]
-FL_WRONG_PASSWORDS = env.integer("FL_WRONG_PASSWORDS", 30, minimum=1)
-FL_REGISTRATIONS = env.integer("FL_REGISTRATIONS", 1000, minimum=1)
-FL_STEERINGS = env.integer("FL_STEERINGS", 300, minimum=1)
-FL_ACTS = env.integer("FL_ACTS", 1000, minimum=1)
-FL_PROXIES = env.networks("FL_PROXIES")  # whose header X-Real-IP is believed
 
 # --- What is installed ---------------------------------------------------------------
 INSTALLED_APPS = [
@@ -142,7 +120,7 @@ TEMPLATES = [
 ROOT_URLCONF = "fl_server.urls"
 WSGI_APPLICATION = "fl_server.wsgi.application"
 STATIC_URL = "/static/"
-STATIC_ROOT = env.text("FL_STATIC_DIR") or None  # collectstatic fills it, for a proxy to send
+STATIC_ROOT = FL_STATIC_DIR or None
 WHITENOISE_USE_FINDERS = True  # no collectstatic step on a laptop
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -161,15 +139,13 @@ SQLITE: dict[str, Any] = {
         "init_command": "PRAGMA journal_mode=WAL",
     },
 }
-FL_WEB_WORKERS = env.integer("FL_WEB_WORKERS", 2, minimum=1)
-FL_WEB_THREADS = env.integer("FL_WEB_THREADS", 24, minimum=1)
 POSTGRES: dict[str, Any] = {
     "ENGINE": "fl_server.postgresql",
-    "HOST": POSTGRES_HOST,
-    "PORT": env.integer("FL_POSTGRES_PORT", 5432),
-    "NAME": env.text("FL_POSTGRES_DBNAME", "fl"),
-    "USER": env.text("FL_POSTGRES_USER", "fl"),
-    "PASSWORD": env.secret("FL_POSTGRES_PASSWD"),
+    "HOST": FL_POSTGRES_HOST,
+    "PORT": FL_POSTGRES_PORT,
+    "NAME": FL_POSTGRES_DBNAME,
+    "USER": FL_POSTGRES_USER,
+    "PASSWORD": FL_POSTGRES_PASSWD,
     "OPTIONS": {
         "pool": {
             "min_size": 1,
@@ -181,39 +157,29 @@ POSTGRES: dict[str, Any] = {
         }
     },
 }
-if not POSTGRES_HOST:
-    env.expect_none("FL_POSTGRES_", without="FL_POSTGRES_HOST")
-DATABASES = {"default": POSTGRES if POSTGRES_HOST else SQLITE}
+DATABASES = {"default": POSTGRES if FL_POSTGRES_HOST else SQLITE}
 
 MODEL_DIR = DATA_DIR / "models"
 FOLDER: dict[str, Any] = {
     "BACKEND": "django.core.files.storage.FileSystemStorage",
     "OPTIONS": {"location": MODEL_DIR},
 }
-S3_BUCKET = env.text("FL_S3_BUCKET")
-S3_ENDPOINT_URL = env.text("FL_S3_ENDPOINT_URL")
 S3: dict[str, Any] = {
     "BACKEND": "storages.backends.s3.S3Storage",
     "OPTIONS": {
-        "bucket_name": S3_BUCKET,
-        "endpoint_url": S3_ENDPOINT_URL or None,
-        "region_name": env.text("FL_S3_REGION") or None,
+        "bucket_name": FL_S3_BUCKET,
+        "endpoint_url": FL_S3_ENDPOINT_URL or None,
+        "region_name": FL_S3_REGION or None,
         # Without keys boto3 looks for some where it always does, the machine's role included.
-        "access_key": env.secret("FL_S3_ACCESS_KEY") or None,
-        "secret_key": env.secret("FL_S3_SECRET_KEY") or None,
+        "access_key": FL_S3_ACCESS_KEY or None,
+        "secret_key": FL_S3_SECRET_KEY or None,
         # Servers other than Amazon's rarely have a host name for each bucket.
-        "addressing_style": "path" if S3_ENDPOINT_URL else None,
+        "addressing_style": "path" if FL_S3_ENDPOINT_URL else None,
         "max_memory_size": 1024**2,  # of a file on its way to the disk
     },
 }
-if not S3_BUCKET:
-    env.expect_none("FL_S3_", without="FL_S3_BUCKET")
-elif find_spec("boto3") is None:
-    env.problems.append("FL_S3_BUCKET needs boto3: install fl-server[s3].")
-if (S3["OPTIONS"]["access_key"] is None) != (S3["OPTIONS"]["secret_key"] is None):
-    env.problems.append("Set both FL_S3_ACCESS_KEY and FL_S3_SECRET_KEY, or none.")
 STORAGES = {
-    "default": S3 if S3_BUCKET else FOLDER,
+    "default": S3 if FL_S3_BUCKET else FOLDER,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 # Inside the storage folder, so that a finished file is moved there and not copied; with S3
@@ -222,11 +188,9 @@ SCRATCH_DIR = MODEL_DIR / "scratch"
 UPLOAD_DIR = MODEL_DIR / "uploads"  # that come in parts; with S3 these lie here, too
 
 # --- Broker, queues, beat ------------------------------------------------------------
-REDIS_URL = env.secret("FL_REDIS_LOCATION")
-if REDIS_HOST and not REDIS_URL:
-    REDIS_URL = f"redis://{REDIS_HOST}:{env.integer('FL_REDIS_PORT', 6379, minimum=1)}"
-if not REDIS_URL:
-    env.expect_none("FL_REDIS_", without="FL_REDIS_HOST")
+REDIS_URL = FL_REDIS_LOCATION
+if FL_REDIS_HOST and not REDIS_URL:
+    REDIS_URL = f"redis://{FL_REDIS_HOST}:{FL_REDIS_PORT}"
 REDIS_TIMEOUTS = {"socket_connect_timeout": 1, "socket_timeout": 5}
 
 CACHES: dict[str, Any] = {
@@ -301,35 +265,13 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # --- Uploads -------------------------------------------------------------------------
-FL_MAX_UPLOAD_BYTES = env.integer("FL_MAX_UPLOAD_BYTES", 4 * 1024**3, minimum=1)
-FL_MODEL_CLASSES = env.items("FL_MODEL_CLASSES")  # "module:ClassName", beyond the list
-# Who may upload models that carry code, which participants load: see fl_server_core.model_code.
-FL_MODEL_CODE = env.choice(
-    "FL_MODEL_CODE", "trusted" if POSTGRES_HOST else "any", ("any", "trusted", "none")
-)
 FILE_UPLOAD_HANDLERS = ["fl_server_api.upload.UploadHandler"]
 FILE_UPLOAD_TEMP_DIR = SCRATCH_DIR
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024**2  # all of a form but its files
 FL_SMALL_BODY_BYTES = 64 * 1024  # wherever no other limit holds
-FL_MAX_BODY_BYTES = env.integer("FL_MAX_BODY_BYTES", 1024**2, minimum=1)
-FL_MAX_OPTIONS_BYTES = env.integer("FL_MAX_OPTIONS_BYTES", 16 * 1024, minimum=1)
-FL_MAX_METRIC_BYTES = env.integer("FL_MAX_METRIC_BYTES", 16 * 1024, minimum=1)
-FL_MAX_INFERENCE_JSON_BYTES = env.integer("FL_MAX_INFERENCE_JSON_BYTES", 10 * 1024**2, minimum=1)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
-# Of one user; 0 is no limit.
-FL_QUOTA_BYTES = env.integer("FL_QUOTA_BYTES", 100 * 1024**3)
-FL_QUOTA_MODELS = env.integer("FL_QUOTA_MODELS", 10_000)
-FL_QUOTA_TRAININGS = env.integer("FL_QUOTA_TRAININGS", 1000)
-FL_QUOTA_RUNNING = env.integer("FL_QUOTA_RUNNING", 100)
-FL_QUOTA_GROUPS = env.integer("FL_QUOTA_GROUPS", 100)
-FL_QUOTA_UPLOADS = env.integer("FL_QUOTA_UPLOADS", 20)
-FL_KEEP_UPLOADS_HOURS = env.integer("FL_KEEP_UPLOADS_HOURS", 24, minimum=1)
-# A proxy's internal location for MODEL_DIR: the proxy then sends the files.
-FL_ACCEL_PREFIX = env.text("FL_ACCEL_PREFIX")
-# Such a proxy runs as another user of the system.
+# The proxy that sends the files runs as another user of the system.
 FILE_UPLOAD_PERMISSIONS = 0o644 if FL_ACCEL_PREFIX else 0o600
-if FL_ACCEL_PREFIX and S3_BUCKET:
-    env.problems.append("FL_ACCEL_PREFIX is of no use with FL_S3_BUCKET: unset one of them.")
 
 # --- The API -------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -379,62 +321,13 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
 }
 
-# --- Rounds and delivery -------------------------------------------------------------
-FL_MANAGED_BY = env.choice("FL_MANAGED_BY", "participants", ("participants", "actor"))
-FL_DEVICE = env.choice("FL_DEVICE", "auto", ("auto", "cpu", "cuda"))
-FL_MERGE_LEASE_SECONDS = env.integer("FL_MERGE_LEASE_SECONDS", 60, minimum=5)
-FL_MERGE_ATTEMPTS = env.integer("FL_MERGE_ATTEMPTS", 5, minimum=1)
-FL_KEEP_UPDATE_ROUNDS = env.integer("FL_KEEP_UPDATE_ROUNDS", 0)
-FL_KEEP_NOTIFICATION_DAYS = env.integer("FL_KEEP_NOTIFICATION_DAYS", 90)  # 0: for good
-FL_KEEP_CHECKPOINTS = env.integer("FL_KEEP_CHECKPOINTS", 10, minimum=1)
-FL_KEEP_AUDIT_DAYS = env.integer("FL_KEEP_AUDIT_DAYS", 0)  # 0: for good
-FL_NOTIFY_TIMEOUT_SECONDS = env.integer("FL_NOTIFY_TIMEOUT_SECONDS", 10, minimum=1)
-# By address, whatever its name; fl_server_ai.notification.destinations tells the rest.
-LOCAL_NETWORKS = "127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"
-FL_NOTIFY_ALLOW = env.networks("FL_NOTIFY_ALLOW", "" if POSTGRES_HOST else LOCAL_NETWORKS)
-FL_NOTIFY_DENY = env.networks("FL_NOTIFY_DENY")
-FL_NOTIFY_RETRY_SECONDS = env.integer("FL_NOTIFY_RETRY_SECONDS", 2, minimum=1)
-
-# --- Serving -------------------------------------------------------------------------
-# Whether models are run where the system can't confine a model that takes over its process.
-FL_CAGE = env.choice("FL_CAGE", "require" if POSTGRES_HOST else "warn", ("require", "warn"))
-FL_RUNNERS_SOCKET = env.text("FL_RUNNERS_SOCKET")  # of fl_server_ai.inference.runner.host
-FL_RUNNERS = env.integer("FL_RUNNERS", 4)  # that stay with their model loaded
-FL_RUNNER_MEMORY_BYTES = env.integer("FL_RUNNER_MEMORY_BYTES", 4 * 1024**3, minimum=1)
-FL_RUNNER_SECONDS = env.integer("FL_RUNNER_SECONDS", 30, minimum=1)
-FL_MAX_INFERENCE_BATCH = env.integer("FL_MAX_INFERENCE_BATCH", 4096, minimum=1)
-FL_MAX_INFERENCE_BYTES = env.integer("FL_MAX_INFERENCE_BYTES", 64 * 1024**2, minimum=1)
-FL_STATS_WAIT_SECONDS = env.integer("FL_STATS_WAIT_SECONDS", 5)  # of metadata for a summary
-
-# --- Metrics of the server -------------------------------------------------------------
-FL_METRICS_TOKEN = env.secret("FL_METRICS_TOKEN")  # of who may ask; without it nobody
-if FL_METRICS_TOKEN and len(FL_METRICS_TOKEN) < 16:
-    env.problems.append("FL_METRICS_TOKEN must have at least 16 characters.")
-FL_METRICS_PORT = env.integer("FL_METRICS_PORT", 0)  # of a worker in a container of its own
-
-# --- Experiment tracking ---------------------------------------------------------------
-FL_MLFLOW_TRACKING_URI = env.text("FL_MLFLOW_TRACKING_URI")
-FL_MLFLOW_EXPERIMENT = env.text("FL_MLFLOW_EXPERIMENT", "federated-learning")
-FL_MLFLOW_MODELS = env.boolean("FL_MLFLOW_MODELS", default=False)  # whether files go there, too
-# By the names that MLflow's own clients know.
-MLFLOW_TRACKING_TOKEN = env.secret("MLFLOW_TRACKING_TOKEN")
-MLFLOW_TRACKING_USERNAME = env.text("MLFLOW_TRACKING_USERNAME")
-MLFLOW_TRACKING_PASSWORD = env.secret("MLFLOW_TRACKING_PASSWORD")
-if not FL_MLFLOW_TRACKING_URI:
-    env.expect_none("FL_MLFLOW_", without="FL_MLFLOW_TRACKING_URI")
-elif not FL_MLFLOW_TRACKING_URI.startswith(("http://", "https://")):
-    env.problems.append("FL_MLFLOW_TRACKING_URI must be a server's address, http:// or https://.")
-
-# --- Logs and traces -------------------------------------------------------------------
-FL_LOG_FORMAT = env.choice("FL_LOG_FORMAT", "json" if POSTGRES_HOST else "text", ("text", "json"))
-FL_ACCESS_LOG = env.boolean("FL_ACCESS_LOG", default=False)
-FL_AUDIT_LOG = env.text("FL_AUDIT_LOG")  # a file that acts are appended to, as lines of JSON
+# --- Logs ----------------------------------------------------------------------------
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": FORMATTERS[FL_LOG_FORMAT]}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.text("FL_LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": FL_LOG_LEVEL},
     # Celery logs every message, and a sweep is one every two seconds.
     "loggers": {
         name: {"level": "WARNING"}
@@ -447,11 +340,7 @@ if FL_AUDIT_LOG:
     LOGGING["handlers"]["acts"] = {"()": "fl_server_core.appending.Appending", "path": FL_AUDIT_LOG}
     alone = {"handlers": ["acts"], "level": "INFO", "propagate": False}
     LOGGING["loggers"]["fl_server_core.audit"] = alone
-# OpenTelemetry's own variables; it reads more of them.
-FL_TRACES = bool(
-    env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-)
-env.choice("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", ("http/protobuf",))
-if FL_TRACES and not env.is_installed("opentelemetry.exporter.otlp.proto.http"):
-    env.problems.append("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry: install fl-server[otel].")
-    FL_TRACES = False
+
+# Secrets that stand in the settings above don't stand there twice.
+del FL_DJANGO_SECRET_KEY, FL_DJANGO_SECRET_KEY_FALLBACK, FL_REDIS_LOCATION
+del FL_POSTGRES_PASSWD, FL_S3_ACCESS_KEY, FL_S3_SECRET_KEY

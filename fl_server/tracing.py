@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from fl_server import env
 from fl_server_core import spans
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def begin() -> None:
 
 def endpoint() -> str:
     """Return the URL of the collector, as the exporter does."""
-    return env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return settings.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or settings.OTEL_EXPORTER_OTLP_ENDPOINT
 
 
 def provide(exporter: "SpanExporter") -> "TracerProvider":

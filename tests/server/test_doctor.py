@@ -127,11 +127,11 @@ def test_a_queue_without_a_worker_is_told(monkeypatch):
         diagnosis.check_workers()
 
 
-def test_that_nobody_takes_the_traces_is_told(settings, monkeypatch):
+def test_that_nobody_takes_the_traces_is_told(settings):
     settings.FL_TRACES = True
     with socket.create_server(("127.0.0.1", 0)) as collector:
         url = f"http://127.0.0.1:{collector.getsockname()[1]}"
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        settings.OTEL_EXPORTER_OTLP_ENDPOINT = url
         assert diagnosis.check_traces() == "to 127.0.0.1"
     with pytest.raises(Finding, match=r"Nobody takes traces at 127\.0\.0\.1"):
         diagnosis.check_traces()

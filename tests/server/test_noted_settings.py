@@ -45,14 +45,15 @@ def test_what_is_read_can_be_stored_and_read_back_the_same(db, monkeypatch):
 def test_a_secret_is_told_only_as_set(monkeypatch, tmp_path):
     known = {}
     monkeypatch.setattr(env, "effective", known)
+    monkeypatch.setattr(env, "declared", {"Tests": []})
     monkeypatch.setenv("FL_A_KEY", "hidden")
     (tmp_path / "b").write_text("hidden")
     monkeypatch.setenv("FL_B_KEY_FILE", str(tmp_path / "b"))
     monkeypatch.setenv("FL_POSTGRES_PASSWD", "hidden")
     monkeypatch.setattr(env, "problems", [])
-    assert env.secret("FL_A_KEY") == env.secret("FL_B_KEY") == "hidden"
-    assert env.secrets("FL_A_KEY") == ["hidden"]
-    env.secret("FL_C_KEY")
+    assert env.secret("FL_A_KEY", "") == env.secret("FL_B_KEY", "") == "hidden"
+    assert env.secrets("FL_A_KEY", "") == ["hidden"]
+    env.secret("FL_C_KEY", "")
     env.expect_none("FL_POSTGRES_", without="FL_POSTGRES_HOST")
     assert known == {"FL_A_KEY": "set", "FL_B_KEY": "set", "FL_C_KEY": ""}
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from fl_server import env
 from tests.compose import ROOT
 
 KEY = secrets.token_urlsafe(50)
@@ -151,3 +152,16 @@ def test_a_folder_that_can_not_be_made_stops_the_start(tmp_path):
     (tmp_path / "file").touch()
     done = run(tmp_path / "file" / "data", "-m", "fl_server.processes", "web")
     assert "(fl_server.E001) FL_DATA_DIR can't be used: [Errno 20] Not a directory" in done.stderr
+
+
+def test_a_secret_of_a_server_is_no_setting_by_itself(settings):
+    for name in (
+        "FL_DJANGO_SECRET_KEY",
+        "FL_DJANGO_SECRET_KEY_FALLBACK",
+        "FL_REDIS_LOCATION",
+        "FL_POSTGRES_PASSWD",
+        "FL_S3_ACCESS_KEY",
+        "FL_S3_SECRET_KEY",
+    ):
+        assert name in env.effective
+        assert not hasattr(settings, name)

@@ -1,46 +1,62 @@
-"""docs/settings.md tells of every variable that the settings read, and of no other."""
+"""The tables of docs/settings.md are what fl_server/variables.py declares.
 
-import ast
+`pytest tests/server/test_settings_docs.py --write-docs` writes them anew.
+"""
+
 import re
 
+import pytest
+
+from fl_server import env
 from tests.compose import ROOT
 
-READERS = ("text", "secret", "secrets", "integer", "boolean", "choice", "items", "networks")
-DOCS = (ROOT / "docs" / "settings.md").read_text()
+DOCUMENT = ROOT / "docs" / "settings.md"
 README = (ROOT / "README.md").read_text()
+NAMES = [name for section in env.declared.values() for each in section for name in each.names]
 
 
-def read_by_settings():
-    names = set()
-    for node in ast.walk(ast.parse((ROOT / "fl_server" / "settings.py").read_text())):
-        match node:
-            case ast.Call(
-                func=ast.Attribute(value=ast.Name("env"), attr=reader),
-                args=[ast.Constant(name), *_],
-            ) if reader in READERS:
-                names |= {name, f"{name}_FILE"} if reader.startswith("secret") else {name}
-    return names
+def table(heading):
+    head = r"\| variable \| meaning \| default \|\n\| --- \| --- \| --- \|\n"
+    return re.compile(rf"(?<=^## {heading}\n)((?:(?!## ).*\n)*?{head})((?:\|.*\n)*)", re.MULTILINE)
 
 
-def described(text):
-    rows = re.findall(r"^\| (`(?:FL|CORS|CSRF|OTEL|MLFLOW)_.*?) \|", text, re.MULTILINE)
-    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+def rendered(section):
+    return "".join(
+        f"| {', '.join(f'`{name}`' for name in each.names)} | {each.meaning} | {each.default} |\n"
+        for each in section
+    )
 
 
-def test_every_setting_is_described_once_and_no_other():
-    assert len(read_by_settings()) > 40
-    assert sorted(described(DOCS)) == sorted(read_by_settings())
+def test_each_section_has_its_heading():
+    headings = re.findall(r"^## (.*)", DOCUMENT.read_text(), re.MULTILINE)
+    assert headings == list(env.declared)
+
+
+@pytest.mark.parametrize("heading", env.declared)
+def test_its_table_is_what_is_declared(pytestconfig, heading):
+    text, rows = DOCUMENT.read_text(), rendered(env.declared[heading])
+    if pytestconfig.getoption("--write-docs"):
+        text = table(heading).sub(lambda found: found[1] + rows, text)
+        DOCUMENT.write_text(text)
+    assert table(heading).search(text)[2] == rows
+
+
+def test_each_variable_is_declared_once_and_means_something():
+    assert len(NAMES) == len(set(NAMES)) > 90
+    assert all(each.meaning for section in env.declared.values() for each in section)
 
 
 def test_the_readme_names_settings_that_there_are():
-    assert described(README)
-    assert set(described(README)) <= read_by_settings()
+    rows = re.findall(r"^\| (`(?:FL|CORS|CSRF|OTEL|MLFLOW)_.*?) \|", README, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named
+    assert named <= set(NAMES)
 
 
 def test_nothing_else_of_the_server_reads_a_setting():
     """So the settings are the whole of it; tests and the demo only hand variables on."""
+    reading = r"(environ|getenv).{0,10}[\"'](FL|CORS|CSRF|MLFLOW)_"
+    reading += r"|\benv\.(text|secret|integer|size|boolean|choice|item|network)"
     for path in ROOT.glob("fl_server*/**/*.py"):
-        if path.name not in ("settings.py", "env.py"):
-            assert not re.search(
-                r"(environ|getenv).{0,10}[\"'](FL|CORS|CSRF|MLFLOW)_", path.read_text()
-            )
+        if path.name not in ("variables.py", "env.py"):
+            assert not re.search(reading, path.read_text()), path
