@@ -29,6 +29,19 @@ def ordered(training: Training, user: User) -> Iterator[ModelTrainer]:
         yield trainer
 
 
+def stop(training: Training, user: User) -> None:
+    """Stop a training, whatever other orders were given: what counts is to resume it."""
+    with ModelTrainer.locked(training.pk) as trainer:
+        trainer.stop(by=user)
+
+
+def remove_participants(training: Training, user: User, gone: Collection[User]) -> None:
+    """Take users out. Who leaves by itself always may: coming back is a change that counts."""
+    leaves = {one.pk for one in gone} == {user.pk}
+    with ModelTrainer.locked(training.pk) if leaves else ordered(training, user) as trainer:
+        trainer.remove_participants(gone)
+
+
 # --- What an order is told -----------------------------------------------------------
 
 
@@ -132,8 +145,7 @@ def _start(training: Training, user: User, _: Said) -> str:
 
 
 def _stop(training: Training, user: User, _: Said) -> str:
-    with ordered(training, user) as trainer:
-        trainer.stop(by=user)
+    stop(training, user)
     return "The training is stopped."
 
 
@@ -155,8 +167,7 @@ def _add(training: Training, _: User, said: Said) -> str:
 
 
 def _remove(training: Training, user: User, said: Said) -> str:
-    with ordered(training, user) as trainer:
-        trainer.remove_participants(said["participants"])
+    remove_participants(training, user, said["participants"])
     return f"Removed: {_names(said['participants'])}."
 
 

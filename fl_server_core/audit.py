@@ -41,6 +41,18 @@ BY_THE_SERVER = {
 }
 """What follows by itself, also where somebody's request happens to bring it about."""
 
+ENDINGS = {
+    ActCode.TRAINING_STOPPED,
+    ActCode.TRAINING_REMOVED,
+    ActCode.CLIENT_REMOVED,
+    ActCode.MODEL_REMOVED,
+    ActCode.GROUP_REMOVED,
+}
+"""What ends something that counted when it began, so that there are never more of them.
+
+They don't count, because nobody should have to wait until a training may be stopped.
+"""
+
 FORGOTTEN = 1000
 """Rows deleted in one transaction."""
 
@@ -67,7 +79,7 @@ def record_act(
     """Note an act on a row; `by` is whoever is known to act where no request says so.
 
     The caller holds the transaction that makes the change. Details are few, and never secret.
-    Raises TooMany for a user beyond FL_ACTS, because each act is a row for good.
+    Raises what `count_act` does.
     """
     record_acts(code, [(row, details)], by=by)
 
@@ -79,12 +91,25 @@ def record_acts(
     by: AbstractBaseUser | None = None,
 ) -> None:
     """Note one act on several rows, or several times on one, each with its details."""
+    if code not in BY_THE_SERVER | ENDINGS:
+        count_act(by=by)
     who = {} if code in BY_THE_SERVER else _who(by)
     who["request_id"] = current_request_id()
     rows = [Act(code=code, details=details, **who, **_which(row)) for row, details in acts]
     Act.objects.bulk_create(rows)
     for row in rows:
         transaction.on_commit(partial(_log, row), robust=True)
+
+
+def count_act(*, by: AbstractBaseUser | None = None) -> None:
+    """Count an act of whoever the request comes from, or of `by`; staff's aren't counted.
+
+    Raises TooMany for a user beyond FL_ACTS, because each act is a row for good.
+    """
+    request = _REQUEST.get()
+    user: Any = by or getattr(request, "user", None)
+    if request and user is not None and user.is_authenticated and not user.is_staff:
+        ACTS.take(f"user {user.pk}")
 
 
 def note_login(user: AbstractBaseUser, request: HttpRequest, **_: Any) -> None:
@@ -129,8 +154,6 @@ def _who(by: AbstractBaseUser | None) -> dict[str, Any]:
     user: Any = by or getattr(request, "user", None)
     known = {"address": sender_of(request)[:64]} if request else {}
     if user is not None and user.is_authenticated:
-        if request and not user.is_staff:
-            ACTS.take(f"user {user.pk}")
         known |= {"user_id": user.pk, "user_name": user.get_username()}
     return known
 

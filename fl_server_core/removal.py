@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Model as Row
 from django.db.models import Q, QuerySet
 
-from fl_server_core.audit import record_act, record_acts
+from fl_server_core.audit import count_act, record_act, record_acts
 from fl_server_core.files import let_go, names_in
 from fl_server_core.models import Checkpoint, Model, Moments, Training, User
 from fl_server_core.models.act import ActCode
@@ -38,6 +38,8 @@ def remove_model(model: Model) -> None:
         rows = Model.objects.filter(Q(pk=model.pk) | Q(base_model=model.pk))
         kept = (kind.objects.filter(model__in=rows) for kind in (Checkpoint, Moments))
         let_go(names_in(rows, *kept))
+        if row.kind == ModelKind.LOCAL:  # which nobody counted when it came
+            count_act()
         record_falling(Model.objects.filter(pk=row.pk))
         record_act(ActCode.MODEL_REMOVED, row, name=row.name, kind=row.kind)
         row.delete()

@@ -6,6 +6,7 @@ server can't be reached; 130 interrupted.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, wraps
 from typing import Any
@@ -24,6 +25,9 @@ PATIENCE = 5.0
 
 WIDTH = 200
 """Columns of a table that goes to a file or a program, which shall find ids in one line."""
+
+SHORT = 8
+"""Characters of an id that tell it from others."""
 
 SHOWN = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "?")
 """What stands for control characters: others name models and metrics, and a terminal would obey."""
@@ -154,6 +158,19 @@ def find(rows: Sequence[Json], wanted: str, what: str) -> Json:
     if wanted and len(found) > 1:
         raise Unknown(f"There are {len(found)} {what}s {wanted!r}: give more of the id.")
     return found[-1]
+
+
+def names_of(rows: Sequence[Json]) -> dict[str, str]:
+    """Return what to call each row: its name, and how its id begins where others have that too."""
+    times = Counter(row.get("name") for row in rows)
+    return {row["id"]: _name_of(row, times[row.get("name")]) for row in rows}
+
+
+def _name_of(row: Json, times: int) -> str:
+    identity, name = str(row["id"]), row.get("name")
+    if not name:
+        return identity
+    return str(name) if times == 1 else f"{name} ({identity[:SHORT]})"
 
 
 def find_training(api: Api, wanted: str = "") -> Json:

@@ -9,7 +9,15 @@ import click
 
 from fl_client.api import Api, Json
 from fl_client.command.models import TARGET, find_checkpoint
-from fl_client.command.session import Session, command, find, find_model, find_training
+from fl_client.command.session import (
+    Session,
+    command,
+    find,
+    find_model,
+    find_training,
+    names_of,
+    printable,
+)
 from fl_client.command.watching import watch_training
 from fl_client.errors import Unfit, Unknown
 
@@ -139,12 +147,11 @@ def remove(session: Session, id: str, yes: bool) -> None:
     """Remove a training, or a model with its training."""
     trainings = [row["id"] for row in session.api.trainings() if row["id"].startswith(id)]
     kind = "training" if trainings else "model"
-    if trainings:
-        found = find_training(session.api, id)["id"]
-    else:
-        found = find(session.api.models(), id, "model")["id"]
+    row = find_training(session.api, id) if trainings else find(session.api.models(), id, "model")
+    found, name = row["id"], row.get("name", "")
     if not yes:
-        click.confirm(f"Remove the {kind} {found}?", abort=True, err=True)
+        asked = f"Remove the {kind} {name} ({found})?" if name else f"Remove the {kind} {found}?"
+        click.confirm(printable(asked), abort=True, err=True)
     (session.api.remove_training if trainings else session.api.remove_model)(found)
     session.say(f"The {kind} {found} is removed.", {"removed": found})
 
@@ -159,7 +166,16 @@ def list_all(session: Session, what: str, model: str) -> None:
     api = session.api
     if what == "trainings":
         rows = api.trainings()
-        shown = [[r["id"], STATES[r["state"]], r["aggregation_method"], r["model"]] for r in rows]
+        names = {} if session.as_json or not rows else names_of(api.models())
+        shown = [
+            [
+                r["id"],
+                STATES[r["state"]],
+                r["aggregation_method"],
+                names.get(r["model"], r["model"]),
+            ]
+            for r in rows
+        ]
         session.tabulate(["training", "state", "method", "model"], shown, rows)
     elif what == "models":
         rows = api.models()

@@ -16,7 +16,7 @@ from fl_server_ai.trainer import ModelTrainer, opening
 from fl_server_ai.trainer.record import RecordReader
 from fl_server_api.documented.training import documented
 from fl_server_api.exports import send_metrics
-from fl_server_api.orders import ordered
+from fl_server_api.orders import ordered, remove_participants, stop
 from fl_server_api.parsers import AnyTypeJSONParser, JSONParser
 from fl_server_api.permissions import IsActor, IsInvolved, IsOwner, ManagesTraining, SteersTraining
 from fl_server_api.renderers import CSVRenderer, TensorBoardRenderer
@@ -127,8 +127,7 @@ class Training(ViewSet):
         if set(ids) - {request.user.pk}:
             self.require(ManagesTraining, training)
         users = _find_users(ids)
-        with ordered(training, request.user) as trainer:
-            trainer.remove_participants(users)
+        remove_participants(training, request.user, users)
         return Response({"detail": "Users removed from training participants!"})
 
     @decorators.permission_classes([IsAuthenticated, ManagesTraining])
@@ -149,8 +148,7 @@ class Training(ViewSet):
         It ends in state `E` with that reason, and can be resumed.
         """
         training = self.get_entity(models.Training, id)
-        with ordered(training, request.user) as trainer:
-            trainer.stop(by=request.user)
+        stop(training, request.user)
         return Response({"detail": "Training stopped!"}, status.HTTP_202_ACCEPTED)
 
     @decorators.permission_classes([IsAuthenticated, SteersTraining])

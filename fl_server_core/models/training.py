@@ -38,7 +38,7 @@ class ReasonCode(models.TextChoices):
     """Why a training ended elsewhere than at its target; `state_reason` has the details."""
 
     NONE = "", "It hasn't."
-    STOPPED = "stopped", "Its actor wanted that."
+    STOPPED = "stopped", "Its actor or an operator wanted that."
     STOPPED_EARLY = "stopped_early", "A metric was good enough, or got no better."
     NO_PARTICIPANTS = "no_participants", "No participant is left."
     QUORUM_MISSED = "quorum_missed", "Too few answered."

@@ -295,6 +295,7 @@ def test_a_training_says_that_an_operator_has_stopped_it(operator, training):
     give(operator, training, "stop")
     training.refresh_from_db()
     assert (training.reason_code, training.state_reason) == ("stopped", "Stopped by an operator.")
+    assert training.get_reason_code_display() == "Its actor or an operator wanted that."
 
 
 def test_nothing_is_deleted_as_an_order(operator, training):

@@ -5,6 +5,7 @@ import uuid
 import pytest
 
 from tests.api.conftest import as_user
+from tests.factories import UserFactory
 
 URL = "/api/trainings/"
 FORBIDDEN = {"detail": "You are not the actor of the training."}
@@ -88,10 +89,12 @@ def test_participants_and_strangers_do_not_steer(
 
 
 def test_orders_that_have_others_called_are_limited(client, started, participant, settings):
-    settings.FL_STEERINGS = 6  # with the start
+    settings.FL_STEERINGS = 5  # with the start
     body = {"checkpoint": str(started.model.checkpoints.get().pk)}
-    given = [("notify", None), ("stop", None), ("resume", None), ("rollback", body)]
+    given = [("notify", None), ("resume", None), ("rollback", body)]
     for action, sent in given:
+        if action == "resume":
+            told(post(client, started, "stop"))  # doesn't count
         assert post(client, started, action, sent).status_code == 202
     clients = {"clients": [str(participant.pk)]}
     removed = client.delete(f"{URL}{started.pk}/clients/", clients, format="json")
@@ -102,6 +105,22 @@ def test_orders_that_have_others_called_are_limited(client, started, participant
         assert int(response["Retry-After"]) > 0
     assert client.delete(f"{URL}{started.pk}/clients/", clients, format="json").status_code == 429
     assert client.get(f"{URL}{started.pk}/").status_code == 200
+
+
+def test_who_stops_or_leaves_is_never_told_to_wait(client, started, participant, settings):
+    other = UserFactory()
+    started.participants.add(other)
+    settings.FL_STEERINGS = 0
+    url, leaver = f"{URL}{started.pk}/clients/", as_user(participant)
+    both, alone = (
+        [str(user.pk) for user in users] for users in ([participant, other], [participant])
+    )
+    assert leaver.delete(url, {"clients": both}, format="json").status_code == 429
+    assert leaver.delete(url, {"clients": alone}, format="json").status_code == 200
+    assert not started.is_participant(participant)
+    told(post(client, started, "stop"))
+    told(post(client, started, "resume"), 429)
+    assert told(post(client, started, "stop"), 400) == [f"Training {started.pk} is not running!"]
 
 
 def test_who_may_not_give_orders_uses_up_nobodys(client, started, stranger, settings):

@@ -9,7 +9,8 @@ from django.core.cache import cache
 from django.test import Client
 
 from fl_server_core import passwords
-from fl_server_core.models import Act
+from fl_server_core.models import Act, LocalModel, Model
+from tests.api.conftest import as_user, make_module, tensors
 from tests.api.test_authentication import basic, get
 from tests.factories import UserFactory
 
@@ -151,6 +152,51 @@ def test_nobody_fills_the_audit_log(client, user, settings):
     assert client.post("/api/groups/", {"name": "more"}).status_code == 429
     assert client.get("/api/users/myself/").json()["last_name"] == "2"  # nothing is half done
     assert Act.objects.count() == kept + 3
+
+
+def test_what_only_ends_something_is_done_and_noted_beyond_the_limit(
+    client, started, participant, settings
+):
+    group = client.post("/api/groups/", {"name": "ours"}).json()["id"]
+    spare = Model.objects.create(owner=started.actor, name="spare")
+    settings.FL_ACTS = 0
+    last = Act.objects.latest("pk").pk
+    training, model = f"/api/trainings/{started.pk}/", f"/api/models/{spare.pk}/"
+    assert client.post(f"{training}stop/").status_code == 202
+    assert client.post(f"{training}stop/").status_code == 400  # noted once
+    assert client.post(f"{training}resume/").status_code == 429
+    clients = {"clients": [str(participant.pk)]}
+    for _ in range(2):  # the second finds nobody
+        answer = as_user(participant).delete(f"{training}clients/", clients, format="json")
+        assert answer.status_code in (200, 403)
+    assert client.put(f"{training}clients/", clients, format="json").status_code == 429
+    for url in (training, model, f"/api/groups/{group}/"):
+        assert client.delete(url).status_code in (200, 204)
+        assert client.delete(url).status_code in (400, 404)
+    noted = Act.objects.filter(pk__gt=last)
+    assert list(noted.values_list("code", "user_name")) == [
+        ("training.stopped", started.actor.username),
+        ("training.client_removed", participant.username),
+        ("training.removed", started.actor.username),
+        ("model.removed", started.actor.username),
+        ("group.removed", started.actor.username),
+    ]
+
+
+def test_updates_are_not_handed_in_and_taken_back_without_end(started, participant, settings):
+    client, url = as_user(participant), f"/api/models/{started.model_id}/"
+    settings.FL_ACTS = 2
+
+    def go_back_and_forth():
+        sent = {"round": 0, "sample_size": 1, "model_file": tensors(make_module(1.0))}
+        handed_in = client.post(url, sent, format="multipart").status_code
+        update = LocalModel.objects.get(owner=participant)
+        return handed_in, client.delete(f"/api/models/{update.pk}/").status_code
+
+    other = UserFactory()
+    started.participants.add(other)  # whom the round awaits
+    assert [go_back_and_forth() for _ in range(3)] == [(201, 200), (201, 200), (201, 429)]
+    assert Act.objects.filter(code="model.removed").count() == 2
 
 
 def test_a_login_that_can_not_be_noted_is_none(db, settings):

@@ -157,9 +157,18 @@ def test_staff_steer_who_may_change_trainings(started):
 def test_orders_are_counted_together_with_the_apis(client, started, user, settings):
     settings.FL_STEERINGS = 3  # with the start
     assert client.post(f"/api/trainings/{started.pk}/notify/").status_code == 202
+    assert told(order(user, started, "notify")) == ["Notified again: 1."]
+    assert told(order(user, started, "notify")) == ["Too many orders to trainings."]
+
+
+def test_who_stops_or_leaves_is_never_told_to_wait(started, user, participant, settings):
+    settings.FL_STEERINGS = 0
+    leaves = {"participants": participant.pk}
+    assert told(order(user, started, "remove", **leaves)) == ["Too many orders to trainings."]
     assert told(order(user, started, "stop")) == ["The training is stopped."]
-    assert told(order(user, started, "resume")) == ["Too many orders to trainings."]
-    assert state_of(started) == ("E", 0)
+    left = order(participant, started, "remove", **leaves)
+    assert left.status_code == 302
+    assert not started.is_participant(participant)
 
 
 @pytest.mark.parametrize("name", [*PLAIN, "rollback", "remove", "add", "delete"])

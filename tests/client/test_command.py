@@ -217,6 +217,25 @@ def test_the_doctor_tells_a_wrong_clock_and_a_wrong_token(run, server):
     assert found["token"]["said"] == "Invalid token."
 
 
+def test_trainings_are_listed_by_the_names_of_their_models(run, server):
+    known = [("a" * 32, "digits"), ("b" * 32, "twice"), ("c" * 32, "twice"), ("d" * 32, "")]
+    rows = [TRAINING | {"id": f"t-{i}", "model": i} for i, _ in [*known, ("e" * 32, "")]]
+    server.get(f"{API}/users/trainings/", json=rows)
+    server.get(f"{API}/models/", json=[{"id": i, "name": name} for i, name in known])
+    lines = run("list").output.splitlines()[1:]
+    shown = [line.split("FedAvg")[1].strip() for line in lines]
+    assert shown == ["digits", "twice (bbbbbbbb)", "twice (cccccccc)", "d" * 32, "e" * 32]
+    assert len(server.calls) == 2
+    assert json.loads(run("list", "--json").output) == rows
+
+
+def test_a_model_to_be_removed_is_asked_about_by_its_name(run, server):
+    server.get(f"{API}/users/trainings/", json=[])
+    server.get(f"{API}/models/", json=[{"id": "m-1", "name": "digits"}, {"id": "n-2"}])
+    asked = [run("remove", i, input="n", code=1).stderr.split("?")[0] for i in ("digits", "n-")]
+    assert asked == ["Remove the model digits (m-1)", "Remove the model n-2"]
+
+
 EVIL = "\x1b]0;x\x07[/red] [bold]:smile:\x9b2J"
 
 
@@ -227,6 +246,7 @@ def test_names_of_others_only_print(run, server):
     server.get(f"{API}/models/m-1/metrics/", json=[ROWS[0] | {"key": EVIL}])
     inert = "?]0;x?[/red] [bold]:smile:?2J"
     assert inert in run("list", "models").output
+    assert inert in run("list", "trainings").output
     assert inert in run("metrics").output
     assert json.loads(run("list", "models", "--json").output) == [model]
 

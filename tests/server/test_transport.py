@@ -44,9 +44,21 @@ message.ack()
 """
 
 
-def connect(folder: Path) -> Connection:
-    options = {"folder": str(folder), "polling_interval": 0.02}
-    return Connection("filesystem://", transport=Transport, transport_options=options)
+@pytest.fixture
+def connect():
+    """Return who connects to a folder until the test is over.
+
+    Left open a connection would return what it hasn't acknowledged when the process ends, and log
+    that to a terminal which pytest has closed.
+    """
+    with ExitStack() as opened:
+
+        def call(folder: Path) -> Connection:
+            options = {"folder": str(folder), "polling_interval": 0.02}
+            made = Connection("filesystem://", transport=Transport, transport_options=options)
+            return opened.enter_context(made)
+
+        yield call
 
 
 def take(queue: Queue | SimpleQueue) -> Any:
@@ -69,7 +81,7 @@ def client(role: str, folder: Path, number: int, count: int = 0) -> Iterator[Pop
             process.kill()
 
 
-def test_each_message_of_a_burst_is_received_once(tmp_path):
+def test_each_message_of_a_burst_is_received_once(tmp_path, connect):
     with ExitStack() as stack:
         start = stack.enter_context
         consumers = [start(client("consume", tmp_path, number)) for number in range(CONSUMERS)]
@@ -87,7 +99,7 @@ def test_each_message_of_a_burst_is_received_once(tmp_path):
     assert Counter(filter(None, received)) == Counter(wanted)
 
 
-def test_the_oldest_message_comes_first(tmp_path):
+def test_the_oldest_message_comes_first(tmp_path, connect):
     queue = connect(tmp_path).SimpleQueue("q")
     for index in range(20):
         queue.put(index)
@@ -115,7 +127,7 @@ NO_MESSAGES = {
 
 
 @pytest.mark.parametrize("name", NO_MESSAGES)
-def test_a_file_that_is_no_message_is_set_aside_and_the_next_one_read(tmp_path, name):
+def test_a_file_that_is_no_message_is_set_aside_and_the_next_one_read(tmp_path, connect, name):
     put_file(tmp_path, name="0", content=NO_MESSAGES[name])
     queue = connect(tmp_path).SimpleQueue("q")
     queue.put("good")
@@ -123,7 +135,7 @@ def test_a_file_that_is_no_message_is_set_aside_and_the_next_one_read(tmp_path, 
     assert [path.read_bytes() for path in (tmp_path / "rejected").iterdir()] == [NO_MESSAGES[name]]
 
 
-def test_a_folder_in_a_queue_is_set_aside(tmp_path):
+def test_a_folder_in_a_queue_is_set_aside(tmp_path, connect):
     queue = connect(tmp_path).SimpleQueue("q")
     put_file(tmp_path, "0", b"").unlink()
     (tmp_path / "queues" / "q.queue" / "0").mkdir()
@@ -132,7 +144,7 @@ def test_a_folder_in_a_queue_is_set_aside(tmp_path):
     assert (tmp_path / "rejected" / "0").is_dir()
 
 
-def test_a_message_that_vanishes_after_the_listing_is_skipped(tmp_path):
+def test_a_message_that_vanishes_after_the_listing_is_skipped(tmp_path, connect):
     queue = connect(tmp_path).SimpleQueue("q")
     for word in ("first", "second", "third"):
         queue.put(word)
@@ -141,7 +153,7 @@ def test_a_message_that_vanishes_after_the_listing_is_skipped(tmp_path):
     assert take(queue) == "third"
 
 
-def test_a_sleeping_reader_is_woken(tmp_path, monkeypatch):
+def test_a_sleeping_reader_is_woken(tmp_path, connect, monkeypatch):
     monkeypatch.setattr("fl_server.transport.LOOK_SECONDS", 10 * PATIENCE)
     queue, writer = connect(tmp_path).SimpleQueue("q"), connect(tmp_path).SimpleQueue("q")
     with pytest.raises(Empty):
@@ -153,7 +165,7 @@ def test_a_sleeping_reader_is_woken(tmp_path, monkeypatch):
     assert [stat.filemode(p.stat().st_mode) for p in tmp_path.glob("bells/*")] == ["prw-------"]
 
 
-def test_each_of_two_sleeping_readers_is_woken(tmp_path, monkeypatch):
+def test_each_of_two_sleeping_readers_is_woken(tmp_path, connect, monkeypatch):
     monkeypatch.setattr("fl_server.transport.LOOK_SECONDS", 10 * PATIENCE)
     readers = [connect(tmp_path).SimpleQueue("q") for _ in range(2)]
     for reader in readers:
@@ -167,7 +179,7 @@ def test_each_of_two_sleeping_readers_is_woken(tmp_path, monkeypatch):
         assert {message.result(timeout=PATIENCE).payload for message in messages} == {0, 1}
 
 
-def test_who_is_about_to_end_waits_no_longer(tmp_path, monkeypatch):
+def test_who_is_about_to_end_waits_no_longer(tmp_path, connect, monkeypatch):
     monkeypatch.setattr(Transport, "is_ending", False)
     monkeypatch.setattr("fl_server.transport.LOOK_SECONDS", 10 * PATIENCE)
     connection = connect(tmp_path)
@@ -185,7 +197,7 @@ def test_who_is_about_to_end_waits_no_longer(tmp_path, monkeypatch):
     assert again.done()
 
 
-def test_where_no_pipe_can_be_made_the_queue_is_looked_at(tmp_path, monkeypatch):
+def test_where_no_pipe_can_be_made_the_queue_is_looked_at(tmp_path, connect, monkeypatch):
     def refuse(*_: Any) -> None:
         raise OSError(errno.EOPNOTSUPP, "no pipes here")
 
@@ -195,7 +207,7 @@ def test_where_no_pipe_can_be_made_the_queue_is_looked_at(tmp_path, monkeypatch)
     assert queue.get(timeout=PATIENCE).payload == "late"
 
 
-def test_who_has_all_it_may_take_need_not_wait(tmp_path):
+def test_who_has_all_it_may_take_need_not_wait(tmp_path, connect):
     connection = connect(tmp_path)
     for index in range(2):
         connection.SimpleQueue("q").put(index)
@@ -208,7 +220,7 @@ def test_who_has_all_it_may_take_need_not_wait(tmp_path):
     assert time.monotonic() - begun < PATIENCE
 
 
-def test_size_and_purge_count_one_queue(tmp_path):
+def test_size_and_purge_count_one_queue(tmp_path, connect):
     connection = connect(tmp_path)
     queue, other = connection.SimpleQueue("q"), connection.SimpleQueue("other")
     queue.put(1)
@@ -219,7 +231,7 @@ def test_size_and_purge_count_one_queue(tmp_path):
     assert (queue.qsize(), other.qsize()) == (0, 1)
 
 
-def test_a_fanout_reaches_every_bound_queue_until_it_is_deleted(tmp_path):
+def test_a_fanout_reaches_every_bound_queue_until_it_is_deleted(tmp_path, connect):
     exchange = Exchange("news", type="fanout")
     reader, writer = connect(tmp_path), connect(tmp_path)
     queues = [Queue(name, exchange)(reader.channel()) for name in ("a", "b")]
@@ -235,7 +247,7 @@ def test_a_fanout_reaches_every_bound_queue_until_it_is_deleted(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["..", "../../out", "/etc/x", "a/b"])
-def test_no_name_leaves_the_folder(tmp_path, name):
+def test_no_name_leaves_the_folder(tmp_path, connect, name):
     channel = connect(tmp_path / "outer" / "broker").channel()
     queue = Queue(name, Exchange(name, type="fanout"))(channel)
     queue.declare()
@@ -244,7 +256,7 @@ def test_no_name_leaves_the_folder(tmp_path, name):
     assert [path.name for path in (tmp_path / "outer").iterdir()] == ["broker"]
 
 
-def test_an_unacknowledged_message_returns_when_its_channel_closes(tmp_path):
+def test_an_unacknowledged_message_returns_when_its_channel_closes(tmp_path, connect):
     connection = connect(tmp_path)
     queue = connection.SimpleQueue("q")
     queue.put("again")
@@ -254,7 +266,7 @@ def test_an_unacknowledged_message_returns_when_its_channel_closes(tmp_path):
     assert take(connect(tmp_path).SimpleQueue("q")) == "again"
 
 
-def test_a_folder_that_cant_be_used_is_a_lost_connection(tmp_path):
+def test_a_folder_that_cant_be_used_is_a_lost_connection(tmp_path, connect):
     (tmp_path / "broker").write_text("a file where the folder should be")
     connection = connect(tmp_path / "broker")
     with pytest.raises(connection.connection_errors):
