@@ -144,15 +144,20 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def find(rows: Sequence[Json], wanted: str, what: str) -> Json:
-    """Return the row whose id begins so, or that has this name; the newest if nothing is wanted."""
-    found = [row for row in rows if row["id"].startswith(wanted) or row.get("name") == wanted]
+def find(rows: Sequence[Json], wanted: str, what: str, *, only: bool = False) -> Json:
+    """Return the row whose id begins so, or that has this name; the newest if nothing is wanted.
+
+    Of several of this name it is the newest, but where it is to be the only one.
+    """
+    named = [row for row in rows if row.get("name") == wanted]
+    found = named or [row for row in rows if row["id"].startswith(wanted)]
     if not found:
         raise Unknown(
             f"There is no {what} {wanted!r} of yours." if wanted else f"There is no {what}."
         )
-    if wanted and len(found) > 1:
-        raise Unknown(f"There are {len(found)} {what}s {wanted!r}: give more of the id.")
+    if wanted and len(found) > 1 and (only or not named):
+        more = "give an id" if named else "give more of the id"
+        raise Unknown(f"There are {len(found)} {what}s {wanted!r}: {more}.")
     return found[-1]
 
 

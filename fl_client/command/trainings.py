@@ -9,7 +9,14 @@ import click
 
 from fl_client.api import Api, Json
 from fl_client.command.models import TARGET, find_checkpoint
-from fl_client.command.session import Session, command, find, find_model, find_training
+from fl_client.command.session import (
+    Session,
+    command,
+    find,
+    find_model,
+    find_training,
+    printable,
+)
 from fl_client.command.watching import watch_training
 from fl_client.errors import Unfit, Unknown
 
@@ -70,15 +77,21 @@ def _find_or_upload(api: Api, model: str) -> str:
 
 
 def find_clients(api: Api, names: list[str], wait: float) -> list[str]:
-    """Return the ids of users, and wait for those who haven't registered yet."""
-    until = time.monotonic() + wait
+    """Return the ids of users, and wait for those who haven't registered yet, whom it names."""
+    until, told = time.monotonic() + wait, None
     while True:
         known = {user["username"]: user["id"] for user in api.users()}
         missing = [name for name in names if name not in known]
         if not missing:
             return [known[name] for name in names]
         if time.monotonic() >= until:
-            raise Unknown(f"Nobody has registered as {', '.join(missing)}.")
+            raise Unknown(
+                f"Nobody has registered as {', '.join(missing)}. Do these clients run, and with "
+                "this server? --wait SECONDS waits longer."
+            )
+        if missing != told:
+            click.echo(printable(f"Waiting for {', '.join(missing)} to register."), err=True)
+            told = missing
         time.sleep(STEP)
 
 
@@ -142,7 +155,7 @@ def remove(session: Session, id: str, yes: bool) -> None:
     if trainings:
         found = find_training(session.api, id)["id"]
     else:
-        found = find(session.api.models(), id, "model")["id"]
+        found = find(session.api.models(), id, "model", only=True)["id"]
     if not yes:
         click.confirm(f"Remove the {kind} {found}?", abort=True, err=True)
     (session.api.remove_training if trainings else session.api.remove_model)(found)
