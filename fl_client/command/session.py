@@ -129,13 +129,18 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
                 who = click.get_current_context().obj
                 function(Session(**who, as_json=as_json), **options)
             except (FlError, OSError) as error:
-                kind = NoServer if isinstance(error, Unreachable) else Failed
-                raise kind(_sentence(error), as_json=as_json) from error
+                raise _failure(error, as_json=as_json) from error
 
         flag = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
         return fl.command(name)(flag(called))
 
     return decorate
+
+
+def _failure(error: Exception, *, as_json: bool) -> Failed:
+    if isinstance(error, Unreachable):
+        return NoServer(f"{error} --url or FL_URL says where the server is.", as_json=as_json)
+    return Failed(_sentence(error), as_json=as_json)
 
 
 def _sentence(error: Exception) -> str:

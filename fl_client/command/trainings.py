@@ -73,7 +73,10 @@ def _find_or_upload(api: Api, model: str) -> str:
     file = Path(model)
     if file.is_file():
         return api.upload_model(file, file.stem, "uploaded by fl")
-    return str(find_model(api, model)["id"])
+    try:
+        return str(find_model(api, model)["id"])
+    except Unknown as unknown:
+        raise Unknown(f"{unknown} There is no file of this name either.") from unknown
 
 
 def find_clients(api: Api, names: list[str], wait: float) -> list[str]:

@@ -129,7 +129,9 @@ def test_a_server_that_cant_be_reached_has_a_code_of_its_own(run, server, waited
     server.get(f"{API}/users/myself/", body=requests.ConnectionError())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fl_client.command.session.PATIENCE", 0)
-        assert "can't be reached" in run("whoami", code=3).stderr
+        said = run("whoami", code=3).stderr
+    assert "can't be reached" in said
+    assert "FL_URL" in said
 
 
 def test_nobody_is_told_how_to_become_somebody(run):
@@ -201,6 +203,14 @@ def test_who_never_registers_is_named_with_what_to_do(run, server):
     said = run("train", "--model", "net", "--clients", "alice,bob", "--wait", "0", code=1).stderr
     assert "registered as alice, bob" in said
     assert "--wait" in said
+
+
+def test_a_model_that_is_neither_here_nor_there_is_told_so(run, server):
+    server.get(f"{API}/models/", json=[])
+    server.get(f"{API}/users/trainings/", json=[])
+    said = run("train", "--model", "net.pt", "--clients", "alice", code=1).stderr
+    assert "no model 'net.pt' of yours" in said
+    assert "no file" in said
 
 
 def test_nothing_is_removed_unasked(run, server):
