@@ -28,7 +28,6 @@ from mnist_clients import (
     PARTS,
     Cohort,
     Plan,
-    Server,
     answer,
     begin_process,
     cnn,
@@ -37,6 +36,8 @@ from mnist_clients import (
 )
 from safetensors.torch import save
 from serving import running_server
+
+from fl_client import Transport
 
 ENDLESS = 10_000
 """Rounds that the training is opened for; how many are gone through is decided here."""
@@ -105,21 +106,21 @@ def resume(path: Path, plan: Plan, url: str) -> State:
     """Read the state, or make one; it is for one plan alone."""
     learned = asdict(plan) | {"data_dir": ""}
     if not path.exists():
-        begin(plan, learned, Server(url)).write(path)
+        begin(plan, learned, Transport(url)).write(path)
     state = State(**json.loads(path.read_text()))
     if state.learned != learned:
         sys.exit(f"{path} was begun with other options: {state.learned}")
     return state
 
 
-def begin(plan: Plan, learned: dict[str, Any], server: Server) -> State:
+def begin(plan: Plan, learned: dict[str, Any], server: Transport) -> State:
     """Register everybody and open the training, which starts later."""
     actor, *clients = (register(server) for _ in range(1 + plan.clients))
     as_actor = user(server.url, actor["token"])
     torch.manual_seed(plan.seed)
     form = {"name": "MNIST CNN", "description": f"split: {plan.split}"}
     files = {"model_file": save(cnn().state_dict())}
-    model = as_actor.ask("POST", "/models/", data=form, files=files).json()["model_id"]
+    model = as_actor.ask("POST", "/api/models/", data=form, files=files).json()["model_id"]
     training = {
         "model_id": model,
         "clients": [client["id"] for client in clients],
@@ -128,15 +129,15 @@ def begin(plan: Plan, learned: dict[str, Any], server: Server) -> State:
         "aggregation_method": "FedAvg",
         "options": {"round": {"sample": plan.sample}} if plan.sample < 1 else {},
     }
-    opened = as_actor.ask("POST", "/trainings/", json=training).json()["training_id"]
+    opened = as_actor.ask("POST", "/api/trainings/", json=training).json()["training_id"]
     tokens = {client["id"]: client["token"] for client in clients}
     return State(actor["token"], tokens, model, opened, learned)
 
 
-def register(server: Server) -> dict[str, Any]:
+def register(server: Transport) -> dict[str, Any]:
     """Make a user without an endpoint, who asks for what is to be done."""
     form = {"username": f"mnist-{secrets.token_hex(8)}", "password": secrets.token_urlsafe()}
-    return server.ask("POST", "/users/", json=form).json()
+    return server.ask("POST", "/api/users/", json=form).json()
 
 
 # The rounds, as the actor follows them.
@@ -155,15 +156,15 @@ class Run:
         """Have the clients answer until so many rounds are over, or a model is as good as this."""
         actor, begun = user(self.cohort.url, self.state.actor), time.monotonic()
         while len(self.state.accuracies) < rounds and max(self.state.accuracies, default=0) < until:
-            training = actor.ask("GET", f"/trainings/{self.state.training}/").json()
+            training = actor.ask("GET", f"/api/trainings/{self.state.training}/").json()
             phase, number = training["round"]["phase"], training["round"]["number"]
             if training["state"] == "I":
-                actor.ask("POST", f"/trainings/{self.state.training}/start/")
+                actor.ask("POST", f"/api/trainings/{self.state.training}/start/")
             elif training["state"] != "O":
                 sys.exit(f"The training ended: {training['state_reason']}")
             elif phase == "test" and number > len(self.state.accuracies):
                 # Before anybody answers, as then the next round begins.
-                self.test(actor.ask("GET", f"/models/{self.state.model}/").content)
+                self.test(actor.ask("GET", f"/api/models/{self.state.model}/").content)
                 seconds, begun = time.monotonic() - begun, time.monotonic()
                 print(f"{number}: {self.state.accuracies[-1]:.4f}, {seconds:.0f} s", flush=True)
             elif awaited := training["round"]["awaited"]:

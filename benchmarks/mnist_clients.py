@@ -1,6 +1,5 @@
 """The clients of `mnist.py`, many in a process: how they answer the server, and how they learn."""
 
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,8 +12,7 @@ from serving import die_with_parent
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "digits"))
-from server import Server
+from fl_client import Transport
 
 PARTS = 10
 """In which the test images are tested."""
@@ -53,10 +51,10 @@ def begin_process() -> None:
     die_with_parent()
 
 
-def user(url: str, token: str) -> Server:
+def user(url: str, token: str) -> Transport:
     """Return a user's line to the server."""
-    server = Server(url)
-    server.session.headers["Authorization"] = f"Token {token}"
+    server = Transport(url)
+    server.be(token)
     return server
 
 
@@ -69,16 +67,16 @@ def answer(cohort: Cohort, client: str, round_number: int) -> None:
     What is of a later round waits, because the actor looks at each model before it is answered.
     """
     server = line(cohort, client)
-    for item in server.ask("GET", "/notifications/", params={"wait": 10}).json():
+    for item in server.ask("GET", "/api/notifications/", params={"wait": 10}).json():
         kind, body = item["notification_type"], item["body"]
-        asked, model = body.get("round", 0), f"/models/{body['global_model_uuid']}/"
+        asked, model = body.get("round", 0), f"/api/models/{body['global_model_uuid']}/"
         if asked > round_number:
             return
         if asked == round_number and kind == "UPDATE_ROUND_START":
             update(cohort, client, round_number, model)
         elif asked == round_number and kind == "MODEL_TEST_ROUND":
             report(cohort, client, model)
-        server.ask("POST", f"/notifications/{item['id']}/ack/")
+        server.ask("POST", f"/api/notifications/{item['id']}/ack/")
 
 
 def update(cohort: Cohort, client: str, round_number: int, model: str) -> None:
@@ -100,7 +98,7 @@ def report(cohort: Cohort, client: str, model: str) -> None:
 
 
 @cache
-def line(cohort: Cohort, client: str) -> Server:
+def line(cohort: Cohort, client: str) -> Transport:
     """Return a client's line to the server, which stays open."""
     return user(cohort.url, dict(cohort.clients)[client])
 

@@ -138,7 +138,7 @@ def split_images(images: Tensor, digits: Tensor, *, skewed: bool, seed: int) -> 
 
 def train(folder: Path, clients: Sequence[Samples]) -> None:
     """Leave the model after all rounds in `global.pt`."""
-    import learning
+    from client import train as train_client
 
     from fl_archive.update import admit_update
     from fl_server_ai.aggregation.engine import merge
@@ -150,7 +150,7 @@ def train(folder: Path, clients: Sequence[Samples]) -> None:
         updates = []
         for client, (x, y) in enumerate(clients):
             model = load(folder)
-            learning.train(model, x, y, EPOCHS)
+            train_client(model, x, y, EPOCHS)
             updates.append(admitted(folder, f"{client}", model.state_dict(), len(y), admit_update))
         merge(
             strategy=FedAvg(),
@@ -182,15 +182,18 @@ def remember(folder: Path, last: int) -> None:
 
 def collect(folder: Path, clients: Sequence[Samples], rate: float) -> None:
     """Hold a SWAG round: leave the merged moments in `first` and `second`."""
-    import learning
+    from client import collect_moments
 
     from fl_archive.update import admit_moments
     from fl_server_ai.aggregation.engine import merge_tensors
 
     moments: dict[str, list[Update]] = {"first": [], "second": []}
     for number, (x, y) in enumerate(clients):
-        pair = learning.collect_moments(load(folder), x, y, EPOCHS, rate)
-        for (kind, answers), moment in zip(moments.items(), pair, strict=True):
+        found = collect_moments(load(folder), x, y, EPOCHS, rate)
+        for (kind, answers), means in zip(
+            moments.items(), (found.first, found.second), strict=True
+        ):
+            moment = {name: torch.from_numpy(mean) for name, mean in means.items()}
             answers.append(admitted(folder, f"{kind}-{number}", moment, len(y), admit_moments))
     for kind, answers in moments.items():
         merge_tensors(updates=answers, target=folder / kind, progress=lambda: None)

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, Literal, TypeVar
 
 from fl_client import places, signing_in
+from fl_client.alone import alone
 from fl_client.api import Api
 from fl_client.errors import FlError
 from fl_client.inbox import Inbox, listening, new_secret
@@ -116,8 +117,9 @@ class Client:
         functions = self._complete()
         with suppress(KeyboardInterrupt), ExitStack() as stack:
             user = self._sign_in()
-            runner = stack.enter_context(self._runner(functions))
             folder = places.state_folder(self.name, self.api.transport.url)
+            stack.enter_context(alone(folder))
+            runner = stack.enter_context(self._runner(functions))
             own = self._model is not None
             worker = Worker(self.api, user["id"], folder, runner, own, self._wire)
             for item in self._items(user, stack):

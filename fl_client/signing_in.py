@@ -49,12 +49,19 @@ def register(api: Api, name: str, password: str = "", **details: Any) -> dict[st
         known = by_password(api, name, password) if refused.status == 400 else None
         if known is None:
             places.forget(name, api.transport.url, "password")
-            raise
+            raise _advised(refused) from refused
         user = known
     else:
         keep(api, name, user["token"])
     places.forget(name, api.transport.url, "password")
     return user
+
+
+def _advised(refused: Refused) -> Refused:
+    if not str(refused).startswith("username:"):
+        return refused
+    advice = "Choose another name, or give the password if it is yours."
+    return Refused(refused.status, f"{refused} {advice}")
 
 
 def keep(api: Api, name: str, token: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from learning import evaluate, load, train
+from client import evaluate, load, train
 
 
 def compare(slices: Path, initial: str, final: str, epochs: int) -> dict[str, float | list[float]]:

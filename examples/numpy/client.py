@@ -58,17 +58,21 @@ class Client:
         self.session = requests.Session()  # which tries for half a minute
         retry = Retry(6, backoff_factor=0.5, status_forcelist=range(500, 600), allowed_methods=None)
         self.session.mount(server, HTTPAdapter(max_retries=retry))
-        self.session.headers["Authorization"] = f"Token {self.token(data.parent)}"
+        self.sign_in(data.parent / f"{quote(f'{name}@{self.api}', safe='@')}.token")
 
-    def token(self, folder: Path) -> str:
-        """Register, or read the token that was kept when this name was registered before."""
-        file = folder / f"{quote(f'{self.name}@{self.api}', safe='@')}.token"
-        if not file.exists():
+    def sign_in(self, file: Path) -> None:
+        """Go on as who registered before, or register; the token is kept for oneself alone."""
+        file.touch(mode=0o600)  # before: who can't keep the token shouldn't take the name
+        if not self.is_known(file.read_text()):
             user = {"username": self.name, "password": secrets.token_urlsafe(), "client": True}
-            token = self.ask("POST", "/users/", json=user).json()["token"]
-            file.touch(mode=0o600)
-            file.write_text(token)
-        return file.read_text()
+            file.write_text(self.ask("POST", "/users/", json=user).json()["token"])
+        self.session.headers["Authorization"] = f"Token {file.read_text()}"
+
+    def is_known(self, token: str) -> bool:
+        """Tell whether the server knows this token, or says that it is out of order."""
+        headers = {"Authorization": f"Token {token}"}
+        answer = self.session.get(f"{self.api}/users/myself/", headers=headers, timeout=60)
+        return answer.status_code != 401
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
         """Raise requests.HTTPError with the server's reason when it refuses."""
@@ -82,20 +86,21 @@ class Client:
         while True:
             answer = self.ask("GET", "/notifications/", params={"wait": 25})
             for item in answer.json():
-                kind, body = item["notification_type"], item["body"]
-                print(kind, body.get("round", ""), flush=True)
-                try:
-                    self.work(kind, f"/models/{body['global_model_uuid']}/", body.get("round"))
-                except requests.HTTPError as error:  # that round is over, say: wait for the next
-                    print("refused:", error, flush=True)
-                self.ask("POST", f"/notifications/{item['id']}/ack/")
-                if kind in {"TRAINING_FINISHED", "CLIENT_REMOVED"}:
+                print(item["notification_type"], item["body"].get("round", ""), flush=True)
+                for step in (self.work, self.tick_off):
+                    try:
+                        step(item)
+                    except requests.HTTPError as error:  # that round is over, say: await the next
+                        print("refused:", error, flush=True)
+                if item["notification_type"] in {"TRAINING_FINISHED", "CLIENT_REMOVED"}:
                     return
             time.sleep(int(answer.headers.get("Retry-After", 0)))  # a busy server doesn't wait
 
-    def work(self, kind: str, path: str, number: int | None) -> None:
+    def work(self, item: dict[str, Any]) -> None:
         """Answer one notification; most kinds only tell how the training goes."""
+        kind, path = item["notification_type"], f"/models/{item['body']['global_model_uuid']}/"
         if kind == "UPDATE_ROUND_START":
+            number = item["body"]["round"]
             update = save(train(load(self.ask("GET", path).content), *self.own))
             if self.keep:
                 (self.keep / f"{self.name}-{number}.safetensors").write_bytes(update)
@@ -105,6 +110,10 @@ class Client:
             metrics = evaluate(load(self.ask("GET", path).content), *self.test)
             form = {"metric_names": list(metrics), "metric_values": list(metrics.values())}
             self.ask("POST", f"{path}metrics/", data=form)
+
+    def tick_off(self, item: dict[str, Any]) -> None:
+        """Have it forgotten, now that its work is done: else it comes again."""
+        self.ask("POST", f"/notifications/{item['id']}/ack/")
 
 
 if __name__ == "__main__":

@@ -133,13 +133,18 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
                 who = click.get_current_context().obj
                 function(Session(**who, as_json=as_json), **options)
             except (FlError, OSError) as error:
-                kind = NoServer if isinstance(error, Unreachable) else Failed
-                raise kind(_sentence(error), as_json=as_json) from error
+                raise _failure(error, as_json=as_json) from error
 
         flag = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
         return fl.command(name)(flag(called))
 
     return decorate
+
+
+def _failure(error: Exception, *, as_json: bool) -> Failed:
+    if isinstance(error, Unreachable):
+        return NoServer(f"{error} --url or FL_URL says where the server is.", as_json=as_json)
+    return Failed(_sentence(error), as_json=as_json)
 
 
 def _sentence(error: Exception) -> str:
@@ -148,15 +153,20 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def find(rows: Sequence[Json], wanted: str, what: str) -> Json:
-    """Return the row whose id begins so, or that has this name; the newest if nothing is wanted."""
-    found = [row for row in rows if row["id"].startswith(wanted) or row.get("name") == wanted]
+def find(rows: Sequence[Json], wanted: str, what: str, *, only: bool = False) -> Json:
+    """Return the row whose id begins so, or that has this name; the newest if nothing is wanted.
+
+    Of several of this name it is the newest, but where it is to be the only one.
+    """
+    named = [row for row in rows if row.get("name") == wanted]
+    found = named or [row for row in rows if row["id"].startswith(wanted)]
     if not found:
         raise Unknown(
             f"There is no {what} {wanted!r} of yours." if wanted else f"There is no {what}."
         )
-    if wanted and len(found) > 1:
-        raise Unknown(f"There are {len(found)} {what}s {wanted!r}: give more of the id.")
+    if wanted and len(found) > 1 and (only or not named):
+        more = "give an id" if named else "give more of the id"
+        raise Unknown(f"There are {len(found)} {what}s {wanted!r}: {more}.")
     return found[-1]
 
 

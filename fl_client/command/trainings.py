@@ -74,19 +74,28 @@ def _find_or_upload(api: Api, model: str) -> str:
     file = Path(model)
     if file.is_file():
         return api.upload_model(file, file.stem, "uploaded by fl")
-    return str(find_model(api, model)["id"])
+    try:
+        return str(find_model(api, model)["id"])
+    except Unknown as unknown:
+        raise Unknown(f"{unknown} There is no file of this name either.") from unknown
 
 
 def find_clients(api: Api, names: list[str], wait: float) -> list[str]:
-    """Return the ids of users, and wait for those who haven't registered yet."""
-    until = time.monotonic() + wait
+    """Return the ids of users, and wait for those who haven't registered yet, whom it names."""
+    until, told = time.monotonic() + wait, None
     while True:
         known = {user["username"]: user["id"] for user in api.users()}
         missing = [name for name in names if name not in known]
         if not missing:
             return [known[name] for name in names]
         if time.monotonic() >= until:
-            raise Unknown(f"Nobody has registered as {', '.join(missing)}.")
+            raise Unknown(
+                f"Nobody has registered as {', '.join(missing)}. Do these clients run, and with "
+                "this server? --wait SECONDS waits longer."
+            )
+        if missing != told:
+            click.echo(printable(f"Waiting for {', '.join(missing)} to register."), err=True)
+            told = missing
         time.sleep(STEP)
 
 
@@ -147,7 +156,10 @@ def remove(session: Session, id: str, yes: bool) -> None:
     """Remove a training, or a model with its training."""
     trainings = [row["id"] for row in session.api.trainings() if row["id"].startswith(id)]
     kind = "training" if trainings else "model"
-    row = find_training(session.api, id) if trainings else find(session.api.models(), id, "model")
+    if trainings:
+        row = find_training(session.api, id)
+    else:
+        row = find(session.api.models(), id, "model", only=True)
     found, name = row["id"], row.get("name", "")
     if not yes:
         asked = f"Remove the {kind} {name} ({found})?" if name else f"Remove the {kind} {found}?"

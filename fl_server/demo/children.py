@@ -24,8 +24,8 @@ class Children:
     """Python scripts run for the demo, each with a log `<name>.log` in the folder.
 
     None outlives the context, which a signal to end interrupts as Ctrl-C does. The server
-    keeps its data in the folder, whatever the caller's environment says of databases and
-    brokers: a demo must not touch them.
+    keeps its data in the folder, and the clients their tokens, whatever the caller's environment
+    says of databases, brokers and homes: a demo must not touch them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,6 +34,8 @@ class Children:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("FL_", "CORS_"))}
         self.environment = kept | {
             "FL_DATA_DIR": str(folder / "data"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_STATE_HOME": str(folder / "state"),
             "OMP_NUM_THREADS": "1",  # because there are more processes than cores
             "PYTHONUNBUFFERED": "1",
         }

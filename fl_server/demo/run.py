@@ -91,8 +91,8 @@ class Demo:
         for shard in shards:
             data = self.slices / f"{shard.name}.npz"
             how = ("--once", "--port", 0, "--epochs", EPOCHS, "--proximal-mu", mu)
-            command = (EXAMPLE / "client.py", self.url, data, "--name", shard.name, *how)
-            self.children.start(shard.name, *command)
+            command = (EXAMPLE / "client.py", data, "--name", shard.name, *how)
+            self.children.start(shard.name, *command, FL_URL=self.url)
         actor = Actor(self.url)
         actor.wait_for_clients([shard.name for shard in shards], self.children.check)
         return actor

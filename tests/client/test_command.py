@@ -129,7 +129,9 @@ def test_a_server_that_cant_be_reached_has_a_code_of_its_own(run, server, waited
     server.get(f"{API}/users/myself/", body=requests.ConnectionError())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fl_client.command.session.PATIENCE", 0)
-        assert "can't be reached" in run("whoami", code=3).stderr
+        said = run("whoami", code=3).stderr
+    assert "can't be reached" in said
+    assert "FL_URL" in said
 
 
 def test_nobody_is_told_how_to_become_somebody(run):
@@ -169,6 +171,46 @@ def test_ids_may_be_cut_short_as_long_as_they_are_clear(run, server):
     server.post(f"{API}/trainings/t-1/stop/", status=202, json={"detail": "Training stopped!"})
     assert json.loads(run("stop", "t-1", "--json").output)["training_id"] == "t-1"
     assert "2 trainings 't'" in run("stop", "t", code=1).stderr
+
+
+def test_of_several_of_a_name_the_newest_is_meant_but_none_is_removed(run, server):
+    named = [{"id": name, "name": "net", "round": 1} for name in ("m-1", "m-2")]
+    server.get(f"{API}/models/", json=named)
+    server.get(f"{API}/users/trainings/", json=[])
+    server.get(f"{API}/models/m-2/checkpoints/", json=[])
+    run("list", "checkpoints", "--model", "net")
+    assert "2 models 'net': give an id" in run("remove", "net", "--yes", code=1).stderr
+    assert "2 models 'm'" in run("remove", "m", "--yes", code=1).stderr
+
+
+def test_who_hasnt_registered_is_waited_for_and_named(run, server, monkeypatch):
+    users = [{"id": "a", "username": "alice"}, {"id": "b", "username": "bob"}]
+    for known in ([], users[:1], users[:1], users):
+        server.get(f"{API}/users/", json=known)
+    monkeypatch.setattr("fl_client.command.trainings.time.sleep", lambda seconds: None)
+    server.get(f"{API}/models/", json=[{"id": "m-1", "name": "net"}])
+    server.get(f"{API}/users/trainings/", json=[])
+    server.post(f"{API}/trainings/", status=201, json={"training_id": "t-1"})
+    server.post(f"{API}/trainings/t-1/start/", status=202, json={})
+    said = run("train", "--model", "net", "--clients", "alice,bob").stderr.splitlines()
+    assert said == ["Waiting for alice, bob to register.", "Waiting for bob to register."]
+
+
+def test_who_never_registers_is_named_with_what_to_do(run, server):
+    server.get(f"{API}/users/", json=[])
+    server.get(f"{API}/models/", json=[{"id": "m-1", "name": "net"}])
+    server.get(f"{API}/users/trainings/", json=[])
+    said = run("train", "--model", "net", "--clients", "alice,bob", "--wait", "0", code=1).stderr
+    assert "registered as alice, bob" in said
+    assert "--wait" in said
+
+
+def test_a_model_that_is_neither_here_nor_there_is_told_so(run, server):
+    server.get(f"{API}/models/", json=[])
+    server.get(f"{API}/users/trainings/", json=[])
+    said = run("train", "--model", "net.pt", "--clients", "alice", code=1).stderr
+    assert "no model 'net.pt' of yours" in said
+    assert "no file" in said
 
 
 def test_nothing_is_removed_unasked(run, server):

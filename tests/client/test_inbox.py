@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 import requests
 
-from fl_client.inbox import Inbox, listening, new_secret
+from fl_client.inbox import Inbox, is_genuine, listening, new_secret
 from fl_server_ai.notification import signature
 
 SECRET = new_secret()
@@ -52,6 +52,32 @@ def test_forged_old_and_endless_messages_are_refused(inbox, tmp_path):
         long = requests.post(f"http://127.0.0.1:{port}/", data=b" " * (2 << 20), timeout=60)
         assert long.status_code == 413
     assert not list(tmp_path.iterdir())
+
+
+def signed(body=b"{}", at=0, secret=SECRET):
+    return signature.headers(secret, message_id="n", timestamp=int(time.time()) + at, body=body)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        signed(at=3600),
+        signed(body=b"{ }"),
+        {"webhook-id": "other"},
+        {"webhook-timestamp": "x"},
+        {"webhook-signature": ""},
+        {"webhook-signature": "v1,\xe9"},
+    ],
+    ids=["of the future", "of another body", "id", "time", "no signature", "no base64"],
+)
+def test_what_is_not_signed_just_so_is_not_genuine(changed):
+    assert not is_genuine(SECRET, signed() | changed, b"{}")
+
+
+def test_of_several_signatures_one_suffices():
+    headers = signed()
+    headers["webhook-signature"] = f"v1,AAAA {headers['webhook-signature']}"
+    assert is_genuine(SECRET, headers, b"{}")
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "0" * 5000, "-1", "x", ""])

@@ -1,5 +1,7 @@
 """Who one is, and who may read what that takes."""
 
+import json
+
 import pytest
 from requests.auth import HTTPBasicAuth
 
@@ -10,7 +12,7 @@ MYSELF = f"{URL}/api/users/myself/"
 
 
 def registers(server, token="secret"):
-    user = {"id": "u", "username": "alice", "token": token}
+    user = {"id": "u", "username": "alice", "token": token, "message_endpoint": ""}
     return server.post(f"{URL}/api/users/", status=201, json=user)
 
 
@@ -24,6 +26,36 @@ def test_who_registered_is_the_same_user_after_a_restart(server, api):
     server.get(MYSELF, json={"id": "u"})
     assert signing_in.by_kept_token(api, "alice") == {"id": "u"}
     assert authorization(server) == "Token secret"
+
+
+def test_who_registered_with_a_server_that_has_forgotten_it_registers_anew(server):
+    places.keep("alice", URL, "token", "old")
+    server.get(MYSELF, status=401)
+    registers(server, "new")
+    server.get(f"{URL}/api/notifications/", status=403)
+    client = Client(URL, "alice", register=True)
+    client.train(len)
+    client.test(len)
+    with pytest.raises(Refused):
+        client.run()
+    assert places.kept("alice", URL, "token") == "new"
+
+
+def test_no_name_is_taken_where_its_token_cant_be_kept(server, api, tmp_path):
+    (tmp_path / "config").touch()
+    with pytest.raises(OSError, match="config"):
+        signing_in.register(api, "alice")
+    assert not server.calls
+
+
+def test_passwords_pass_any_rules_and_are_kept_nowhere(server, api, tmp_path):
+    registers(server)
+    signing_in.register(api, "alice")
+    password = json.loads(server.calls[0].request.body)["password"]
+    assert len(password) > 40
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept
+    assert not any(password in path.read_text() for path in kept)
 
 
 def test_nobody_else_can_read_a_token(server, api):
@@ -77,7 +109,7 @@ def test_a_token_that_has_expired_is_replaced_by_the_password(server, api):
 def test_anothers_name_is_refused_with_the_servers_reason(server, api):
     server.post(f"{URL}/api/users/", status=400, json={"username": ["It is taken."]})
     server.get(MYSELF, status=401, json={"detail": "Invalid username/password."})
-    with pytest.raises(Refused, match="It is taken"):
+    with pytest.raises(Refused, match=r"It is taken\. Choose another name"):
         signing_in.register(api, "alice", "guessed")
     assert not list(places.config_folder().iterdir())
 

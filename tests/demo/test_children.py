@@ -42,6 +42,18 @@ def test_the_callers_servers_are_not_passed_on(tmp_path, monkeypatch):
         assert children.run("show", show) == "['FL_DATA_DIR']\n"
 
 
+def test_clients_keep_their_tokens_in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/home/user/.config")
+    show = (
+        "from fl_client import places; places.keep('alice', 'http://x', 'token', 'secret')\n"
+        "print(places.state_folder('alice', 'http://x'))"
+    )
+    with Children(tmp_path) as children:
+        said = children.run("show", script(tmp_path, show))
+    assert said.startswith(str(tmp_path / "state"))
+    assert len(list((tmp_path / "config" / "fl").iterdir())) == 1
+
+
 def start_and(act, folder, preparation=""):
     """Start a child that says its pid and sleeps, then act while it runs."""
     text = f"import os, signal, time\n{preparation}\nprint(os.getpid())\ntime.sleep(60)"

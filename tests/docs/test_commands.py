@@ -15,8 +15,6 @@ SERVE = "tests/e2e/conftest.py starts `manage.py serve`, as the Makefile does"
 TRIED = {
     "README.md": {
         "make demo": "tests/e2e/test_demo.py::test_two_clients_together_beat_each_alone",
-        "make install": SERVE,
-        "fl register ada": "tests/e2e/test_command.py::test_the_tutorial_trains_three_clients",
         "source .venv/bin/activate": "tests/e2e/test_readme.py"
         "::test_the_walk_through_pasted_twice_trains_twice",
     },

@@ -15,6 +15,12 @@ from tests.waiting import PATIENCE, wait_until
 SCRIPT = ROOT / "tests" / "e2e" / "client_script.py"
 
 
+def at_home(folder, url):
+    """What leads a program to the server, and to a home of its own."""
+    homes = {f"XDG_{kind}_HOME": str(folder / kind) for kind in ("CONFIG", "STATE")}
+    return homes | {"FL_URL": url, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
 class Users:
     """Starts clients in a folder of the test's; each keeps its token there."""
 
@@ -24,9 +30,7 @@ class Users:
     @property
     def environment(self):
         """What leads a program to the server, and to a home of its own."""
-        homes = {f"XDG_{kind}_HOME": str(self.folder / kind) for kind in ("CONFIG", "STATE")}
-        found = {"FL_URL": self.url, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return homes | found
+        return at_home(self.folder, self.url)
 
     def start(self, name, add, url="", **options):
         command = [sys.executable, SCRIPT, self.name(name), add, self.inputs, json.dumps(options)]

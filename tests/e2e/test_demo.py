@@ -25,6 +25,7 @@ def running_demo(folder, *arguments):
         cwd=folder,
         env=os.environ
         | {"TMPDIR": str(folder / "tmp"), "FL_DATA_DIR": str(folder / "unused")}
+        | {f"XDG_{kind}_HOME": str(folder / "home") for kind in ("CONFIG", "STATE")}
         | {"SPT_NOENV": "1"},  # so that processes that name themselves keep what is looked for
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -71,6 +72,7 @@ def test_two_clients_together_beat_each_alone(tmp_path):
     assert (tmp_path / "demo-result.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert not data_folders(tmp_path)
     assert not left_behind(tmp_path)
+    assert not list(tmp_path.glob("home/fl*"))
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing_behind(tmp_path):

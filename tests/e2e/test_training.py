@@ -1,6 +1,7 @@
-"""A whole training over HTTP: the example clients as processes, on real data."""
+"""A whole training over HTTP: clients as processes, some of them stock ones, on real data."""
 
 import io
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.e2e.clients import at_home
 from tests.e2e.conftest import ROOT
 from tests.e2e.people import Person
 from tests.waiting import PATIENCE, wait_until
@@ -16,6 +18,7 @@ from tests.waiting import PATIENCE, wait_until
 pytestmark = pytest.mark.e2e
 
 DIGITS = ROOT / "examples" / "digits"
+STOCK = ROOT / "tests" / "e2e" / "stock_client.py"
 CLIENTS = 5
 ROUNDS = 3
 
@@ -24,20 +27,29 @@ def run(*command):
     subprocess.run([sys.executable, *map(str, command)], check=True)
 
 
+def command_of(number, server, folder):
+    """The first two are posted to, the third fetches its notifications, the others are stock."""
+    data, name = folder / f"client-{number}.npz", f"{folder.name}-{number}"
+    if number > 3:
+        return STOCK, server, data, name
+    posted = ("--port", 0) if number <= 2 else ()
+    return DIGITS / "client.py", data, "--name", name, "--once", *posted
+
+
 @pytest.fixture
 def clients(server, tmp_path):
-    """Five registered clients, two of which fetch their notifications; their slices' folder."""
+    """Five processes, which register; each writes a log beside its slice of the data."""
     run(DIGITS / "data.py", tmp_path, "--of", CLIENTS, "--seed", 1)
     with ExitStack() as stack:
         processes = []
         for number in range(1, CLIENTS + 1):
-            command = [sys.executable, DIGITS / "client.py", server]
-            command += [tmp_path / f"client-{number}.npz", "--name", f"{tmp_path.name}-{number}"]
-            command += ["--once", *(["--port", "0"] if number <= 3 else [])]
+            command = [sys.executable, *map(str, command_of(number, server, tmp_path))]
+            log = stack.enter_context((tmp_path / f"client-{number}.log").open("w"))
             processes.append(
                 subprocess.Popen(
                     command,
-                    stdout=stack.enter_context((tmp_path / f"client-{number}.log").open("w")),
+                    env=os.environ | at_home(tmp_path, server),
+                    stdout=log,
                     stderr=subprocess.STDOUT,
                 )
             )
@@ -96,7 +108,7 @@ def test_swag_moments_of_five_clients_make_predictions_with_their_spread(trained
     actor, _, model = trained(2, uncertainty_method="SWAG")
     for number in range(1, CLIENTS + 1):
         said = (tmp_path / f"client-{number}.log").read_text()
-        assert (said.count("SWAG_ROUND_START"), said.count("refused")) == (2, 0)
+        assert (said.count("SWAG_ROUND_START"), said.count("too late")) == (2, 0)
     with np.load(tmp_path / "test.npz") as test:
         form = {"model_id": model, "model_input": test["x"][:100].tolist()}
         answer = actor.ask("POST", "/inference/", json=form)

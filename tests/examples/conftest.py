@@ -1,15 +1,13 @@
 """The example's modules, importable as they are when a user runs them, and small inputs."""
 
-import io
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLE = EXAMPLES / "digits"
 sys.path.insert(0, str(EXAMPLE))
 
 
@@ -29,12 +27,3 @@ def samples(tmp_path) -> Path:
     x = rng.random((10, 1, 8, 8), dtype=np.float32)
     np.savez(path, x=x, y=np.arange(10, dtype=np.int64))
     return path
-
-
-@pytest.fixture
-def archive() -> bytes:
-    """A TorchScript model that takes such images."""
-    torch.manual_seed(0)
-    file = io.BytesIO()
-    torch.jit.save(torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))), file)
-    return file.getvalue()
