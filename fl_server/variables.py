@@ -108,16 +108,18 @@ FL_REGISTRATIONS = env.integer(
 FL_STEERINGS = env.integer(
     "FL_STEERINGS",
     300,
-    "so many orders to trainings in five minutes by one user: start, stop, resume, rollback, "
-    "notify, and removing participants, each of which has others called; then 429",
+    "so many orders to trainings in five minutes by one user: start, resume, rollback, notify, and "
+    "removing other participants, each of which has others called; then 429. To stop a training "
+    "and to leave one are always possible",
     minimum=1,
 )
 FL_ACTS = env.integer(
     "FL_ACTS",
     1000,
     "so many changes in five minutes by one user who isn't staff: whatever the audit log tells "
-    "of, such as uploads, trainings, tokens, groups, logins; then 429. Updates and metrics are "
-    "none",
+    "of, such as uploads, trainings, tokens, groups, logins; then 429. What only ends something "
+    "is always possible: to stop or remove a training, to take out a participant, to remove a "
+    "model or a group. Updates and metrics are none; to take an update back is one",
     minimum=1,
 )
 FL_PROXIES = env.networks(
@@ -179,14 +181,16 @@ FL_KEEP_UPLOADS_HOURS = env.integer(
     minimum=1,
 )
 FL_QUOTA_UPLOADS = env.integer(
-    "FL_QUOTA_UPLOADS", 20, "uploads in parts of one user that nothing has used yet; then 429"
+    "FL_QUOTA_UPLOADS",
+    20,
+    "uploads in parts of one user that nothing has used yet; then 429. 0 is no limit, here as below",
 )
 FL_QUOTA_BYTES = env.size(
     "FL_QUOTA_BYTES",
     100 * 1024**3,
     "what one user may store: models with their preprocessing, versions and these' strategy "
     "state, updates, moments, and uploads in parts with the length that they are to have; then "
-    "507. 0 is no limit, here as below",
+    "507",
     minimum=0,
 )
 FL_QUOTA_MODELS = env.integer("FL_QUOTA_MODELS", 10_000, "models of one user; then 429")
