@@ -1,19 +1,22 @@
 """Delivering each training's messages to each receiver in order, each in a thread."""
 
 import logging
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from django.db import close_old_connections
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 
 from fl_server_ai.notification import outbox, posting
 from fl_server_ai.notification.bulkheads import THREADS, Bulkheads, Delivery
 from fl_server_ai.notification.posting import Unreachable
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core import counters
+from fl_server_core.compiled import compiled
 from fl_server_core.connections import lend_connection
 from fl_server_core.log_context import note
 from fl_server_core.models import Notification, Training, User
@@ -32,19 +35,27 @@ threads = ThreadPoolExecutor(THREADS, "deliver")
 
 def dispatch(training_id: UUID) -> None:
     """Start a delivery for every receiver with a message of the training that is due."""
-    _start(Notification.objects.due().filter(training=training_id))
+    _start(_due_of(training_id))
 
 
 def dispatch_oldest() -> None:
     """Start what has been due for longest, of all trainings; prompt receivers come first."""
-    _start(Notification.objects.due(), at_most=SWEPT)
+    _start(_in_order(Notification.objects.due())[:SWEPT])
 
 
-def _start(due: NotificationQuerySet, at_most: int | None = None) -> None:
+@compiled
+def _due_of(training: UUID) -> QuerySet[Any]:
+    return _in_order(Notification.objects.due().filter(training=training))
+
+
+def _in_order(due: NotificationQuerySet) -> QuerySet[Any]:
     deliveries = due.values_list("training", "receiver").annotate(since=Min("next_attempt_at"))
-    for training, receiver, _ in deliveries.order_by("-receiver__answers_promptly", "since")[
-        :at_most
-    ]:
+    ordered: QuerySet[Any] = deliveries.order_by("-receiver__answers_promptly", "since")
+    return ordered
+
+
+def _start(deliveries: Iterable[Any]) -> None:
+    for training, receiver, _ in deliveries:
         threads.submit(copy_context().run, _deliver_alone, training, receiver)
 
 
@@ -62,9 +73,10 @@ def _deliver_alone(training_id: UUID, receiver_id: UUID) -> None:
 
 def deliver(training_id: UUID, receiver_id: UUID) -> None:
     """Get in line for the receiver, then post as long as there is something that may start."""
-    receiver = User.objects.filter(pk=receiver_id).first()
-    if receiver is None:
+    found = _receivers(receiver_id)
+    if not found:
         return
+    receiver = found[0]
     address = posting.address(receiver.message_endpoint)
     bulkheads.join(Delivery(training_id, receiver_id, address, receiver.answers_promptly))
     while delivery := bulkheads.take():
@@ -72,6 +84,11 @@ def deliver(training_id: UUID, receiver_id: UUID) -> None:
             delivery.context.run(_post_all, delivery)
         finally:
             bulkheads.leave(delivery)
+
+
+@compiled
+def _receivers(pk: UUID) -> QuerySet[User]:
+    return User.objects.filter(pk=pk)
 
 
 def _post_all(delivery: Delivery) -> None:

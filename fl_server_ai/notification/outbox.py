@@ -15,6 +15,7 @@ from django.conf import settings
 
 from fl_server_ai.notification import posting, signature
 from fl_server_ai.notification.bulkheads import PROMPT_SECONDS
+from fl_server_core.compiled import compiled
 from fl_server_core.connections import lend_connection
 from fl_server_core.models import Notification, User
 from fl_server_core.models.notification import NotificationQuerySet
@@ -47,15 +48,19 @@ def forget_spent() -> None:
 
 def claim_next(training_id: UUID, receiver_id: UUID) -> Notification | None:
     """Take the receiver's oldest pending message, if it is due and nobody has it."""
-    pending = Notification.objects.pending().filter(training=training_id, receiver=receiver_id)
-    oldest = pending.select_related("receiver").order_by("sequence").first()
-    if oldest is None:
-        return None
-    # Two workers may have read the same row; the count of deliveries says who was first.
-    lease = timedelta(seconds=3 * settings.FL_NOTIFY_TIMEOUT_SECONDS)
-    unclaimed = Notification.objects.filter(pk=oldest.pk, deliveries=oldest.deliveries)
-    oldest.deliveries += 1
-    return oldest if unclaimed.claim(lease) else None
+    for oldest in _oldest(training_id, receiver_id):
+        # Two workers may have read the same row; the count of deliveries says who was first.
+        lease = timedelta(seconds=3 * settings.FL_NOTIFY_TIMEOUT_SECONDS)
+        unclaimed = Notification.objects.filter(pk=oldest.pk, deliveries=oldest.deliveries)
+        oldest.deliveries += 1
+        return oldest if unclaimed.claim(lease) else None
+    return None
+
+
+@compiled
+def _oldest(training: UUID, receiver: UUID) -> NotificationQuerySet:
+    pending = Notification.objects.pending().filter(training=training, receiver=receiver)
+    return pending.select_related("receiver").order_by("sequence")[:1]
 
 
 def post(notification: Notification) -> None:
