@@ -183,7 +183,8 @@ FL_KEEP_UPLOADS_HOURS = env.integer(
 FL_QUOTA_UPLOADS = env.integer(
     "FL_QUOTA_UPLOADS",
     20,
-    "uploads in parts of one user that nothing has used yet; then 429. 0 is no limit, here as below",
+    "uploads in parts of one user that nothing has used yet; then 429. 0 is no limit, here as "
+    "below",
 )
 FL_QUOTA_BYTES = env.size(
     "FL_QUOTA_BYTES",

@@ -25,15 +25,17 @@ def compiled(make: Callable[..., QuerySet[Any, Row]]) -> Callable[..., list[Row]
     """Have the query that a function makes of its arguments compiled when it is first asked.
 
     The arguments are UUIDs, integers and strings, by position. They may only become values in the
-    query, as they are: nothing else of it may depend on them. What is returned are the rows.
+    query, as they are: nothing else of it may depend on them, but on how many they are. What is
+    returned are the rows.
     """
-    made: list[CompiledQuery] = []
+    made: dict[int, CompiledQuery] = {}
 
     @wraps(make)
     def ask(*values: Value) -> list[Row]:
-        if not made:
-            made.append(CompiledQuery(make, values))
-        return cast(list[Row], made[0].ask(values))
+        count = len(values)
+        if count not in made:
+            made[count] = CompiledQuery(make, values)
+        return cast(list[Row], made[count].ask(values))
 
     return ask
 

@@ -29,12 +29,17 @@ from django.db import DatabaseError, models, transaction
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 
+from fl_server_core.compiled import compiled
+
 logger = logging.getLogger(__name__)
 
 ORPHAN_AGE = timedelta(hours=1)
 KEEP = "keep"
 """While the storage has a file of this name, nothing is deleted, because a backup is being made:
 the files that the dump of the database names must be there to be copied."""
+
+TOGETHER = 50
+"""Names that one query looks for: each number of them is compiled apart."""
 
 
 @dataclass(frozen=True)
@@ -175,18 +180,23 @@ def _delete_unnamed(names: set[str]) -> None:
     if default_storage.exists(KEEP):
         return
     for some in _batched(sorted(names)):
-        first, *others = (
-            rows.filter(**{f"{field}__in": some}).values_list(field, flat=True)
-            for rows, field in _named()
-        )
-        for name in set(some) - set(first.union(*others)):
+        for name in set(some) - set(_named_of(*some)):
             discard(name)
 
 
+@compiled
+def _named_of(*names: str) -> models.QuerySet[Any]:
+    first, *others = (
+        rows.filter(**{f"{field}__in": names}).values_list(field, flat=True)
+        for rows, field in _named()
+    )
+    return first.union(*others)
+
+
 def _batched(names: list[str]) -> Iterator[list[str]]:
-    """Yield them in batches, because a statement on SQLite binds only so many values."""
-    for start in range(0, len(names), 500):
-        yield names[start : start + 500]
+    """Yield them some at a time."""
+    for start in range(0, len(names), TOGETHER):
+        yield names[start : start + TOGETHER]
 
 
 def discard(name: str) -> None:

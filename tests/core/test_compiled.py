@@ -67,6 +67,17 @@ def test_texts_and_numbers_are_arguments_too():
     assert [len(find("one", 1)), len(find("one", 2)), len(find("two", 1))] == [1, 0, 0]
 
 
+def test_any_number_of_arguments_is_compiled_for_itself():
+    rows = [ModelFactory(name=name) for name in "abc"]
+    find = compiled(lambda *names: Model.objects.filter(name__in=names).order_by("name"))
+    assert [find("a"), find("a", "c"), find("b"), find("c", "x")] == [
+        rows[:1],
+        [rows[0], rows[2]],
+        rows[1:2],
+        rows[2:],
+    ]
+
+
 @pytest.mark.parametrize(
     "make",
     [
