@@ -6,7 +6,7 @@ secret key stay valid; when one is used, it is stored anew under the present key
 """
 
 import secrets
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -22,14 +22,6 @@ if TYPE_CHECKING:  # its module imports this one
 PURPOSE = "fl_server_core.token.cipher"
 
 
-class TokenQuerySet(models.QuerySet["Token"]):
-    """Which tokens are whose."""
-
-    def matching(self, key: str) -> Self:
-        """Keep the row of this token, whichever secret key it was stored under."""
-        return self.filter(digest__in=[_digest(key, secret) for secret in secret_keys()])
-
-
 class Token(models.Model):
     """A user's only token."""
 
@@ -39,8 +31,6 @@ class Token(models.Model):
     digest = models.CharField(max_length=64, unique=True)
     encrypted = models.CharField(max_length=255)
     created_at = models.DateTimeField(default=timezone.now)
-
-    objects = TokenQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"token of {self.user_id}"
