@@ -52,8 +52,8 @@ class CompiledQuery:
 
     def __init__(self, make: Make, values: Sequence[Value]) -> None:
         self.make, self.rows = make, make(*values)
-        (self.sql, self.parameters), again = (_with_arguments(make, values) for _ in range(2))
-        if again != (self.sql, self.parameters):
+        self.sql, self.parameters = made = _with_arguments(make, values)
+        if repr(made) != repr(_with_arguments(make, values)):  # psycopg's JSON has no equality
             raise TypeError(f"{make.__qualname__} makes its query of more than its arguments.")
         self.compiler = _compiler(self.rows)
         self.compiler.as_sql()  # finds out, too, how rows become what the queryset has

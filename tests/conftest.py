@@ -51,6 +51,22 @@ def _quick_and_apart(settings, tmp_path_factory):
     }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_queries_are_what_django_makes():
+    """Have each compiled query made anew, too, whenever it is asked."""
+    from fl_server_core.compiled import CompiledQuery
+
+    ask = CompiledQuery.ask
+
+    def compare_and_ask(query, values):
+        sql, parameters = query.make(*values).query.get_compiler("default").as_sql()
+        made = query.sql, tuple(query.filled(values))
+        assert repr(made) == repr((sql, tuple(parameters)))  # psycopg's JSON has no equality
+        return ask(query, values)
+
+    CompiledQuery.ask = compare_and_ask
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings_parallel_suffix(request):
     """Let test processes share no database; SQLite's is in the memory of each."""

@@ -78,6 +78,21 @@ def test_any_number_of_arguments_is_compiled_for_itself():
     ]
 
 
+def test_constants_may_be_json():
+    training = TrainingFactory(options={"daisy_chain_period": 3})
+    find = compiled(
+        lambda actor: Training.objects.filter(actor=actor, options__daisy_chain_period__gt=1)
+    )
+    assert (find(training.actor_id), find(uuid.uuid4())) == ([training], [])
+
+
+def test_a_branch_on_an_argument_is_found_by_every_test_that_takes_the_other():
+    find = compiled(lambda round: Model.objects.filter(**{"round": round} if round > 5 else {}))
+    assert find(7) == []
+    with pytest.raises(AssertionError):
+        find(3)
+
+
 @pytest.mark.parametrize(
     "make",
     [
