@@ -40,6 +40,11 @@ def compiled(make: Callable[..., QuerySet[Any, Row]]) -> Callable[..., list[Row]
     return ask
 
 
+def first(rows: list[Row]) -> Row | None:
+    """Return the first of these rows, if there is any."""
+    return rows[0] if rows else None
+
+
 @dataclass(frozen=True)
 class Argument:
     """Where in a query's parameters an argument goes."""

@@ -16,7 +16,7 @@ from fl_server_ai.notification.bulkheads import THREADS, Bulkheads, Delivery
 from fl_server_ai.notification.posting import Unreachable
 from fl_server_ai.trainer import ModelTrainer
 from fl_server_core import counters
-from fl_server_core.compiled import compiled
+from fl_server_core.compiled import compiled, first
 from fl_server_core.connections import lend_connection
 from fl_server_core.log_context import note
 from fl_server_core.models import Notification, Training, User
@@ -73,10 +73,9 @@ def _deliver_alone(training_id: UUID, receiver_id: UUID) -> None:
 
 def deliver(training_id: UUID, receiver_id: UUID) -> None:
     """Get in line for the receiver, then post as long as there is something that may start."""
-    found = _receivers(receiver_id)
-    if not found:
+    receiver = first(_receivers(receiver_id))
+    if receiver is None:
         return
-    receiver = found[0]
     address = posting.address(receiver.message_endpoint)
     bulkheads.join(Delivery(training_id, receiver_id, address, receiver.answers_promptly))
     while delivery := bulkheads.take():

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from fl_server_ai.notification import posting, signature
 from fl_server_ai.notification.bulkheads import PROMPT_SECONDS
-from fl_server_core.compiled import compiled
+from fl_server_core.compiled import compiled, first
 from fl_server_core.connections import lend_connection
 from fl_server_core.models import Notification, User
 from fl_server_core.models.notification import NotificationQuerySet
@@ -48,13 +48,14 @@ def forget_spent() -> None:
 
 def claim_next(training_id: UUID, receiver_id: UUID) -> Notification | None:
     """Take the receiver's oldest pending message, if it is due and nobody has it."""
-    for oldest in _oldest(training_id, receiver_id):
-        # Two workers may have read the same row; the count of deliveries says who was first.
-        lease = timedelta(seconds=3 * settings.FL_NOTIFY_TIMEOUT_SECONDS)
-        unclaimed = Notification.objects.filter(pk=oldest.pk, deliveries=oldest.deliveries)
-        oldest.deliveries += 1
-        return oldest if unclaimed.claim(lease) else None
-    return None
+    oldest = first(_oldest(training_id, receiver_id))
+    if oldest is None:
+        return None
+    # Two workers may have read the same row; the count of deliveries says who was first.
+    lease = timedelta(seconds=3 * settings.FL_NOTIFY_TIMEOUT_SECONDS)
+    unclaimed = Notification.objects.filter(pk=oldest.pk, deliveries=oldest.deliveries)
+    oldest.deliveries += 1
+    return oldest if unclaimed.claim(lease) else None
 
 
 @compiled

@@ -22,7 +22,7 @@ from fl_server_ai.trainer.plan import FIRST, plan_of
 from fl_server_ai.trainer.quorum import Quorum
 from fl_server_core import quotas
 from fl_server_core.audit import record_act
-from fl_server_core.compiled import compiled
+from fl_server_core.compiled import compiled, first
 from fl_server_core.exceptions import CannotStart, InvalidRequest
 from fl_server_core.files import StoredFile, deleted_last, let_go
 from fl_server_core.log_context import log_context, note
@@ -93,10 +93,9 @@ class ModelTrainer:
         query: PostgreSQL would return it as it was before the wait for the lock.
         """
         with log_context(training=training_id), transaction.atomic(), deleted_last():
-            rows = _locked(uuid.UUID(str(training_id)))
-            if not rows:
+            training = first(_locked(uuid.UUID(str(training_id))))
+            if training is None:
                 raise Training.DoesNotExist(f"There is no training {training_id}.")
-            training = rows[0]
             training.model = _model(training.model_id)[0]
             yield cls(training)
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from fl_server_core.audit import record_act
-from fl_server_core.compiled import compiled
+from fl_server_core.compiled import compiled, first
 from fl_server_core.files import indexes_by_name, let_go
 from fl_server_core.models.act import ActCode
 from fl_server_core.models.training import Training
@@ -174,10 +174,10 @@ class Model(models.Model):
 
     def find_training(self) -> Training | None:
         """Return the training that the model, or its base model, is trained in."""
-        for training in _trainings_of(self.global_model.pk):
+        training = first(_trainings_of(self.global_model.pk))
+        if training is not None:
             training.model = self.global_model  # as it is here: it needn't be read again
-            return training
-        return None
+        return training
 
 
 @compiled

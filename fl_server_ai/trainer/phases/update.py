@@ -11,7 +11,7 @@ from django.utils import timezone
 from fl_archive.encoded import Encoding
 from fl_server_ai.trainer.phases.base import Merge, Phase
 from fl_server_ai.trainer.quorum import Quorum
-from fl_server_core.compiled import compiled
+from fl_server_core.compiled import compiled, first
 from fl_server_core.exceptions import InvalidRequest
 from fl_server_core.files import StoredFile, let_go
 from fl_server_core.models import LocalModel, Model, User
@@ -151,9 +151,7 @@ class UpdatePhase(Phase):
 
     def _find(self, owner: User, round: int) -> Model:
         training = self.training
-        for update in _updates(training.model_id, round, training.attempt, owner.pk):
-            return update
-        return LocalModel(
+        return first(_updates(training.model_id, round, training.attempt, owner.pk)) or LocalModel(
             kind=ModelKind.LOCAL,
             owner=owner,
             base_model=training.model,
